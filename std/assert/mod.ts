@@ -1,0 +1,401 @@
+// Answers for jsr:@std/assert where JSR cannot be reached: the assertions our tests use, judged as the real ones judge.
+// node:assert/strict tells 0 from -0 and {} from Object.create(null), which the real package does not: so the comparison
+// is written here, and node:util lends the diff.
+import { diff, stripVTControlCharacters, types } from "node:util";
+
+/** What every failed assertion throws. */
+export class AssertionError extends Error {
+  /** `options.cause` is kept, as with any error. */
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "AssertionError";
+  }
+}
+
+/** Anything with a length and numbered items, except text. */
+export type ArrayLikeArg<T> = ArrayLike<T> & object;
+
+/** Fails unless `expr` is truthy. */
+export function assert(expr: unknown, msg = ""): asserts expr {
+  if (!expr) throw new AssertionError(msg);
+}
+
+/** Fails, always: for a line that must not be reached. */
+export function fail(msg?: string): never {
+  throw new AssertionError(`Failed assertion${suffix(msg)}`);
+}
+
+/** Fails unless both are deeply equal. `NaN` equals `NaN`, `0` equals `-0`, `undefined` is not a missing field. */
+export function assertEquals<T>(actual: T, expected: T, msg?: string): void {
+  if (equal(actual, expected, new Map())) return;
+  throw new AssertionError(`Values are not equal${suffix(msg)}\n${difference(actual, expected)}`);
+}
+
+/** Fails if both are deeply equal, see {@linkcode assertEquals}. */
+export function assertNotEquals<T>(actual: T, expected: T, msg?: string): void {
+  if (!equal(actual, expected, new Map())) return;
+  throw new AssertionError(`Expected actual: ${show(actual)} not to be: ${show(expected)}${suffix(msg)}`);
+}
+
+/** Fails unless both are the same value or the same object, as `Object.is` sees it: `0` is not `-0`. */
+export function assertStrictEquals<T>(actual: unknown, expected: T, msg?: string): asserts actual is T {
+  if (Object.is(actual, expected)) return;
+  const shown = show(actual);
+  if (shown === show(expected)) {
+    const indented = shown.split("\n").map((line) => `    ${line}`).join("\n");
+    throw new AssertionError(
+      `Values have the same structure but are not reference-equal${suffix(msg)}\n\n${red(indented)}\n`,
+    );
+  }
+  throw new AssertionError(`Values are not strictly equal${suffix(msg)}\n${difference(actual, expected)}`);
+}
+
+/** Fails if `actual` is `null` or `undefined`. */
+export function assertExists<T>(actual: T, msg?: string): asserts actual is NonNullable<T> {
+  if (actual !== undefined && actual !== null) return;
+  throw new AssertionError(`Expected actual: "${actual}" to not be null or undefined${suffix(msg)}`);
+}
+
+/** Fails unless `actual > expected`. */
+export function assertGreater<T>(actual: T, expected: T, msg?: string): void {
+  if (!(actual > expected)) throw new AssertionError(msg ?? `Expect ${show(actual)} > ${show(expected)}`);
+}
+
+/** Fails unless `actual >= expected`. */
+export function assertGreaterOrEqual<T>(actual: T, expected: T, msg?: string): void {
+  if (!(actual >= expected)) throw new AssertionError(msg ?? `Expect ${show(actual)} >= ${show(expected)}`);
+}
+
+/** Fails unless `actual < expected`. */
+export function assertLess<T>(actual: T, expected: T, msg?: string): void {
+  if (!(actual < expected)) throw new AssertionError(msg ?? `Expect ${show(actual)} < ${show(expected)}`);
+}
+
+/** Fails unless `actual <= expected`. */
+export function assertLessOrEqual<T>(actual: T, expected: T, msg?: string): void {
+  if (!(actual <= expected)) throw new AssertionError(msg ?? `Expect ${show(actual)} <= ${show(expected)}`);
+}
+
+/** Fails unless the numbers are at most `tolerance` apart; without it, a ten-millionth of `expected`. */
+export function assertAlmostEquals(actual: number, expected: number, tolerance?: number, msg?: string): void {
+  if (Object.is(actual, expected)) return;
+  const allowed = tolerance ?? (Number.isFinite(expected) ? Math.abs(expected * 1e-7) : 1e-7);
+  const delta = Math.abs(expected - actual);
+  if (delta <= allowed) return;
+  const text = (n: number) => Number.isInteger(n) ? `"${n}"` : `"${n.toExponential()}"`;
+  throw new AssertionError(
+    `Expected actual: ${text(actual)} to be close to ${text(expected)}: ` +
+      `delta ${text(delta)} is greater than ${text(allowed)}${suffix(msg)}`,
+  );
+}
+
+/** Fails unless the pattern is found in `actual`. */
+export function assertMatch(actual: string, expected: RegExp, msg?: string): void {
+  if (expected.test(actual)) return;
+  throw new AssertionError(`Expected actual: "${actual}" to match: "${expected}"${suffix(msg)}`);
+}
+
+/** Fails unless `expected` is a part of `actual`. */
+export function assertStringIncludes(actual: string, expected: string, msg?: string): void {
+  if (actual.includes(expected)) return;
+  throw new AssertionError(`Expected actual: "${actual}" to contain: "${expected}"${suffix(msg)}`);
+}
+
+/** Fails unless each item of `expected` deeply equals some item of `actual`; order and number do not matter. */
+export function assertArrayIncludes<T>(actual: ArrayLikeArg<T>, expected: ArrayLikeArg<T>, msg?: string): void {
+  const present = Array.from(actual);
+  const missing = Array.from(expected).filter((item) => !present.some((other) => equal(item, other, new Map())));
+  if (missing.length === 0) return;
+  throw new AssertionError(
+    `Expected actual: "${show(actual)}" to include: "${show(expected)}"${suffix(msg)}\nmissing: ${show(missing)}`,
+  );
+}
+
+/** Fails unless `expected` is a part of `actual`, at every depth. Arrays are compared as far as `expected` reaches. */
+export function assertObjectMatch(
+  actual: object, // the real package says Record<PropertyKey, any>, which takes exactly as much
+  expected: Record<PropertyKey, unknown>,
+  msg?: string,
+): void {
+  assertEquals<unknown>(narrowObject(actual, expected, new Map()), narrowObject(expected, expected, new Map()), msg);
+}
+
+/** Fails unless `actual` was made by the class or by one that extends it. */
+export function assertInstanceOf<T extends abstract new (...args: never[]) => unknown>(
+  actual: unknown,
+  expectedType: T,
+  msg = "",
+): asserts actual is InstanceType<T> {
+  if (actual instanceof expectedType) return;
+  const wanted = expectedType.name;
+  const found = typeof actual !== "object"
+    ? typeof actual
+    : actual === null
+    ? "null"
+    : actual.constructor?.name ?? "Object";
+  const but = found === wanted ? "" : found === "function" ? " but was not an instanced object" : ` but was "${found}"`;
+  throw new AssertionError(`Expected object to be an instance of "${wanted}"${but}${suffix(msg)}`);
+}
+
+/** Fails unless `fn` throws; returns what it threw, whatever that is. */
+export function assertThrows(fn: () => unknown, msg?: string): unknown;
+/** Fails unless `fn` throws an `ErrorClass`, with `msgIncludes` in its message; returns the error. */
+export function assertThrows<E extends Error = Error>(
+  fn: () => unknown,
+  ErrorClass: abstract new (...args: never[]) => E,
+  msgIncludes?: string,
+  msg?: string,
+): E;
+export function assertThrows(
+  fn: () => unknown,
+  errorClassOrMsg?: ErrorClass | string,
+  msgIncludes?: string,
+  msg?: string,
+): unknown {
+  const wish = readWish(errorClassOrMsg, msgIncludes, msg);
+  try {
+    fn();
+  } catch (error) {
+    checkError(error, wish, "thrown");
+    return error;
+  }
+  throw new AssertionError(`Expected function to throw${suffix(wish.msg)}`);
+}
+
+/** Fails unless the promise `fn` returns rejects; resolves with the reason. A `fn` that throws at once fails too. */
+export function assertRejects(fn: () => PromiseLike<unknown>, msg?: string): Promise<unknown>;
+/** Fails unless the promise rejects with an `ErrorClass`, with `msgIncludes` in its message; resolves with the error. */
+export function assertRejects<E extends Error = Error>(
+  fn: () => PromiseLike<unknown>,
+  ErrorClass: abstract new (...args: never[]) => E,
+  msgIncludes?: string,
+  msg?: string,
+): Promise<E>;
+export async function assertRejects(
+  fn: () => PromiseLike<unknown>,
+  errorClassOrMsg?: ErrorClass | string,
+  msgIncludes?: string,
+  msg?: string,
+): Promise<unknown> {
+  const wish = readWish(errorClassOrMsg, msgIncludes, msg);
+  let promise: unknown;
+  try {
+    promise = fn();
+  } catch {
+    // told below: what counts is that no promise came back
+  }
+  if (!isObject(promise) || typeof Reflect.get(promise, "then") !== "function") {
+    throw new AssertionError(`Function throws when expected to reject${suffix(wish.msg)}`);
+  }
+  try {
+    await promise;
+  } catch (error) {
+    checkError(error, wish, "rejected");
+    return error;
+  }
+  throw new AssertionError(`Expected function to reject${suffix(wish.msg)}`);
+}
+
+/** `never[]` takes each class that the real package's `any[]` takes, whatever its constructor asks for. */
+type ErrorClass = abstract new (...args: never[]) => Error;
+
+interface Wish {
+  readonly errorClass: ErrorClass | undefined;
+  readonly msgIncludes: string | undefined;
+  readonly msg: string | undefined;
+}
+
+function readWish(
+  errorClassOrMsg: ErrorClass | string | undefined,
+  msgIncludes: string | undefined,
+  msg: string | undefined,
+): Wish {
+  return typeof errorClassOrMsg === "string"
+    ? { errorClass: undefined, msgIncludes: undefined, msg: errorClassOrMsg }
+    : { errorClass: errorClassOrMsg, msgIncludes, msg };
+}
+
+function checkError(error: unknown, { errorClass, msgIncludes, msg }: Wish, how: "thrown" | "rejected"): void {
+  if (errorClass === undefined) return;
+  if (!(error instanceof Error)) throw new AssertionError(`A non-Error object was ${how}${suffix(msg)}`);
+  if (!(error instanceof errorClass)) {
+    const found = Object.getPrototypeOf(error)?.constructor?.name;
+    throw new AssertionError(`Expected error to be instance of "${errorClass.name}", but was "${found}"${suffix(msg)}`);
+  }
+  if (msgIncludes === undefined) return;
+  if (stripVTControlCharacters(error.message).includes(stripVTControlCharacters(msgIncludes))) return;
+  throw new AssertionError(
+    `Expected error message to include ${JSON.stringify(msgIncludes)}, ` +
+      `but got ${JSON.stringify(error.message)}${suffix(msg)}`,
+  );
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
+
+/** Pairs under comparison stand in `open`: meeting one again means a circle, which is equal as far as anybody can see. */
+function equal(a: unknown, b: unknown, open: Map<object, object>): boolean {
+  if (a === b || Object.is(a, b)) return true;
+  if (!isObject(a) || !isObject(b)) return false;
+  if (a instanceof Date && b instanceof Date) return Object.is(a.getTime(), b.getTime());
+  if (prototypeOf(a) !== prototypeOf(b)) return false;
+  if (types.isTypedArray(a) && types.isTypedArray(b)) return equalItems(a, b);
+  if (types.isAnyArrayBuffer(a) && types.isAnyArrayBuffer(b)) return equalItems(new Uint8Array(a), new Uint8Array(b));
+  if (a instanceof WeakMap || a instanceof WeakSet) {
+    throw new TypeError(`Cannot compare ${a instanceof WeakMap ? "WeakMap" : "WeakSet"} instances`);
+  }
+  if (a instanceof WeakRef && b instanceof WeakRef) return equal(a.deref(), b.deref(), open);
+  const outer = open.get(a);
+  if (outer === b) return true;
+  open.set(a, b);
+  try {
+    return equalContents(a, b, open);
+  } finally {
+    if (outer === undefined) open.delete(a);
+    else open.set(a, outer);
+  }
+}
+
+function equalContents(a: object, b: object, open: Map<object, object>): boolean {
+  if (Object.keys(a).length !== Object.keys(b).length) return false;
+  if (a instanceof Set && b instanceof Set) {
+    return equalEntries([...a].map((item) => [item, item]), [...b].map((item) => [item, item]), open);
+  }
+  if (a instanceof Map && b instanceof Map) return equalEntries([...a], [...b], open);
+  if (a instanceof RegExp || a instanceof URL || a instanceof URLSearchParams) return String(a) === String(b);
+  for (const key of new Set([...visibleKeys(a), ...visibleKeys(b)])) {
+    if (!equal(Reflect.get(a, key), Reflect.get(b, key), open) || (key in a) !== (key in b)) return false;
+  }
+  return true;
+}
+
+function equalItems(a: ArrayLike<unknown>, b: ArrayLike<unknown>): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i] && !Object.is(a[i], b[i])) return false;
+  return true;
+}
+
+/** In any order; keys may be objects. Each entry of `b` answers for one of `a`. */
+function equalEntries(a: [unknown, unknown][], b: [unknown, unknown][], open: Map<object, object>): boolean {
+  if (a.length !== b.length) return false;
+  const left = new Set(b);
+  return a.every((entry) => {
+    for (const other of left) {
+      if (equal(entry[0], other[0], open) && equal(entry[1], other[1], open)) return left.delete(other);
+    }
+    return false;
+  });
+}
+
+function prototypeOf(value: object): object {
+  return Object.getPrototypeOf(value) ?? Object.prototype;
+}
+
+/** Plain objects and arrays show their enumerable fields; anything else all it has, accessors of its classes included. */
+function visibleKeys(value: object): PropertyKey[] {
+  let level: object | null = prototypeOf(value);
+  if (level === Object.prototype || level === Array.prototype) {
+    return Reflect.ownKeys(value).filter((key) => Object.prototype.propertyIsEnumerable.call(value, key));
+  }
+  const keys = Reflect.ownKeys(value);
+  for (
+    ;
+    level !== null && level !== Object.prototype && level !== Array.prototype;
+    level = Object.getPrototypeOf(level)
+  ) {
+    keys.push(...Reflect.ownKeys(level));
+  }
+  return keys;
+}
+
+type Narrowed = Map<object, Map<object, unknown>>;
+
+/** The part of `value` that `shape` speaks of. `done` remembers copies, so that circles close. */
+function narrow(value: unknown, shape: unknown, done: Narrowed): unknown {
+  if (!isObject(value) || !isObject(shape) || value instanceof Date || value instanceof RegExp) return value;
+  if (value instanceof Map && shape instanceof Map) {
+    return new Map(
+      [...value].filter(([key]) => shape.has(key)).map(([key, v]) => [key, narrow(v, shape.get(key), done)]),
+    );
+  }
+  if (value instanceof Set && shape instanceof Set) return value.intersection(shape);
+  if (Array.isArray(value) && Array.isArray(shape)) {
+    const known = done.get(value)?.get(shape);
+    if (known !== undefined) return known;
+    const part: unknown[] = [];
+    remember(done, value, shape, part);
+    for (const [i, item] of value.slice(0, shape.length).entries()) part.push(narrow(item, shape[i], done));
+    return part;
+  }
+  return narrowObject(value, shape, done);
+}
+
+function narrowObject(value: object, shape: object, done: Narrowed): unknown {
+  const known = done.get(value)?.get(shape);
+  if (known !== undefined) return known;
+  const part = {};
+  remember(done, value, shape, part);
+  const own = Reflect.ownKeys(value);
+  const wanted = new Set(Reflect.ownKeys(shape));
+  const common = own.filter((key) => wanted.has(key));
+  // nothing in common: then the message had better show what is there
+  for (const key of common.length === 0 && wanted.size > 0 ? own : common) {
+    const item: unknown = Reflect.get(value, key);
+    Object.defineProperty(part, key, {
+      value: wanted.has(key) ? narrow(item, Reflect.get(shape, key), done) : item,
+      configurable: true,
+      enumerable: true,
+      writable: true,
+    });
+  }
+  return part;
+}
+
+function remember(done: Narrowed, value: object, shape: object, part: unknown): void {
+  const byShape = done.get(value) ?? new Map<object, unknown>();
+  done.set(value, byShape.set(shape, part));
+}
+
+function suffix(msg: string | undefined): string {
+  return msg ? `: ${msg}` : ".";
+}
+
+function show(value: unknown): string {
+  return Deno.inspect(value, {
+    depth: Infinity,
+    sorted: true,
+    trailingComma: true,
+    compact: false,
+    iterableLimit: Infinity,
+    getters: true,
+    strAbbreviateSize: Infinity,
+  });
+}
+
+/** Lines only in `actual` begin with a minus, lines only in `expected` with a plus. */
+function difference(actual: unknown, expected: unknown): string {
+  const texts = typeof actual === "string" && typeof expected === "string";
+  const lines = (value: unknown) => (texts ? readable(String(value)) : show(value)).split("\n");
+  const body = diff(lines(actual), lines(expected)).map(([side, line]) =>
+    side === 0 ? `    ${line}` : side > 0 ? red(`-   ${line}`) : green(`+   ${line}`)
+  );
+  return ["", "", `    [Diff] ${red("Actual")} / ${green("Expected")}`, "", "", ...body, ""].join("\n");
+}
+
+/** Makes visible what would hide in a terminal; line ends stay line ends. */
+function readable(text: string): string {
+  // deno-lint-ignore no-control-regex
+  return text.replace(/[\\\x00-\x09\x0b-\x1f\x7f]/g, (char) => JSON.stringify(char).slice(1, -1)).replaceAll(
+    "\n",
+    "\\n\n",
+  );
+}
+
+function red(text: string): string {
+  return Deno.noColor ? text : `\x1b[1;31m${text}\x1b[0m`;
+}
+
+function green(text: string): string {
+  return Deno.noColor ? text : `\x1b[1;32m${text}\x1b[0m`;
+}
