@@ -1,0 +1,272 @@
+// The program: reads the settings, builds the parts, runs until told to stop, chooses the exit code.
+
+import { parse } from "@std/dotenv";
+import { systemClock as clock } from "./src/clock.ts";
+import { type Config, describeSettings, type Environment, hintsFor, readConfig } from "./src/config.ts";
+import { ConfigError, exitCodeFor } from "./src/errors.ts";
+import type { Exchange } from "./src/exchanges/exchange.ts";
+import { EXCHANGES } from "./src/exchanges/mod.ts";
+import { createLogger, type Logger } from "./src/log.ts";
+import { Pipeline } from "./src/pipeline.ts";
+import { GapTimes } from "./src/record.ts";
+import { KafkaSink } from "./src/sinks/kafka.ts";
+import type { Sink } from "./src/sinks/sink.ts";
+import { StdoutSink } from "./src/sinks/stdout.ts";
+import { describeRejected } from "./src/sources/intake.ts";
+import { replay } from "./src/sources/replay.ts";
+import type { Source } from "./src/sources/source.ts";
+import { WebSocketSource } from "./src/sources/websocket.ts";
+import { runSimulator } from "./src/simulator/command.ts";
+import { Stats } from "./src/stats.ts";
+import { serveStatus } from "./src/web/server.ts";
+
+/** Most ticks in one request to Kafka. */
+const MAX_BATCH = 2000;
+const SUMMARY_MS = 60_000;
+
+const USAGE = `Usage: deno task <command>
+
+  dev                 live prices as JSON lines on stdout; to Kafka too when KAFKA_BROKERS is set
+  start               live prices to Kafka, as in production
+  replay FILE         recorded frames (- for stdin) to records on stdout; --channel ticker for microseconds
+  simulate            a Coinbase in the box; --help lists its options
+  <command> --help    this text and all settings
+`;
+
+const encoder = new TextEncoder();
+
+function tell(text: string): void {
+  Deno.stderr.writeSync(encoder.encode(text));
+}
+
+async function writeAll(text: string): Promise<void> {
+  const bytes = encoder.encode(text);
+  for (let written = 0; written < bytes.length;) written += await Deno.stdout.write(bytes.subarray(written));
+}
+
+function readEnvironment(): Environment {
+  let file = {};
+  try {
+    file = parse(Deno.readTextFileSync(".env"));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) {
+      throw new ConfigError([
+        `Cannot read .env as it must be a readable file: ${error instanceof Error ? error.message : error}`,
+      ]);
+    }
+  }
+  return { values: { ...file, ...Deno.env.toObject() }, readFile: (path) => Deno.readTextFileSync(path) };
+}
+
+function exchangeOf(name: string): Exchange {
+  const exchange = EXCHANGES[name];
+  if (exchange === undefined) throw new TypeError(`No exchange ${name}`);
+  return exchange;
+}
+
+/** A line a minute, in words. */
+async function summarize(
+  source: Source,
+  pipeline: Pipeline,
+  stats: Stats,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  let before = { received: 0, rejected: 0, repeated: 0, sent: 0 };
+  while (true) {
+    await clock.sleep(SUMMARY_MS, signal).catch(() => {});
+    if (signal.aborted) return;
+    const { products } = source.status();
+    const sinks = pipeline.status();
+    const now = {
+      received: stats.received,
+      rejected: stats.rejectedTotal,
+      repeated: stats.repeated,
+      sent: [...stats.sinks.values()].reduce((sum, { sent }) => sum + sent, 0),
+    };
+    const dropped = [...stats.sinks.values()].reduce((sum, sink) => sum + sink.dropped + sink.lost, 0);
+    const live = products.filter(({ state }) => state === "live" || state === "quiet").length;
+    log.info(
+      `Last minute: ${now.received - before.received} ticks received, ${now.sent - before.sent} sent, ` +
+        `${now.rejected - before.rejected} rejected, ${now.repeated - before.repeated} repeated; ` +
+        `${live} of ${products.length} products fine, ${
+          Math.max(0, ...sinks.map(({ queueDepth }) => queueDepth))
+        } waiting, ` +
+        `${dropped} dropped or lost since the start`,
+    );
+    before = now;
+  }
+}
+
+/** `dev` and `start`: the live feed. */
+async function runFeed(command: "dev" | "start", config: Config, log: Logger, stop: AbortController): Promise<void> {
+  const { signal } = stop;
+  const stats = new Stats();
+  const gapTimes = new GapTimes();
+  const shared = { clock, log, stats, gapTimes, random: Math.random };
+  const exchange = exchangeOf("coinbase");
+  const source = new WebSocketSource({
+    exchange,
+    url: config.feedUrl,
+    channel: config.channel,
+    products: config.products,
+    maxFrameBytes: config.maxFrameBytes,
+    staleAfterMs: config.staleAfterMs,
+    unreachableHint: "Without the internet: run `deno task simulate` in a second terminal, and start this one with " +
+      "COINBASE_WS_URL=ws://127.0.0.1:8765",
+    ...shared,
+  });
+
+  const sinks: Sink[] = [];
+  if (config.brokers.length > 0) sinks.push(new KafkaSink({ ...config, log }));
+  if (command === "dev") sinks.push(new StdoutSink(() => stop.abort()));
+  const pipeline = new Pipeline({
+    source,
+    sinks,
+    queueCapacity: config.queueCapacity,
+    maxBatch: MAX_BATCH,
+    lingerMs: config.lingerMs,
+    // a developer's Kafka may come and go as it likes
+    startTimeoutMs: command === "dev" ? 0 : config.startTimeoutMs,
+    drainMs: config.drainMs,
+    ...shared,
+  });
+
+  const server = serveStatus({ ...config, nextFreePort: command === "dev", source, pipeline, stats });
+  const { hostname, port } = server.addr;
+  if (command === "dev" && port !== config.port && config.port !== 0) {
+    log.warn(`Port ${config.port} is taken, the next free one is used`, { port });
+  }
+  log.info("Started", {
+    products: config.products.length,
+    channel: config.channel,
+    sinks: sinks.map(({ name }) => name).join(","),
+    status: `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/api/status`,
+  });
+  if (!/^(?:127\.|::1$|localhost$)/.test(config.host)) {
+    log.warn("The status pages can be read by other machines", { host: config.host });
+  }
+  if (command === "dev" && config.brokers.length === 0) {
+    log.info("Records go to stdout; to send them to Kafka too: KAFKA_BROKERS=localhost:9092 deno task dev");
+  }
+
+  const over = new AbortController();
+  const summaries = summarize(source, pipeline, stats, log, over.signal);
+  try {
+    await pipeline.run(signal);
+  } finally {
+    over.abort();
+    await summaries;
+    await server.shutdown();
+    const sent = Object.fromEntries([...stats.sinks].map(([name, { sent }]) => [name, sent]));
+    log.info("Stopped", {
+      received: stats.received,
+      sent,
+      rejected: describeRejected(stats),
+      repeated: stats.repeated,
+    });
+  }
+}
+
+/** `replay FILE`. */
+async function runReplay(args: readonly string[]): Promise<void> {
+  const exchange = exchangeOf("coinbase");
+  const rest = [...args];
+  let channel = "ticker_batch";
+  const option = rest.indexOf("--channel");
+  if (option >= 0) channel = rest.splice(option, 2)[1] ?? "";
+  if (!Object.hasOwn(exchange.channels, channel)) {
+    const names = Object.keys(exchange.channels).join(" or ");
+    throw new ConfigError([`Cannot use --channel as it must be ${names}: current value is "${channel}"`]);
+  }
+  const [path, ...more] = rest;
+  if (path === undefined || more.length > 0 || (path.startsWith("-") && path !== "-")) {
+    throw new ConfigError([
+      `Cannot replay as one file (or - for stdin) must be named: arguments are "${args.join(" ")}"`,
+    ]);
+  }
+  const stats = new Stats();
+  const intake = { exchange, channel, products: undefined, maxFrameLength: 1_048_576, stats };
+  try {
+    const bytes = path === "-" ? Deno.stdin.readable : (await Deno.open(path)).readable;
+    await replay(bytes, intake, writeAll);
+  } catch (error) {
+    // the reader has seen enough (`... | head`)
+    if (error instanceof Deno.errors.BrokenPipe) return;
+    const why = error instanceof Error ? error.message : String(error);
+    throw new ConfigError([`Cannot read ${path} as it must be a readable file of recorded frames: ${why}`]);
+  }
+  tell(
+    `${stats.received} ticks, ${stats.repeated} repeats, rejected: ${describeRejected(stats)}, ` +
+      `${stats.ignored} ignored, of ${stats.frames} lines\n`,
+  );
+}
+
+async function run(args: readonly string[], stop: AbortController): Promise<void> {
+  const [command, ...rest] = args;
+  const asksForHelp = rest.includes("--help") || rest.includes("-h");
+  switch (command) {
+    case "replay":
+      if (asksForHelp) return await writeAll(USAGE);
+      return await runReplay(rest);
+    case "simulate":
+      return await runSimulator(rest, stop.signal);
+    case "dev":
+    case "start": {
+      if (asksForHelp) return await writeAll(`${USAGE}\n${describeSettings()}`);
+      if (rest.length > 0) {
+        throw new ConfigError([
+          `Cannot use the arguments "${rest.join(" ")}" as ${command} is set up by settings: see --help`,
+        ]);
+      }
+      const environment = readEnvironment();
+      const hints = hintsFor(Object.keys(environment.values));
+      let config: Config;
+      try {
+        config = readConfig(environment, command === "start");
+      } catch (error) {
+        throw error instanceof ConfigError ? new ConfigError([...error.problems, ...hints]) : error;
+      }
+      const format = config.logFormat === "auto" ? Deno.stderr.isTerminal() ? "text" : "json" : config.logFormat;
+      const log = createLogger({ format, level: config.logLevel, clock });
+      for (const hint of hints) log.warn(hint);
+      try {
+        await runFeed(command, config, log, stop);
+      } catch (error) {
+        if (error instanceof ConfigError) throw error;
+        const code = exitCodeFor(error);
+        log.error(error instanceof Error ? error.message : String(error), {
+          exitCode: code,
+          ...(code === 1 && error instanceof Error ? { stack: error.stack } : {}),
+        });
+        Deno.exit(code);
+      }
+      return;
+    }
+    case "--help":
+    case "-h":
+      return await writeAll(`${USAGE}\n${describeSettings()}`);
+    default:
+      throw new ConfigError([`Cannot run "${command ?? ""}" as the command must be dev, start, replay or simulate`]);
+  }
+}
+
+const stop = new AbortController();
+let stoppedAt = 0;
+for (const name of Deno.build.os === "windows" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM"] as const) {
+  Deno.addSignalListener(name, () => {
+    // under `deno task` one Ctrl-C arrives twice within a millisecond: only a later one means "leave now"
+    if (stop.signal.aborted && clock.elapsed() - stoppedAt > 1000) Deno.exit(130);
+    stoppedAt ||= clock.elapsed();
+    stop.abort(new DOMException(`Received ${name}`, "AbortError"));
+  });
+}
+try {
+  await run(Deno.args, stop);
+  // whatever a library still holds open must not keep the process
+  Deno.exit(0);
+} catch (error) {
+  if (error instanceof ConfigError) tell(error.problems.map((problem) => `${problem}\n`).join(""));
+  else tell(`${error instanceof Error ? error.stack : error}\n`);
+  Deno.exit(exitCodeFor(error));
+}

@@ -1,0 +1,379 @@
+// Environment -> checked Config. Every name, unit, default and meaning stands in one table here; `--help` and .env-example
+// are made from it.
+
+import { ConfigError } from "./errors.ts";
+import { EXCHANGES } from "./exchanges/mod.ts";
+import type { Level } from "./log.ts";
+
+/** Where the values of settings come from. */
+export interface Environment {
+  /** All names with their texts; an empty text counts as not set, unless the setting may be empty. */
+  readonly values: Readonly<Record<string, string>>;
+  /** Reads the file that a `<NAME>_FILE` names. Throws if it cannot. */
+  readonly readFile: (path: string) => string;
+}
+
+interface Setting {
+  readonly name: string;
+  /** As text, just as it could stand in the environment. */
+  readonly default: string;
+  /** What the value must be, as it stands in messages. */
+  readonly wish: string;
+  readonly meaning: string;
+  /** Also read from the file that `<NAME>_FILE` names. */
+  readonly secret?: true;
+}
+
+const DEFAULT_PRODUCTS = "ETH-USD,BTC-USD,SOL-USD,BNB-USD,XRP-USD,ADA-USD,AVAX-USD,DOT-USD";
+
+/** All settings, in the order in which people meet them. */
+export const SETTINGS = [
+  {
+    name: "COINBASE_PRODUCTS",
+    default: DEFAULT_PRODUCTS,
+    wish: "product ids like BTC-USD, separated by commas",
+    meaning: "Products to follow",
+  },
+  {
+    name: "COINBASE_CHANNEL",
+    default: "ticker_batch",
+    wish: "ticker_batch or ticker",
+    meaning: "ticker_batch: the last trade of each 5 s that had one; ticker: every trade, w_time with microseconds",
+  },
+  {
+    name: "COINBASE_WS_URL",
+    default: "wss://ws-feed.exchange.coinbase.com",
+    wish: "a ws:// or wss:// address",
+    meaning: "Where the feed is; the simulator's address for machines without the internet",
+  },
+  {
+    name: "KAFKA_BROKERS",
+    default: "",
+    wish: "host:port, separated by commas",
+    meaning: "Where Kafka is; needed by start, optional for dev",
+  },
+  { name: "KAFKA_TOPIC", default: "ticker_batch", wish: "a Kafka topic name", meaning: "Topic for the records" },
+  {
+    name: "KAFKA_GAPS_TOPIC",
+    default: "feed_gaps",
+    wish: "a Kafka topic name, or empty",
+    meaning: "Topic for declared gaps; set it to nothing to switch it off",
+  },
+  { name: "KAFKA_CLIENT_ID", default: "coinbase-producer", wish: "a name", meaning: "Our name in the broker's logs" },
+  {
+    name: "KAFKA_COMPRESSION",
+    default: "none",
+    wish: "none or gzip",
+    meaning: "Of the batches sent to Kafka",
+  },
+  {
+    name: "KAFKA_LINGER_MS",
+    default: "0",
+    wish: "0 to 10000",
+    meaning: "Wait so long for a batch to fill, ms: fewer requests, later records",
+  },
+  {
+    name: "KAFKA_START_TIMEOUT_MS",
+    default: "300000",
+    wish: "0 to 86400000",
+    meaning: "Give up (exit 4) if Kafka is away for so long at the start, ms; 0: never",
+  },
+  { name: "KAFKA_SSL", default: "false", wish: "true or false", meaning: "Encrypt the connection to Kafka" },
+  {
+    name: "KAFKA_SASL_MECHANISM",
+    default: "plain",
+    wish: "plain, scram-sha-256 or scram-sha-512",
+    meaning: "How to log in, if KAFKA_USERNAME is set",
+  },
+  { name: "KAFKA_USERNAME", default: "", wish: "a name", meaning: "Log in to Kafka as", secret: true },
+  { name: "KAFKA_PASSWORD", default: "", wish: "a password", meaning: "Log in to Kafka with", secret: true },
+  {
+    name: "QUEUE_CAPACITY",
+    default: "100000",
+    wish: "1000 to 10000000",
+    meaning: "Events that wait for a sink that is away; beyond it the oldest ticks are dropped, counted and declared",
+  },
+  {
+    name: "STALE_AFTER_MS",
+    default: "15000",
+    wish: "2000 to 600000",
+    meaning: "The link or a product is taken for dead when nothing comes for so long, ms",
+  },
+  {
+    name: "MAX_FRAME_BYTES",
+    default: "1048576",
+    wish: "1024 to 67108864",
+    meaning: "Longer frames are rejected unread, bytes",
+  },
+  {
+    name: "DRAIN_TIMEOUT_MS",
+    default: "8000",
+    wish: "0 to 600000",
+    meaning: "At the end, write what is left for at most so long, ms (containers are killed after 10 s)",
+  },
+  {
+    name: "HOST",
+    default: "127.0.0.1",
+    wish: "an address of this machine",
+    meaning: "Address of the status pages; 0.0.0.0 opens them to the network",
+  },
+  { name: "PORT", default: "8000", wish: "0 to 65535", meaning: "Port of the status pages; 0: any free one" },
+  {
+    name: "ALLOWED_HOSTS",
+    default: "",
+    wish: "host names, separated by commas",
+    meaning: "Names under which the status pages may be asked for, besides localhost and IP addresses",
+  },
+  {
+    name: "LOG_LEVEL",
+    default: "info",
+    wish: "debug, info, warn or error",
+    meaning: "The lowest level that is logged",
+  },
+  {
+    name: "LOG_FORMAT",
+    default: "auto",
+    wish: "auto, text or json",
+    meaning: "auto: text on a terminal, JSON lines otherwise",
+  },
+] as const satisfies readonly Setting[];
+
+/** The name of a setting. */
+export type SettingName = typeof SETTINGS[number]["name"];
+
+/** Settings after the check. */
+export interface Config {
+  /** See COINBASE_PRODUCTS: at least one, none twice. */
+  readonly products: readonly string[];
+  /** See COINBASE_CHANNEL. */
+  readonly channel: string;
+  /** See COINBASE_WS_URL. */
+  readonly feedUrl: string;
+  /** See KAFKA_BROKERS; empty: no Kafka. */
+  readonly brokers: readonly string[];
+  /** See KAFKA_TOPIC. */
+  readonly topic: string;
+  /** See KAFKA_GAPS_TOPIC. */
+  readonly gapsTopic: string;
+  /** See KAFKA_CLIENT_ID. */
+  readonly clientId: string;
+  /** See KAFKA_COMPRESSION. */
+  readonly compression: "none" | "gzip";
+  /** See KAFKA_LINGER_MS. */
+  readonly lingerMs: number;
+  /** See KAFKA_START_TIMEOUT_MS. */
+  readonly startTimeoutMs: number;
+  /** See KAFKA_SSL. */
+  readonly ssl: boolean;
+  /** See KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD; undefined: no login. */
+  readonly sasl?: {
+    readonly mechanism: "plain" | "scram-sha-256" | "scram-sha-512";
+    readonly username: string;
+    readonly password: string;
+  };
+  /** See QUEUE_CAPACITY. */
+  readonly queueCapacity: number;
+  /** See STALE_AFTER_MS. */
+  readonly staleAfterMs: number;
+  /** See MAX_FRAME_BYTES. */
+  readonly maxFrameBytes: number;
+  /** See DRAIN_TIMEOUT_MS. */
+  readonly drainMs: number;
+  /** See HOST. */
+  readonly host: string;
+  /** See PORT. */
+  readonly port: number;
+  /** See ALLOWED_HOSTS: lower case. */
+  readonly allowedHosts: readonly string[];
+  /** See LOG_LEVEL. */
+  readonly logLevel: Level;
+  /** See LOG_FORMAT. */
+  readonly logFormat: "auto" | "text" | "json";
+}
+
+const BY_NAME = new Map<string, Setting>(SETTINGS.map((setting) => [setting.name, setting]));
+const TOPIC = /^[a-zA-Z0-9._-]{1,249}$/;
+const BROKER = /^(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+):(\d{1,5})$/;
+
+/** How many letters must change to make one text the other, up to 3. */
+function distance(a: string, b: string): number {
+  if (Math.abs(a.length - b.length) > 2) return 3;
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return Math.min(3, row[b.length] as number);
+}
+
+/** For each name that looks like a setting and is none: a sentence that says which one may be meant. */
+export function hintsFor(names: Iterable<string>): string[] {
+  const hints: string[] = [];
+  for (const name of names) {
+    const known = name.replace(/_FILE$/, "");
+    if (BY_NAME.has(name) || BY_NAME.get(known)?.secret === true) continue;
+    // one letter off, or two in a long name: PORTS is near PORT, but a HOME is no HOST
+    const near = SETTINGS.find((setting) => distance(name, setting.name) <= (setting.name.length > 8 ? 2 : 0));
+    if (near !== undefined) hints.push(`${name} is not a setting: did you mean ${near.name}?`);
+  }
+  return hints;
+}
+
+/** Reads values one by one and collects what is wrong with them. */
+class Reader {
+  readonly problems: string[] = [];
+  readonly #environment: Environment;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  wrong(name: SettingName, value: string): void {
+    const setting = BY_NAME.get(name);
+    const shown = setting?.secret === true ? "a secret" : JSON.stringify(value);
+    this.problems.push(`Cannot use ${name} as it must be ${setting?.wish}: current value is ${shown}`);
+  }
+
+  text(name: SettingName, mayBeEmpty = false): string {
+    const setting = BY_NAME.get(name) as Setting;
+    const { values, readFile } = this.#environment;
+    const file = setting.secret === true ? values[`${name}_FILE`] : undefined;
+    if (file !== undefined && file !== "") {
+      try {
+        return readFile(file).trimEnd();
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        this.problems.push(
+          `Cannot read ${name}_FILE as it must name a readable file: current value is "${file}" (${why})`,
+        );
+        return "";
+      }
+    }
+    const value = values[name]?.trim();
+    return value === undefined || (value === "" && !mayBeEmpty) ? setting.default : value;
+  }
+
+  /** The wish of the setting says the bounds. */
+  count(name: SettingName): number {
+    const text = this.text(name);
+    const [, low, high] = /^(\d+) to (\d+)$/.exec((BY_NAME.get(name) as Setting).wish) ?? [];
+    const value = Number(text);
+    if (/^\d{1,15}$/.test(text) && value >= Number(low) && value <= Number(high)) return value;
+    this.wrong(name, text);
+    return 0;
+  }
+
+  /** The wish of the setting says the choices. */
+  choice<T extends string>(name: SettingName): T {
+    const text = this.text(name).toLowerCase();
+    if ((BY_NAME.get(name) as Setting).wish.split(/, | or /).includes(text)) return text as T;
+    this.wrong(name, text);
+    return text as T;
+  }
+
+  list(name: SettingName): string[] {
+    const items = this.text(name).split(",").map((item) => item.trim()).filter((item) => item !== "");
+    return [...new Set(items)];
+  }
+
+  topic(name: SettingName, mayBeEmpty: boolean): string {
+    const text = this.text(name, mayBeEmpty);
+    if (!(mayBeEmpty && text === "") && !(TOPIC.test(text) && text !== "." && text !== "..")) this.wrong(name, text);
+    return text;
+  }
+}
+
+/**
+ * The checked settings. Throws a ConfigError with everything that is wrong.
+ *
+ * @param needsKafka whether it is an error that no broker is named
+ */
+export function readConfig(environment: Environment, needsKafka: boolean): Config {
+  const read = new Reader(environment);
+  const coinbase = EXCHANGES.coinbase;
+
+  const products = read.list("COINBASE_PRODUCTS").map((product) => product.toUpperCase());
+  const bad = products.filter((product) => coinbase?.productPattern.test(product) !== true);
+  if (bad.length > 0 || products.length === 0) read.wrong("COINBASE_PRODUCTS", bad.join(",") || ",");
+
+  const feedUrl = read.text("COINBASE_WS_URL");
+  if (!/^wss?:$/.test(URL.parse(feedUrl)?.protocol ?? "")) read.wrong("COINBASE_WS_URL", feedUrl);
+
+  const brokers = read.list("KAFKA_BROKERS");
+  for (const broker of brokers) {
+    const port = Number(BROKER.exec(broker)?.[1] ?? 0);
+    if (port < 1 || port > 65535) read.wrong("KAFKA_BROKERS", broker);
+  }
+  if (needsKafka && brokers.length === 0) {
+    read.problems.push(
+      `Cannot start without Kafka as KAFKA_BROKERS must be ${BY_NAME.get("KAFKA_BROKERS")?.wish}: it is not set ` +
+        "(`deno task dev` runs without Kafka)",
+    );
+  }
+
+  const topic = read.topic("KAFKA_TOPIC", false);
+  const gapsTopic = read.topic("KAFKA_GAPS_TOPIC", true);
+  if (topic === gapsTopic) {
+    read.problems.push(`Cannot use KAFKA_GAPS_TOPIC as it must differ from KAFKA_TOPIC: both are "${topic}"`);
+  }
+
+  const username = read.text("KAFKA_USERNAME");
+  const password = read.text("KAFKA_PASSWORD");
+  if ((username === "") !== (password === "")) {
+    read.problems.push(
+      "Cannot log in to Kafka as KAFKA_USERNAME and KAFKA_PASSWORD must be set together: one of them is empty",
+    );
+  }
+  const mechanism = read.choice<"plain" | "scram-sha-256" | "scram-sha-512">("KAFKA_SASL_MECHANISM");
+
+  const config: Config = {
+    products,
+    channel: read.choice("COINBASE_CHANNEL"),
+    feedUrl,
+    brokers,
+    topic,
+    gapsTopic,
+    clientId: read.text("KAFKA_CLIENT_ID"),
+    compression: read.choice("KAFKA_COMPRESSION"),
+    lingerMs: read.count("KAFKA_LINGER_MS"),
+    startTimeoutMs: read.count("KAFKA_START_TIMEOUT_MS"),
+    ssl: read.choice("KAFKA_SSL") === "true",
+    ...(username === "" ? {} : { sasl: { mechanism, username, password } }),
+    queueCapacity: read.count("QUEUE_CAPACITY"),
+    staleAfterMs: read.count("STALE_AFTER_MS"),
+    maxFrameBytes: read.count("MAX_FRAME_BYTES"),
+    drainMs: read.count("DRAIN_TIMEOUT_MS"),
+    host: read.text("HOST"),
+    port: read.count("PORT"),
+    allowedHosts: read.list("ALLOWED_HOSTS").map((name) => name.toLowerCase()),
+    logLevel: read.choice("LOG_LEVEL"),
+    logFormat: read.choice("LOG_FORMAT"),
+  };
+  if (read.problems.length > 0) throw new ConfigError(read.problems);
+  return config;
+}
+
+/** The table of settings for people: what `--help` prints. */
+export function describeSettings(): string {
+  const lines = SETTINGS.map((setting: Setting) => {
+    const file = setting.secret === true ? ` (or the file that ${setting.name}_FILE names)` : "";
+    return `  ${setting.name}${file}\n      ${setting.meaning}\n      ${setting.wish}; default ${
+      setting.default || "none"
+    }`;
+  });
+  return `Settings, from the environment or a file .env:\n\n${lines.join("\n")}\n`;
+}
+
+/** The text of .env-example. */
+export function envExample(): string {
+  const lines = SETTINGS.map((setting: Setting) =>
+    `# ${setting.meaning}\n# ${setting.wish}\n#${setting.name}=${setting.default}\n`
+  );
+  return `# Copy to .env and take the # away before the settings you want to change. The environment wins over this file.\n\n${
+    lines.join("\n")
+  }`;
+}

@@ -1,0 +1,62 @@
+// The typed errors, and which exit code each of them means.
+
+/** Settings or arguments that cannot be used: all of them, told at once. Exit 2, before any connection. */
+export class ConfigError extends Error {
+  override name = "ConfigError";
+  /** One sentence each: the attempt, the wish and the value. */
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(problems.join("\n"));
+    this.problems = problems;
+  }
+}
+
+/** The exchange refuses every product, or the channel: asking again will not help. Exit 3. */
+export class RefusedError extends Error {
+  override name = "RefusedError";
+}
+
+/** A connection could not be opened, or broke. Never ends the program: the source waits and tries again. */
+export class ConnectionError extends Error {
+  override name = "ConnectionError";
+}
+
+/**
+ * What a failed sink write means for the batch: `retry` the same batch again, later; `drop` one of its records will never
+ * be taken; `fatal` nothing will ever be taken (a refused login).
+ */
+export type SinkErrorKind = "retry" | "drop" | "fatal";
+
+/** A sink could not connect or store a batch. Exit 4 when it ends the program. */
+export class SinkError extends Error {
+  override name = "SinkError";
+  /** What the pipeline should do now. */
+  readonly kind: SinkErrorKind;
+
+  constructor(kind: SinkErrorKind, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.kind = kind;
+  }
+}
+
+/** Asked to stop, and not all ticks could be stored in time. Exit 5. */
+export class DrainError extends Error {
+  override name = "DrainError";
+  /** Ticks taken from the exchange and stored nowhere, the sum over all sinks. */
+  readonly left: number;
+
+  constructor(left: number, message: string) {
+    super(message);
+    this.left = left;
+  }
+}
+
+/** The process exit code that tells a supervisor what happened: 2 settings, 3 exchange, 4 sink, 5 not drained, 1 our bug. */
+export function exitCodeFor(error: unknown): number {
+  if (error instanceof ConfigError) return 2;
+  if (error instanceof RefusedError) return 3;
+  if (error instanceof SinkError) return 4;
+  if (error instanceof DrainError) return 5;
+  return 1;
+}

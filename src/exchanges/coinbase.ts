@@ -1,0 +1,165 @@
+// Coinbase Exchange market data, https://docs.cdp.coinbase.com/exchange/websocket-feed/overview: subscribe and decode.
+// No key and no account is needed for the channels used here.
+
+import type { RejectReason, Tick } from "../record.ts";
+import type { Decoded, Exchange } from "./exchange.ts";
+import { MAX_AHEAD_MS, parseCount, parseDecimal, parsePrice, parseTimeUs } from "./values.ts";
+
+const PRODUCT = /^[A-Z0-9]{1,20}(?:-[A-Z0-9]{1,20}){1,3}$/;
+
+/** The largest subscribe message the exchange takes is not published ("Message too big"): stay far below. */
+const PRODUCTS_PER_MESSAGE = 100;
+
+const NOTHING: Decoded = { ticks: [], rejected: [] };
+
+function reject(reason: RejectReason): Decoded {
+  return { ticks: [], rejected: [reason] };
+}
+
+/**
+ * `{"type":"ticker","sequence":137212619516,"product_id":"BTC-USD","price":"84737.58","open_24h":"84430.55",
+ * "volume_24h":"1836.96781750","low_24h":"84400","high_24h":"85021.57","volume_30d":"175984.53012145",
+ * "best_bid":"84737.58","best_bid_size":"0.19921154","best_ask":"84737.59","best_ask_size":"0.05223077","side":"sell",
+ * "time":"2026-10-03T20:58:31.127510Z","trade_id":1102042811,"last_size":"0.00000025"}`, the same on `ticker` and
+ * `ticker_batch`: nothing in a frame names its channel.
+ */
+function decodeTicker(message: Record<string, unknown>, receivedTime: number | undefined): Decoded {
+  const product = message.product_id;
+  if (typeof product !== "string" || !PRODUCT.test(product)) return reject("bad-product");
+  const sequence = parseCount(message.sequence);
+  if (sequence === undefined) return reject("bad-sequence");
+  const price = parsePrice(message.price);
+  if (price === undefined) return reject("bad-price");
+  const exchangeTimeUs = parseTimeUs(message.time);
+  if (exchangeTimeUs === undefined) return reject("bad-time");
+  const exchangeTime = exchangeTimeUs / 1000;
+  // a store would call a tick from the future the last price for ever
+  if (receivedTime !== undefined && exchangeTime > receivedTime + MAX_AHEAD_MS) return reject("bad-time");
+
+  const tick: Mutable<Tick> = {
+    kind: "tick",
+    exchange: "coinbase",
+    product,
+    sequence,
+    price,
+    exchangeTimeUs,
+    receivedTime: receivedTime ?? exchangeTime,
+    recordTimeUs: exchangeTimeUs,
+  };
+  // trade_id, side and last_size were missing in some frames over the years, the rest never: none of them costs a tick
+  const tradeId = parseCount(message.trade_id);
+  if (tradeId !== undefined) tick.tradeId = tradeId;
+  const lastSize = parseDecimal(message.last_size);
+  if (lastSize !== undefined) tick.lastSize = lastSize;
+  // the taker's side here, the maker's in `match`: they are opposites for the same trade
+  if (message.side === "buy" || message.side === "sell") tick.side = message.side;
+  const open24h = parseDecimal(message.open_24h);
+  if (open24h !== undefined) tick.open24h = open24h;
+  const volume24h = parseDecimal(message.volume_24h);
+  if (volume24h !== undefined) tick.volume24h = volume24h;
+  const bid = parseDecimal(message.best_bid);
+  if (bid !== undefined) tick.bid = bid;
+  const ask = parseDecimal(message.best_ask);
+  if (ask !== undefined) tick.ask = ask;
+  return { ticks: [tick], rejected: [] };
+}
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+/** `{"type":"heartbeat","last_trade_id":1092969669,"product_id":"BTC-USD","sequence":136118091026,"time":"2026-09-15T11:01:54.000000Z"}` */
+function decodeHeartbeat(message: Record<string, unknown>): Decoded {
+  const product = message.product_id;
+  if (typeof product !== "string" || !PRODUCT.test(product)) return reject("bad-product");
+  const lastTradeId = parseCount(message.last_trade_id);
+  const timeUs = parseTimeUs(message.time);
+  return {
+    ticks: [],
+    rejected: [],
+    heartbeat: {
+      product,
+      ...(lastTradeId === undefined ? {} : { lastTradeId }),
+      ...(timeUs === undefined ? {} : { timeUs }),
+    },
+  };
+}
+
+/**
+ * `{"type":"subscriptions","channels":[{"name":"ticker_1000","product_ids":["BTC-USD"],"account_ids":null}]}`: all that is
+ * subscribed by now. `ticker_batch` is acknowledged under its old name `ticker_1000` (seen 2026-10-03).
+ */
+function decodeSubscriptions(message: Record<string, unknown>): Decoded {
+  const subscribed: string[] = [];
+  for (const channel of Array.isArray(message.channels) ? message.channels : []) {
+    const { name, product_ids: products } = Object(channel) as Record<string, unknown>;
+    if (name !== "ticker" && name !== "ticker_batch" && name !== "ticker_1000") continue;
+    for (const product of Array.isArray(products) ? products : []) {
+      if (typeof product === "string") subscribed.push(product);
+    }
+  }
+  return { ticks: [], rejected: [], subscribed };
+}
+
+/** `{"type":"error","message":"Failed to subscribe","reason":"XRP-GBP is delisted"}`: the product only stands in the words. */
+function decodeError(message: Record<string, unknown>): Decoded {
+  const words = [message.message, message.reason].filter((part) => typeof part === "string" && part !== "") as string[];
+  const refused = words.join(": ").slice(0, 300) || "error without words";
+  // the whole first word: AR-USD is a suffix of HBAR-USD
+  const product = typeof message.reason === "string" ? message.reason.split(" ", 1)[0] : undefined;
+  return product !== undefined && PRODUCT.test(product)
+    ? { ticks: [], rejected: [], refused, refusedProduct: product }
+    : { ticks: [], rejected: [], refused };
+}
+
+/** Coinbase Exchange: `ticker` (each trade) and `ticker_batch` (the last trade of each 5 seconds that had one). */
+export const coinbase: Exchange = {
+  name: "coinbase",
+  title: "Coinbase",
+  url: "wss://ws-feed.exchange.coinbase.com",
+  channels: {
+    ticker: { precision: "microseconds", samplingMs: 0 },
+    ticker_batch: { precision: "seconds", samplingMs: 5000 },
+  },
+  productPattern: PRODUCT,
+  maxHeartbeats: 50,
+
+  subscribe(products, channel) {
+    const frames: string[] = [];
+    const allBeat = products.length <= coinbase.maxHeartbeats;
+    for (let start = 0; start < products.length; start += PRODUCTS_PER_MESSAGE) {
+      const part = products.slice(start, start + PRODUCTS_PER_MESSAGE);
+      frames.push(JSON.stringify({
+        type: "subscribe",
+        product_ids: part,
+        channels: allBeat ? [channel, "heartbeat"] : [channel],
+      }));
+    }
+    if (!allBeat) {
+      frames.push(JSON.stringify({ type: "subscribe", product_ids: products.slice(0, 1), channels: ["heartbeat"] }));
+    }
+    return frames;
+  },
+
+  decode(frame, receivedTime) {
+    let message: unknown;
+    try {
+      message = JSON.parse(frame);
+    } catch {
+      return reject("bad-json");
+    }
+    if (typeof message !== "object" || message === null || Array.isArray(message)) return reject("bad-message");
+    const fields = message as Record<string, unknown>;
+    switch (fields.type) {
+      case "ticker":
+        return decodeTicker(fields, receivedTime);
+      case "heartbeat":
+        return decodeHeartbeat(fields);
+      case "subscriptions":
+        return decodeSubscriptions(fields);
+      case "error":
+        return decodeError(fields);
+      default:
+        // "New message types can be added at any time": a type we do not know is not for us; no type at all is no message
+        return typeof fields.type === "string" ? NOTHING : reject("bad-message");
+    }
+  },
+};

@@ -1,0 +1,62 @@
+// What an exchange is to this program: a description without I/O, state or clock. A new one is one file beside this.
+
+import type { RejectReason, Tick } from "../record.ts";
+import type { TimePrecision } from "../sequencer.ts";
+
+/** The exchange says that it lives, and how far one product has got. */
+export interface Heartbeat {
+  /** The product it speaks of. */
+  readonly product: string;
+  /** Id of the product's newest trade; 0 where there never was one; absent where the exchange does not say. */
+  readonly lastTradeId?: number;
+  /** When it was sent: the exchange's clock, whole microseconds since the epoch. */
+  readonly timeUs?: number;
+}
+
+/** What one frame turned out to hold. A value and not an exception, because bad input is ordinary here. */
+export interface Decoded {
+  /** None for acknowledgements and heartbeats. */
+  readonly ticks: readonly Tick[];
+  /** One reason for each tick the frame should have given and did not. */
+  readonly rejected: readonly RejectReason[];
+  /** A sign of life. */
+  readonly heartbeat?: Heartbeat;
+  /** All products the exchange now sends prices of, as it says itself. */
+  readonly subscribed?: readonly string[];
+  /** The exchange said no, in its words: asking again will not help. */
+  readonly refused?: string;
+  /** The one product that `refused` is about, where it names one. */
+  readonly refusedProduct?: string;
+}
+
+/** What follows from the choice of a channel. */
+export interface Channel {
+  /** The times of its records: whole seconds, or microseconds where it ticks faster than once a second. */
+  readonly precision: TimePrecision;
+  /** How long a price may wait at the exchange before it is sent, ms; 0 where each trade is sent. */
+  readonly samplingMs: number;
+}
+
+/** An exchange: no I/O, no state, no clock. */
+export interface Exchange {
+  /** Lower case, as it stands in each tick. */
+  readonly name: string;
+  /** As a person writes it. */
+  readonly title: string;
+  /** Where to open the socket. */
+  readonly url: string;
+  /** The channels that can be asked for, by the exchange's own names. */
+  readonly channels: Readonly<Record<string, Channel>>;
+  /** What a product id must look like. */
+  readonly productPattern: RegExp;
+  /** Up to this many products each get a heartbeat of their own; of more, the first one alone. */
+  readonly maxHeartbeats: number;
+  /** Frames to send, in order, every time the socket opens, or to ask for some of the products again. */
+  subscribe(products: readonly string[], channel: string): string[];
+  /**
+   * Never throws. The same frame and time always give the same answer.
+   *
+   * @param receivedTime our wall clock, ms since the epoch; without it the frame's own time stands in
+   */
+  decode(frame: string, receivedTime?: number): Decoded;
+}

@@ -1,0 +1,353 @@
+// One source, a queue and a lane for each sink: retry of a batch, refused records, and the order of shutdown.
+
+import { backoffMs } from "./backoff.ts";
+import type { Clock } from "./clock.ts";
+import { DrainError, SinkError } from "./errors.ts";
+import type { Logger } from "./log.ts";
+import { EventQueue } from "./queue.ts";
+import { type FeedEvent, type Gap, type GapTimes, recordTime, tickId } from "./record.ts";
+import type { Sink } from "./sinks/sink.ts";
+import type { Source } from "./sources/source.ts";
+import type { SinkStats, Stats } from "./stats.ts";
+
+/** What a pipeline is built from. */
+export interface PipelineOptions {
+  /** Where events come from. */
+  readonly source: Source;
+  /** Where they go; the pipeline closes them. */
+  readonly sinks: readonly Sink[];
+  /** Events that each sink's queue holds. */
+  readonly queueCapacity: number;
+  /** Most ticks in one batch. */
+  readonly maxBatch: number;
+  /** How long a batch may wait to fill, ms. */
+  readonly lingerMs: number;
+  /** How long a sink may be away at the start, ms; 0: for ever. */
+  readonly startTimeoutMs: number;
+  /** How long what is left may be written after the end of the source, ms. */
+  readonly drainMs: number;
+  /** Time. */
+  readonly clock: Clock;
+  /** 0 included to 1 excluded, for the jitter of delays. */
+  readonly random: () => number;
+  /** Log. */
+  readonly log: Logger;
+  /** Counters. */
+  readonly stats: Stats;
+  /** Shared by all that open gaps. */
+  readonly gapTimes: GapTimes;
+}
+
+/** `connecting`: not ready yet. `ok`: the last write was confirmed. `failing`: it was not, and is tried again. `closed`: at the end. */
+export type SinkState = "connecting" | "ok" | "failing" | "closed";
+
+/** One sink as it stands. */
+export interface SinkStatus {
+  /** Its name. */
+  readonly name: string;
+  /** See {@link SinkState}. */
+  readonly state: SinkState;
+  /** Why it is not ok. */
+  readonly trouble?: string;
+  /** Why its gap records do not arrive, where they go a way of their own. */
+  readonly gapsTrouble?: string;
+  /** Events that wait. */
+  readonly queueDepth: number;
+  /** Events that may wait. */
+  readonly queueCapacity: number;
+}
+
+const RETRY = { baseMs: 250, capMs: 5000 };
+/** Gap records that may wait for a topic of their own; beyond it they are merged. */
+const GAPS_CAPACITY = 10_000;
+/** A sink that confirmed something so recently is busy, not away, ms. */
+const BUSY_MS = 1000;
+/** The longest pause of a source for the sake of a busy sink, ms: one slow sink must not hold up another. */
+const RELIEF_MS = 20;
+/** Until a sink must have closed, ms. */
+const CLOSE_MS = 1500;
+
+/** Delivers one queue to one sink. */
+class Lane {
+  readonly sink: Sink;
+  readonly queue: EventQueue;
+  readonly stats: SinkStats;
+  readonly #options: PipelineOptions;
+  readonly #gaps: EventQueue | undefined;
+  #state: SinkState = "connecting";
+  #trouble: string | undefined;
+  #gapsTrouble: string | undefined;
+  #inFlight = 0;
+  #confirmedAt = -Infinity;
+
+  constructor(sink: Sink, options: PipelineOptions) {
+    const { clock, gapTimes, queueCapacity } = options;
+    this.sink = sink;
+    this.#options = options;
+    this.stats = options.stats.sink(sink.name);
+    this.queue = new EventQueue({ capacity: queueCapacity, clock, gapTimes, onDrop: () => this.stats.dropped++ });
+    if (sink.writeGaps !== undefined) this.#gaps = new EventQueue({ capacity: GAPS_CAPACITY, clock, gapTimes });
+  }
+
+  /** Ticks taken from the source and not confirmed. */
+  get left(): number {
+    return this.queue.ticks + this.#inFlight;
+  }
+
+  /** The queue is half full although the sink works. */
+  get isBusy(): boolean {
+    return this.queue.depth * 2 > this.queue.capacity &&
+      this.#options.clock.elapsed() - this.#confirmedAt < BUSY_MS;
+  }
+
+  status(): SinkStatus {
+    return {
+      name: this.sink.name,
+      state: this.#state,
+      ...(this.#trouble === undefined ? {} : { trouble: this.#trouble }),
+      ...(this.#gapsTrouble === undefined ? {} : { gapsTrouble: this.#gapsTrouble }),
+      queueDepth: this.queue.depth,
+      queueCapacity: this.queue.capacity,
+    };
+  }
+
+  /** Until the queue is closed and empty; rejects when the sink is lost for good, or with the deadline's reason. */
+  async run(deadline: AbortSignal): Promise<void> {
+    const gaps = this.#deliverGaps(deadline);
+    try {
+      await this.#connect(deadline);
+      const { maxBatch, lingerMs } = this.#options;
+      for await (const batch of this.queue.batches({ maxBatch, lingerMs }, deadline)) {
+        const own = this.#gaps === undefined ? batch : this.#withoutGaps(batch, this.#gaps);
+        const ticks = own.filter((event) => event.kind === "tick").length;
+        this.#inFlight = ticks;
+        await this.#deliver(own, deadline);
+        this.#inFlight = 0;
+      }
+      this.#state = "closed";
+    } finally {
+      this.#gaps?.close();
+      await gaps;
+    }
+  }
+
+  async #connect(deadline: AbortSignal): Promise<void> {
+    const { clock, log, startTimeoutMs } = this.#options;
+    const since = clock.elapsed();
+    for (let attempt = 0;; attempt++) {
+      try {
+        await this.sink.connect(deadline);
+        this.#state = "ok";
+        log.info(`Ready to write to ${this.sink.name}`);
+        return;
+      } catch (error) {
+        if (!(error instanceof SinkError) || error.kind === "fatal") throw error;
+        const waited = clock.elapsed() - since;
+        if (startTimeoutMs > 0 && waited >= startTimeoutMs) throw error;
+        this.#trouble = error.message;
+        log.often("warn", `Waiting for ${this.sink.name}`, {
+          why: error.message,
+          seconds: Math.round(waited / 1000),
+          queued: this.queue.depth,
+        });
+      }
+      await this.#pause(attempt, deadline);
+    }
+  }
+
+  /** The same batch until it is stored, except for records that the sink will never take. */
+  async #deliver(batch: readonly FeedEvent[], deadline: AbortSignal): Promise<void> {
+    const { log } = this.#options;
+    if (batch.length === 0) return;
+    for (let attempt = 0;; attempt++) {
+      try {
+        await this.sink.write(batch, deadline);
+        this.#confirm(batch);
+        return;
+      } catch (error) {
+        if (!(error instanceof SinkError) || error.kind === "fatal") throw error;
+        this.stats.failures++;
+        if (error.kind === "drop") return await this.#divide(batch, error, deadline);
+        if (this.#state === "ok") log.warn(`Cannot write to ${this.sink.name}, trying again`, { why: error.message });
+        else {log.often("warn", `Still cannot write to ${this.sink.name}`, {
+            why: error.message,
+            queued: this.queue.depth,
+          });}
+        this.#state = "failing";
+        this.#trouble = error.message;
+      }
+      await this.#pause(attempt, deadline);
+    }
+  }
+
+  #confirm(batch: readonly FeedEvent[]): void {
+    const { clock, log } = this.#options;
+    const now = clock.now();
+    for (const event of batch) {
+      if (event.kind === "tick") {
+        this.stats.sent++;
+        this.#inFlight--;
+        this.stats.delay.add((now - event.receivedTime) / 1000);
+      } else {
+        this.stats.gapsSent++;
+      }
+    }
+    if (this.#state === "failing") log.info(`Writing to ${this.sink.name} again`, { queued: this.queue.depth });
+    this.#state = "ok";
+    this.#trouble = undefined;
+    this.#confirmedAt = clock.elapsed();
+  }
+
+  /** One record spoils the whole batch: halves, until it stands alone. */
+  async #divide(batch: readonly FeedEvent[], error: SinkError, deadline: AbortSignal): Promise<void> {
+    if (batch.length > 1) {
+      const middle = batch.length >> 1;
+      await this.#deliver(batch.slice(0, middle), deadline);
+      await this.#deliver(batch.slice(middle), deadline);
+      return;
+    }
+    const [event] = batch;
+    const { clock, gapTimes, log, stats } = this.#options;
+    if (event === undefined || event.kind === "gap") {
+      log.error(`${this.sink.name} refuses a gap record`, { why: error.message, gap: event });
+      return;
+    }
+    this.stats.lost++;
+    this.#inFlight--;
+    stats.gaps++;
+    log.often("error", `${this.sink.name} refuses a record, it is lost`, { why: error.message, id: tickId(event) });
+    const gap: Gap = {
+      kind: "gap",
+      exchange: event.exchange,
+      product: event.product,
+      opened: gapTimes.next(clock.now()),
+      from: recordTime(event),
+      to: recordTime(event),
+      reason: "record-refused",
+      dropped: 1,
+      missed: true,
+    };
+    if (this.#gaps !== undefined) this.#gaps.push(gap);
+    else await this.#deliver([gap], deadline);
+  }
+
+  #withoutGaps(batch: readonly FeedEvent[], gaps: EventQueue): FeedEvent[] {
+    return batch.filter((event) => {
+      if (event.kind === "gap") gaps.push(event);
+      return event.kind === "tick";
+    });
+  }
+
+  /** Gaps that go a way of their own. Their failures are told once, and never end anything. */
+  async #deliverGaps(deadline: AbortSignal): Promise<void> {
+    const { sink } = this;
+    const { log } = this.#options;
+    if (this.#gaps === undefined) return;
+    let unsent = 0;
+    try {
+      for await (const batch of this.#gaps.batches({ maxBatch: 500, lingerMs: 0 }, deadline)) {
+        unsent = batch.length;
+        for (let attempt = 0;; attempt++) {
+          try {
+            await sink.writeGaps?.(batch as Gap[], deadline);
+            this.stats.gapsSent += batch.length;
+            unsent = 0;
+            if (this.#gapsTrouble !== undefined) log.info(`Gap records reach ${sink.name} again`);
+            this.#gapsTrouble = undefined;
+            break;
+          } catch (error) {
+            if (!(error instanceof SinkError)) throw error;
+            if (this.#gapsTrouble === undefined) {
+              log.warn(`Gap records do not reach ${sink.name}; ticks are not held up by this`, { why: error.message });
+            }
+            this.#gapsTrouble = error.message;
+            // nobody waits at the end for a topic that was missing all the time
+            if (this.#gaps.isClosed) throw error;
+          }
+          await this.#pause(attempt, deadline);
+        }
+      }
+    } catch (error) {
+      const left = unsent + this.#gaps.depth;
+      if (left > 0) log.warn(`Gap records were left unsent to ${sink.name}`, { left, why: this.#gapsTrouble });
+      if (!(error instanceof SinkError) && error !== deadline.reason) throw error;
+    }
+  }
+
+  async #pause(attempt: number, signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#options;
+    // half a delay at least: a sink that is away is not asked in a tight loop
+    await clock.sleep(backoffMs(attempt, RETRY, 0.5 + random() / 2), signal);
+  }
+}
+
+/** The whole road. */
+export class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #lanes: readonly Lane[];
+
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+    this.#lanes = options.sinks.map((sink) => new Lane(sink, options));
+  }
+
+  /** Each sink as it stands. */
+  status(): SinkStatus[] {
+    return this.#lanes.map((lane) => lane.status());
+  }
+
+  /**
+   * Runs until the signal aborts or the source ends, drains, and closes the sinks. Rejects with what ended it: RefusedError,
+   * SinkError, a bug, or a DrainError with the number of ticks that were left.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { source, drainMs, clock, log } = this.#options;
+    const stop = new AbortController();
+    const deadline = new AbortController();
+    const failures: unknown[] = [];
+    const fail = (error: unknown) => {
+      failures.push(error);
+      stop.abort(new DOMException("Stopped after a failure", "AbortError"));
+    };
+    const lanes = this.#lanes.map((lane) =>
+      lane.run(deadline.signal).catch((error) => {
+        if (error !== deadline.signal.reason) fail(error);
+      })
+    );
+    try {
+      await source.run((event) => this.#push(event), () => this.#relief(), AbortSignal.any([signal, stop.signal]))
+        .catch(fail);
+      for (const lane of this.#lanes) lane.queue.close();
+      const over = new AbortController();
+      const timer = clock.sleep(drainMs, over.signal).then(
+        () => deadline.abort(new DOMException("The time to drain is over", "TimeoutError")),
+        () => {},
+      );
+      await Promise.all(lanes);
+      over.abort();
+      await timer;
+    } finally {
+      // a sink that does not close in time (its server hangs) is left behind
+      const closed = new AbortController();
+      const patience = clock.sleep(CLOSE_MS, closed.signal).catch(() => {});
+      await Promise.race([Promise.all(this.#lanes.map((lane) => lane.sink[Symbol.asyncDispose]())), patience]);
+      closed.abort();
+    }
+    let left = 0;
+    for (const lane of this.#lanes) {
+      left += lane.left;
+      lane.stats.lost += lane.left;
+    }
+    if (left > 0) log.error("Ticks were left unsent", { left });
+    if (failures.length > 0) throw failures[0];
+    if (left > 0) throw new DrainError(left, `${left} ticks could not be stored within ${drainMs} ms`);
+  }
+
+  #push(event: FeedEvent): void {
+    for (const lane of this.#lanes) lane.queue.push(event);
+  }
+
+  #relief(): Promise<void> | undefined {
+    return this.#lanes.find((lane) => lane.isBusy)?.queue.room(RELIEF_MS);
+  }
+}

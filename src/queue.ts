@@ -1,0 +1,283 @@
+// The bounded ring between a source and one sink: pushing never waits, the consumer takes batches. When it is full the
+// oldest tick goes, is counted, and becomes part of a Gap; gaps themselves are merged per product and never dropped.
+
+import type { Clock } from "./clock.ts";
+import { type FeedEvent, type Gap, GapTimes, recordTime, seriesOf, type Tick } from "./record.ts";
+
+/** What a queue needs to be built. */
+export interface QueueOptions {
+  /** Most events it holds. */
+  readonly capacity: number;
+  /** Time for `opened` of its gaps. */
+  readonly clock: Clock;
+  /** Shared by all that open gaps, so that none has the `opened` of another. */
+  readonly gapTimes: GapTimes;
+  /** Told of each tick that is dropped. */
+  readonly onDrop?: (tick: Tick) => void;
+}
+
+/** How `batches()` cuts them. */
+export interface BatchLimits {
+  /** Most events of the ring in one batch; merged gaps come on top. */
+  readonly maxBatch: number;
+  /** How long a batch may wait to fill, ms; 0: what is there goes at once. */
+  readonly lingerMs: number;
+}
+
+/** The ticks of one product that had to go, until their Gap has been handed out in its closed form. */
+interface Shed {
+  readonly first: Tick;
+  readonly opened: number;
+  /** Of all ticks dropped so far, unix seconds. */
+  from: number;
+  latest: number;
+  dropped: number;
+  /** The first tick that passed after the last drop, unix seconds. */
+  to: number | undefined;
+  /** When its open form was handed out, monotonic ms. */
+  toldAt: number | undefined;
+}
+
+/** A gap from the road that had to leave the ring, perhaps with younger ones of its product merged into it. */
+interface Kept {
+  gap: Gap;
+  merged: boolean;
+}
+
+/** While the ring stays full a product's gap grows, and is told at most this often, ms. */
+const RETELL_MS = 1000;
+
+/** One sink's share of the road. */
+export class EventQueue {
+  readonly #ring: (FeedEvent | undefined)[];
+  readonly #options: QueueOptions;
+  #head = 0;
+  #size = 0;
+  #ticks = 0;
+  #closed = false;
+  #wake: (() => void) | undefined;
+  #room: (() => void)[] = [];
+  // per series
+  readonly #shed = new Map<string, Shed>();
+  readonly #kept = new Map<string, Kept>();
+  readonly #mergedOpen = new Map<string, Gap>();
+
+  constructor(options: QueueOptions) {
+    this.#options = options;
+    this.#ring = new Array(options.capacity);
+  }
+
+  /** Events in the ring; at most the capacity. */
+  get depth(): number {
+    return this.#size;
+  }
+
+  /** Ticks in the ring. */
+  get ticks(): number {
+    return this.#ticks;
+  }
+
+  /** Most events the ring holds. */
+  get capacity(): number {
+    return this.#options.capacity;
+  }
+
+  /** Whether nothing more will come. */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** Takes one event in. Never waits, never fails; costs the same when full. */
+  push(event: FeedEvent): void {
+    const { capacity } = this.#options;
+    if (this.#size === capacity) this.#evict();
+    const tail = this.#head + this.#size;
+    this.#ring[tail < capacity ? tail : tail - capacity] = event;
+    this.#size++;
+    if (event.kind === "tick") this.#ticks++;
+    this.#signal();
+  }
+
+  /** Nothing more will come: `batches()` ends once all is taken. */
+  close(): void {
+    this.#closed = true;
+    this.#signal();
+  }
+
+  /** Resolves when the consumer has taken something, or after `ms`. */
+  async room(ms: number): Promise<void> {
+    const taken = new AbortController();
+    this.#room.push(() => taken.abort());
+    await this.#options.clock.sleep(ms, taken.signal).catch(() => {});
+  }
+
+  /** What has gathered, oldest first: merged gaps, then at most `max` events of the ring. The caller owns the array. */
+  take(max: number): FeedEvent[] {
+    const { capacity } = this.#options;
+    const count = Math.min(max, this.#size);
+    const events: FeedEvent[] = new Array(count);
+    for (let i = 0; i < count; i++) {
+      const event = this.#ring[this.#head] as FeedEvent;
+      this.#ring[this.#head] = undefined;
+      if (++this.#head === capacity) this.#head = 0;
+      if (event.kind === "tick") this.#ticks--;
+      events[i] = event;
+    }
+    this.#size -= count;
+    if (this.#room.length > 0) {
+      for (const resolve of this.#room.splice(0)) resolve();
+    }
+    const gaps = this.#kept.size + this.#shed.size + this.#mergedOpen.size > 0 ? this.#gapsBefore(events) : [];
+    return gaps.length > 0 ? [...gaps, ...events] : events;
+  }
+
+  /** Batches as the consumer asks for them, until the queue is closed and empty; rejects with `signal.reason`. */
+  async *batches(limits: BatchLimits, signal: AbortSignal): AsyncGenerator<FeedEvent[]> {
+    while (true) {
+      signal.throwIfAborted();
+      if (this.#isEmpty()) {
+        if (this.#closed) return;
+        await this.#changed(signal);
+        continue;
+      }
+      if (limits.lingerMs > 0) await this.#fill(limits, signal);
+      yield this.take(limits.maxBatch);
+    }
+  }
+
+  #isEmpty(): boolean {
+    return this.#size === 0 && this.#kept.size === 0 && this.#shed.size === 0;
+  }
+
+  #signal(): void {
+    const wake = this.#wake;
+    if (wake === undefined) return;
+    this.#wake = undefined;
+    wake();
+  }
+
+  async #changed(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#wake = resolve;
+    try {
+      await promise;
+    } finally {
+      this.#wake = undefined;
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Waits until the batch is full, the linger is over, or nothing more will come. */
+  async #fill({ maxBatch, lingerMs }: BatchLimits, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const stop = AbortSignal.any([signal, over.signal]);
+    const linger = this.#options.clock.sleep(lingerMs, stop).catch(() => {}).finally(() => over.abort());
+    while (this.#size < maxBatch && !this.#closed && !stop.aborted) {
+      await this.#changed(stop).catch(() => {});
+    }
+    over.abort();
+    await linger;
+    signal.throwIfAborted();
+  }
+
+  #evict(): void {
+    const event = this.#ring[this.#head] as FeedEvent;
+    this.#ring[this.#head] = undefined;
+    if (++this.#head === this.#options.capacity) this.#head = 0;
+    this.#size--;
+    if (event.kind === "gap") return this.#keep(event);
+
+    this.#ticks--;
+    this.#options.onDrop?.(event);
+    const series = seriesOf(event.exchange, event.product);
+    const time = recordTime(event);
+    const shed = this.#shed.get(series);
+    if (shed === undefined) {
+      const opened = this.#options.gapTimes.next(this.#options.clock.now());
+      this.#shed.set(series, {
+        first: event,
+        opened,
+        from: time,
+        latest: time,
+        dropped: 1,
+        to: undefined,
+        toldAt: undefined,
+      });
+    } else {
+      shed.dropped++;
+      if (time < shed.from) shed.from = time;
+      if (time > shed.latest) shed.latest = time;
+      shed.to = undefined;
+    }
+  }
+
+  /** A gap never goes: the newer form of the same one replaces it, and a younger one is merged into it. */
+  #keep(gap: Gap): void {
+    const series = seriesOf(gap.exchange, gap.product);
+    const older = this.#kept.get(series);
+    if (older === undefined) {
+      this.#kept.set(series, { gap, merged: false });
+    } else if (older.gap.opened === gap.opened) {
+      older.gap = gap;
+    } else {
+      older.merged = true;
+      older.gap = {
+        ...older.gap,
+        from: older.gap.from === null || gap.from === null ? null : Math.min(older.gap.from, gap.from),
+        to: gap.to,
+        dropped: older.gap.dropped + gap.dropped,
+        missed: older.gap.missed || gap.missed,
+      };
+    }
+  }
+
+  /** The gaps to hand out with these events, and what these events tell about them. */
+  #gapsBefore(events: readonly FeedEvent[]): Gap[] {
+    const gaps: Gap[] = [];
+    for (const [series, { gap, merged }] of this.#kept) {
+      gaps.push(gap);
+      // nobody else will close it: the closing form of what was merged bears another `opened`
+      if (merged && gap.to === null) this.#mergedOpen.set(series, gap);
+    }
+    this.#kept.clear();
+
+    for (const event of events) {
+      if (event.kind === "gap") continue;
+      const series = seriesOf(event.exchange, event.product);
+      const merged = this.#mergedOpen.get(series);
+      if (merged !== undefined) {
+        this.#mergedOpen.delete(series);
+        gaps.push({ ...merged, to: recordTime(event) });
+      }
+      const shed = this.#shed.get(series);
+      if (shed !== undefined) shed.to ??= Math.max(recordTime(event), shed.latest);
+    }
+
+    const elapsed = this.#options.clock.elapsed();
+    const calm = this.#size * 2 < this.#options.capacity;
+    for (const [series, shed] of this.#shed) {
+      const mayTell = shed.toldAt === undefined || calm || elapsed - shed.toldAt >= RETELL_MS;
+      // the last word, too, when the queue has run empty: no tick may ever come after it
+      const done = shed.to !== undefined || this.#size === 0;
+      if (!mayTell || (shed.toldAt !== undefined && !done)) continue;
+      const closed = done && (calm || shed.toldAt !== undefined);
+      gaps.push({
+        kind: "gap",
+        exchange: shed.first.exchange,
+        product: shed.first.product,
+        opened: shed.opened,
+        from: shed.from,
+        to: closed ? shed.to ?? shed.latest : null,
+        reason: "queue-full",
+        dropped: shed.dropped,
+        missed: true,
+      });
+      if (closed) this.#shed.delete(series);
+      else shed.toldAt = elapsed;
+    }
+    return gaps;
+  }
+}

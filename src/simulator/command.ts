@@ -1,0 +1,106 @@
+// The simulator from the command line: `deno task simulate`.
+
+import { ConfigError } from "../errors.ts";
+import { parseRecording } from "./recording.ts";
+import type { SimulatorOptions } from "./server.ts";
+import { Simulator } from "./server.ts";
+
+const HELP = `A simulated Coinbase Exchange: a WebSocket server with made-up or recorded prices, and levers for faults.
+
+Usage: deno task simulate [options]
+
+  --port N    port to listen on, 0 for a free one (default 8765)
+  --host H    address to listen on (default 127.0.0.1)
+  --seed N    seed of the price walks: the same seed gives the same prices (default 1)
+  --rate N    trades per second of each product (default 1)
+  --file F    replay recorded ticker frames from a file instead: a message per line, or {"at": seconds, "data": message}
+  --speed N   multiple of the recorded speed, with --file (default 1)
+  --help      this text
+`;
+
+const NAMES = ["port", "host", "seed", "rate", "file", "speed"] as const;
+type Name = typeof NAMES[number];
+
+function tell(text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  for (let written = 0; written < bytes.length;) written += Deno.stderr.writeSync(bytes.subarray(written));
+}
+
+/** `--name value` and `--name=value`; all that cannot be used goes to `problems`. */
+function readFlags(args: readonly string[], problems: string[]): Map<Name, string> {
+  const flags = new Map<Name, string>();
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i] ?? "";
+    const [, flag = "", joined] = /^--([a-z]+)(?:=(.*))?$/s.exec(arg) ?? [];
+    const name = NAMES.find((known) => known === flag);
+    if (name === undefined) {
+      const known = NAMES.map((known) => `--${known}`).join(", ");
+      problems.push(
+        `Cannot use the argument as it must be one of ${known}, --help: current value is ${JSON.stringify(arg)}`,
+      );
+      continue;
+    }
+    const value = joined ?? args[++i];
+    if (value === undefined || value === "") {
+      problems.push(`Cannot use --${name} as it must have a value: current value is ""`);
+    } else flags.set(name, value);
+  }
+  return flags;
+}
+
+/**
+ * Runs a simulator until the signal aborts, and tells on stderr where it listens.
+ * Throws a `ConfigError` that tells of all arguments that cannot be used, before anything is opened.
+ */
+export async function runSimulator(args: readonly string[], signal: AbortSignal): Promise<void> {
+  if (args.includes("--help")) return tell(HELP);
+  const problems: string[] = [];
+  const flags = readFlags(args, problems);
+  const number = (name: Name, fallback: number, wish: string, fits: (value: number) => boolean): number => {
+    const text = flags.get(name);
+    if (text === undefined) return fallback;
+    const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
+    if (fits(value)) return value;
+    problems.push(`Cannot use --${name} as it must be ${wish}: current value is ${JSON.stringify(text)}`);
+    return fallback;
+  };
+  const options: SimulatorOptions = {
+    hostname: flags.get("host") ?? "127.0.0.1",
+    port: number("port", 8765, "0 to 65535", (value) => Number.isInteger(value) && value <= 65_535),
+    seed: number("seed", 1, "0 to 4294967295", (value) => Number.isInteger(value) && value <= 4_294_967_295),
+    ticksPerSecond: number("rate", 1, "0 to 10000", (value) => value <= 10_000),
+  };
+  const speed = number("speed", 1, "above 0, at most 1000000", (value) => value > 0 && value <= 1_000_000);
+  const file = flags.get("file");
+  if (flags.has("speed") && file === undefined) problems.push("Cannot use --speed as it must stand beside --file");
+  let recording: SimulatorOptions["recording"];
+  if (file !== undefined && problems.length === 0) {
+    try {
+      recording = { frames: parseRecording(await Deno.readTextFile(file)), speed };
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound) && !(error instanceof Deno.errors.IsADirectory)) throw error;
+      problems.push(
+        `Cannot use --file as it must be a file that can be read: current value is ${JSON.stringify(file)}`,
+      );
+    }
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  if (signal.aborted) return;
+
+  let simulator: Simulator;
+  try {
+    simulator = await Simulator.start(recording === undefined ? options : { ...options, recording });
+  } catch (error) {
+    const taken = error instanceof Deno.errors.AddrInUse || error instanceof Deno.errors.AddrNotAvailable;
+    if (!taken && !(error instanceof Deno.errors.PermissionDenied)) throw error;
+    const address = `${options.hostname}:${options.port}`;
+    throw new ConfigError([
+      `Cannot listen as --host and --port must be an address that is free: current value is "${address}"`,
+    ]);
+  }
+  await using running = simulator;
+  tell(`Simulated Coinbase Exchange listens on ${running.url}\n`);
+  tell(`  use it:  COINBASE_WS_URL=${running.url} deno task dev\n`);
+  tell(`  levers:  curl ${running.httpUrl}/   and   curl -d '{"code":1001}' ${running.httpUrl}/levers/hangUp\n`);
+  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

@@ -1,0 +1,49 @@
+// Frames that no client may take for a price, and none may fall over. Pure.
+
+const NESTED = "[".repeat(5000);
+
+/** Text and binary frames, none of them a valid ticker; `junk(n)` sends the first n, over and over. */
+export const JUNK: readonly (string | Uint8Array)[] = [
+  "not JSON",
+  `{"type":"ticker","product_id":"BTC-USD","pri`,
+  "[]",
+  "42",
+  new Uint8Array([0x00, 0xff, 0x7b, 0x7d]),
+  "null",
+  "",
+  `"ticker"`,
+  "true",
+  "{}",
+  `[{"type":"ticker","product_id":"BTC-USD","price":"1","sequence":1,"trade_id":1}]`,
+  `{"type":"ticker"}`,
+  `{"type":5,"product_id":["BTC-USD"],"price":{}}`,
+  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":true,"time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
+  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":null,"time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
+  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":[5],"time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
+  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":"","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
+  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":"0","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
+  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":"-1","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
+  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":"NaN","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
+  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":"0x10","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
+  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":"1e999","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
+  `{"type":"ticker","sequence":1,"product_id":5,"price":"1","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
+  `{"type":"ticker","sequence":1,"price":"1","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
+  `{"__proto__":{"type":"ticker","product_id":"BTC-USD","price":"1"}}`,
+  `{"type":"a type of next year","product_id":"BTC-USD","price":"1"}`,
+  new Uint8Array(0),
+  "\u0000",
+  "\ufeff{}",
+  `{"type":"error"}`,
+  NESTED,
+];
+
+/** A text frame of exactly so many bytes. */
+export function hugeFrame(bytes: number): Uint8Array {
+  const frame = new Uint8Array(bytes).fill(120);
+  const encoder = new TextEncoder();
+  const [head, tail] = [encoder.encode(`{"type":"huge","padding":"`), encoder.encode(`"}`)];
+  if (bytes < head.length + tail.length) return frame;
+  frame.set(head);
+  frame.set(tail, bytes - tail.length);
+  return frame;
+}

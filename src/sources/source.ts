@@ -1,0 +1,64 @@
+// What a source is to the pipeline, and what it can tell of itself.
+
+import type { FeedEvent, Gap } from "../record.ts";
+
+/** `connecting`: no connection. `open`: connected and frames come. `silent`: connected, and nothing came for a while. */
+export type LinkState = "connecting" | "open" | "silent";
+
+/**
+ * `waiting`: no tick yet. `live`: ticks come. `quiet`: none come because nothing was traded. `stalled`: the exchange trades
+ * it and does not tell us. `refused`: the exchange said no.
+ */
+export type ProductState = "waiting" | "live" | "quiet" | "stalled" | "refused";
+
+/** One product as a person wants to see it. */
+export interface ProductStatus {
+  /** The exchange's id. */
+  readonly product: string;
+  /** See {@link ProductState}. */
+  readonly state: ProductState;
+  /** Why the exchange refused it, in its words. */
+  readonly refused?: string;
+  /** Last price, quote currency. */
+  readonly price?: number;
+  /** Exchange time of that price, unix seconds. */
+  readonly time?: number;
+  /** Since its last tick arrived, seconds. */
+  readonly ageSeconds?: number;
+  /** The gap that is open now. */
+  readonly gap?: Gap;
+}
+
+/** What a source tells of itself. */
+export interface SourceStatus {
+  /** As a person writes it. */
+  readonly exchange: string;
+  /** Where it connects to. */
+  readonly url: string;
+  /** Which channel it reads. */
+  readonly channel: string;
+  /** See {@link LinkState}. */
+  readonly link: LinkState;
+  /** Since the last frame arrived on this connection or an earlier one, seconds; undefined before the first. */
+  readonly lastFrameSeconds?: number;
+  /** Until the next try, seconds, while there is no connection. */
+  readonly nextTrySeconds?: number;
+  /** Why the last connection ended. */
+  readonly lastTrouble?: string;
+  /** All products that were asked for. */
+  readonly products: readonly ProductStatus[];
+}
+
+/** Where events come from. */
+export interface Source {
+  /**
+   * Hands on events until the signal aborts (then it resolves, all its resources closed) or the source ends by itself.
+   * Rejects with a RefusedError where going on makes no sense.
+   *
+   * @param emit takes one event, in order; never waits
+   * @param relief resolves once the sinks have room; undefined while they have: a source that can be paused waits for it
+   */
+  run(emit: (event: FeedEvent) => void, relief: () => Promise<void> | undefined, signal: AbortSignal): Promise<void>;
+  /** As it stands now. */
+  status(): SourceStatus;
+}

@@ -1,0 +1,334 @@
+// Is the feed alive? Three signals, kept apart: the link (any frame), each product (its heartbeats against its ticks), the
+// channel (all products at once). Knows what happened and what should be done; opens and closes the Gaps; does no I/O.
+
+import type { Clock } from "../clock.ts";
+import type { Heartbeat } from "../exchanges/exchange.ts";
+import { type Gap, type GapReason, GapTimes, recordTime, type Tick } from "../record.ts";
+import type { TimePrecision } from "../sequencer.ts";
+import type { ProductState, ProductStatus } from "./source.ts";
+
+/** What a watch is built from. */
+export interface WatchOptions {
+  /** Name of the exchange, for gaps. */
+  readonly exchange: string;
+  /** All products asked for. */
+  readonly products: readonly string[];
+  /** Precision of the channel's record times. */
+  readonly precision: TimePrecision;
+  /** How long the channel may hold back a price, ms. */
+  readonly samplingMs: number;
+  /** Whether each product was asked to have a heartbeat of its own. */
+  readonly ownHeartbeats: boolean;
+  /** How long nothing may come where something should, ms. */
+  readonly staleAfterMs: number;
+  /** Time. */
+  readonly clock: Clock;
+  /** Shared by all that open gaps. */
+  readonly gapTimes: GapTimes;
+  /** Takes each gap when it opens and again when it closes. */
+  readonly emit: (gap: Gap) => void;
+}
+
+/** What should be done now. */
+export interface Advice {
+  /** Close the link and open a new one, for this reason. */
+  readonly reconnect?: "link-silent" | "stalled";
+  /** Products to ask for again on this link. */
+  readonly resubscribe: readonly string[];
+}
+
+interface Watched {
+  readonly product: string;
+  last?: Tick;
+  /** When it arrived, elapsed ms. */
+  lastAt?: number;
+  refused?: string;
+  gap?: Gap;
+  /** Exchange time up to which a heartbeat showed that nothing is missing, us. */
+  provenUs: number;
+  /** The newest trade any heartbeat told of. */
+  newestTradeId: number;
+  // of this link, elapsed ms
+  askedAt: number;
+  heard: boolean;
+  /** When its last heartbeat that could be compared with its ticks came. */
+  heartbeatAt: number | undefined;
+  /** Since when its heartbeats are ahead of its ticks. */
+  aheadAt: number | undefined;
+  stalledAt: number | undefined;
+  /** Usual time between its ticks, ms, where heartbeats do not tell. */
+  spacingMs: number | undefined;
+  /** Doubles with each false alarm. */
+  patience: number;
+}
+
+/** Where only its usual spacing tells, a product may be silent for so many times as long: chance makes ten once in 22,000. */
+const SPACINGS = 10;
+/** Two machines' parts of an exchange do not agree to the millisecond: what a heartbeat proves ends this long before it, us. */
+const PROOF_MARGIN_US = 1e6;
+/** Reconnecting for a stalled product interrupts all others: the second time only after this, then twice as long, ... ms. */
+const STALL_RECONNECT_MS = 30_000;
+const STALL_RECONNECT_CAP_MS = 600_000;
+
+/** The state of one feed. */
+export class FeedWatch {
+  readonly #options: WatchOptions;
+  readonly #products = new Map<string, Watched>();
+  #open = false;
+  #openedAt = 0;
+  #frameAt: number | undefined;
+  /** Exchange time of the newest frame that bore one, us. */
+  #frameTimeUs = 0;
+  #heartbeats = false;
+  #stallReconnects = 0;
+  #nextStallReconnectAt = 0;
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+    for (const product of options.products) {
+      this.#products.set(product, {
+        product,
+        provenUs: 0,
+        newestTradeId: 0,
+        askedAt: 0,
+        heard: false,
+        heartbeatAt: undefined,
+        aheadAt: undefined,
+        stalledAt: undefined,
+        spacingMs: undefined,
+        patience: 1,
+      });
+    }
+  }
+
+  /** Products the exchange did not refuse. */
+  accepted(): string[] {
+    return [...this.#products.values()].filter((w) => w.refused === undefined).map((w) => w.product);
+  }
+
+  /** Elapsed ms of the last frame, if there was one. */
+  get frameAt(): number | undefined {
+    return this.#frameAt;
+  }
+
+  /** The program starts: what happened before is unknown. */
+  start(): void {
+    for (const watched of this.#products.values()) this.#openGap(watched, "restart");
+  }
+
+  /** The program was asked to stop: from here on data is missing. */
+  stop(): void {
+    for (const watched of this.#products.values()) {
+      if (watched.refused === undefined) this.#openGap(watched, "stopped");
+    }
+  }
+
+  /** A connection is open, and everything was asked for. */
+  linkOpened(): void {
+    const elapsed = this.#options.clock.elapsed();
+    this.#open = true;
+    this.#openedAt = elapsed;
+    this.#heartbeats = false;
+    for (const watched of this.#products.values()) {
+      watched.askedAt = elapsed;
+      watched.heard = false;
+      watched.heartbeatAt = watched.aheadAt = watched.stalledAt = undefined;
+    }
+  }
+
+  /** The connection is gone. */
+  linkLost(reason: "link-closed" | "link-silent"): void {
+    this.#open = false;
+    for (const watched of this.#products.values()) {
+      if (watched.refused === undefined) this.#openGap(watched, reason);
+      watched.stalledAt = undefined;
+    }
+  }
+
+  /** Any frame came. */
+  frame(): void {
+    this.#frameAt = this.#options.clock.elapsed();
+  }
+
+  /** A new tick; call it before the tick goes on the road, so that the end of a gap stands before it. */
+  tick(tick: Tick): void {
+    const watched = this.#products.get(tick.product);
+    if (watched === undefined) return;
+    const { last, gap } = watched;
+    // an old tick that comes late does not end a gap
+    const newer = last === undefined || tick.sequence > last.sequence || tick.exchangeTimeUs >= last.exchangeTimeUs;
+    if (gap !== undefined && newer) this.#closeGap(watched, gap, recordTime(tick), true);
+
+    const elapsed = this.#options.clock.elapsed();
+    if (watched.lastAt !== undefined && watched.lastAt > this.#openedAt) {
+      const spacing = elapsed - watched.lastAt;
+      watched.spacingMs = watched.spacingMs === undefined ? spacing : watched.spacingMs * 0.8 + spacing * 0.2;
+    }
+    if (watched.stalledAt !== undefined) this.#stallReconnects = 0;
+    if (newer) watched.last = tick;
+    watched.lastAt = elapsed;
+    watched.heard = true;
+    watched.aheadAt = watched.stalledAt = undefined;
+    this.#saw(tick.exchangeTimeUs);
+  }
+
+  /** The product's last tick once more: nothing was traded since. */
+  repeat(tick: Tick): void {
+    const watched = this.#products.get(tick.product);
+    if (watched === undefined) return;
+    watched.heard = true;
+    // heartbeats told of a newer trade: this one proves nothing
+    if (tick.tradeId !== undefined && tick.tradeId < watched.newestTradeId) return;
+    if (watched.stalledAt !== undefined) {
+      watched.stalledAt = undefined;
+      watched.patience = Math.min(64, watched.patience * 2);
+    }
+    watched.askedAt = this.#options.clock.elapsed();
+    if (watched.gap !== undefined) this.#closeGap(watched, watched.gap, tick.receivedTime / 1000, false);
+  }
+
+  /** A heartbeat. */
+  heartbeat(heartbeat: Heartbeat, receivedTime: number): void {
+    const timeUs = Math.min(heartbeat.timeUs ?? Infinity, receivedTime * 1000);
+    this.#saw(timeUs);
+    this.#heartbeats = true;
+    const watched = this.#products.get(heartbeat.product);
+    if (watched === undefined) return;
+    watched.heard = true;
+    const { lastTradeId } = heartbeat;
+    const known = watched.last === undefined ? 0 : watched.last.tradeId;
+    if (lastTradeId === undefined || known === undefined) return;
+    watched.heartbeatAt = this.#options.clock.elapsed();
+    watched.newestTradeId = lastTradeId;
+    if (lastTradeId <= known) {
+      watched.aheadAt = undefined;
+      if (watched.last !== undefined) watched.provenUs = Math.max(watched.provenUs, timeUs - PROOF_MARGIN_US);
+    } else {
+      watched.aheadAt ??= this.#options.clock.elapsed();
+    }
+  }
+
+  /** The exchange will not give this product. True if it was not known before. */
+  refuse(product: string, words: string): boolean {
+    const watched = this.#products.get(product);
+    if (watched === undefined || watched.refused !== undefined) return false;
+    watched.refused = words;
+    // the gap that is open goes on under its true name
+    if (watched.gap !== undefined) this.#options.emit(watched.gap = { ...watched.gap, reason: "refused" });
+    else this.#openGap(watched, "refused");
+    return true;
+  }
+
+  /** What should be done; ask about once a second. */
+  check(): Advice {
+    const { clock, staleAfterMs } = this.#options;
+    const elapsed = clock.elapsed();
+    if (!this.#open) return { resubscribe: [] };
+    if (elapsed - Math.max(this.#frameAt ?? 0, this.#openedAt) >= staleAfterMs) {
+      return { reconnect: "link-silent", resubscribe: [] };
+    }
+    const asked: string[] = [];
+    let all = true, overdue = false;
+    for (const watched of this.#products.values()) {
+      if (watched.refused !== undefined) continue;
+      if (watched.stalledAt === undefined && this.#isStalled(watched, elapsed)) {
+        watched.stalledAt = elapsed;
+        watched.askedAt = elapsed;
+        this.#openGap(watched, "stalled");
+        asked.push(watched.product);
+      }
+      if (watched.stalledAt === undefined) all = false;
+      else if (elapsed - watched.stalledAt >= staleAfterMs) overdue = true;
+    }
+    if ((all || overdue) && elapsed >= this.#nextStallReconnectAt) {
+      const wait = Math.min(STALL_RECONNECT_CAP_MS, STALL_RECONNECT_MS * 2 ** Math.min(this.#stallReconnects++, 10));
+      this.#nextStallReconnectAt = elapsed + wait;
+      return { reconnect: "stalled", resubscribe: [] };
+    }
+    if (!this.#options.ownHeartbeats && !this.#heartbeats && elapsed - this.#openedAt >= 3000) {
+      // the product that was to beat for a large list is none the exchange knows: ask for one that ticks
+      const ticking = [...this.#products.values()].find((w) => w.refused === undefined && w.heard);
+      if (ticking !== undefined && !asked.includes(ticking.product)) asked.push(ticking.product);
+      this.#heartbeats = true;
+    }
+    return { resubscribe: asked };
+  }
+
+  /** Each product as it stands. */
+  status(): ProductStatus[] {
+    const elapsed = this.#options.clock.elapsed();
+    return [...this.#products.values()].map((watched) => {
+      const { product, last, lastAt, refused, gap } = watched;
+      return {
+        product,
+        state: this.#stateOf(watched, elapsed),
+        ...(refused === undefined ? {} : { refused }),
+        ...(last === undefined ? {} : { price: last.price, time: last.exchangeTimeUs / 1e6 }),
+        ...(lastAt === undefined ? {} : { ageSeconds: Math.round(elapsed - lastAt) / 1000 }),
+        ...(gap === undefined ? {} : { gap }),
+      };
+    });
+  }
+
+  #stateOf(watched: Watched, elapsed: number): ProductState {
+    if (watched.refused !== undefined) return "refused";
+    if (watched.stalledAt !== undefined) return "stalled";
+    if (watched.lastAt === undefined) return "waiting";
+    return elapsed - watched.lastAt < this.#options.staleAfterMs ? "live" : "quiet";
+  }
+
+  #isStalled(watched: Watched, elapsed: number): boolean {
+    const { staleAfterMs } = this.#options;
+    const silentMs = elapsed - Math.max(watched.lastAt ?? 0, watched.askedAt);
+    if (silentMs < staleAfterMs) return false;
+    if (watched.heartbeatAt !== undefined) {
+      if (elapsed - watched.heartbeatAt < staleAfterMs) {
+        return watched.aheadAt !== undefined && elapsed - watched.aheadAt >= staleAfterMs;
+      }
+      // its heartbeats have stopped as well: from now on its usual spacing has to do
+      watched.heartbeatAt = undefined;
+      return true;
+    }
+    // not even the last trade that each subscribe brings
+    if (!watched.heard) return true;
+    return watched.spacingMs !== undefined && silentMs >= watched.spacingMs * SPACINGS * watched.patience;
+  }
+
+  #saw(timeUs: number): void {
+    if (timeUs > this.#frameTimeUs) this.#frameTimeUs = timeUs;
+  }
+
+  /** Up to when nothing of this product is missing, unix seconds. */
+  #knownUntil(watched: Watched): number | null {
+    const { last } = watched;
+    if (last === undefined) return null;
+    const { precision, samplingMs } = this.#options;
+    const provenUs = watched.heartbeatAt !== undefined
+      ? watched.provenUs
+      : this.#frameTimeUs - samplingMs * 1000 - PROOF_MARGIN_US;
+    if (provenUs <= last.recordTimeUs) return recordTime(last);
+    return precision === "seconds" ? Math.floor(provenUs / 1e6) : provenUs / 1e6;
+  }
+
+  #openGap(watched: Watched, reason: GapReason): void {
+    if (watched.gap !== undefined) return;
+    const { exchange, clock, gapTimes } = this.#options;
+    watched.gap = {
+      kind: "gap",
+      exchange,
+      product: watched.product,
+      opened: gapTimes.next(clock.now()),
+      from: reason === "stalled" && watched.last !== undefined ? recordTime(watched.last) : this.#knownUntil(watched),
+      to: null,
+      reason,
+      dropped: 0,
+      missed: true,
+    };
+    this.#options.emit(watched.gap);
+  }
+
+  #closeGap(watched: Watched, gap: Gap, to: number, missed: boolean): void {
+    delete watched.gap;
+    this.#options.emit({ ...gap, to, missed });
+  }
+}

@@ -1,0 +1,320 @@
+// Holds the WebSocket of one exchange: connects, subscribes, watches, reconnects for ever. What a frame means is the
+// intake's matter, whether the feed is alive the watch's.
+
+import { backoffMs } from "../backoff.ts";
+import type { Clock } from "../clock.ts";
+import { ConnectionError, RefusedError } from "../errors.ts";
+import type { Decoded, Exchange } from "../exchanges/exchange.ts";
+import { MAX_AHEAD_MS } from "../exchanges/values.ts";
+import type { Logger } from "../log.ts";
+import type { FeedEvent, GapTimes } from "../record.ts";
+import type { Stats } from "../stats.ts";
+import { Intake } from "./intake.ts";
+import type { Source, SourceStatus } from "./source.ts";
+import { type Advice, FeedWatch } from "./watch.ts";
+import { WebSocketClient } from "./websocket_client.ts";
+
+/** What a WebSocket source is built from. */
+export interface WebSocketSourceOptions {
+  /** Whose feed it is. */
+  readonly exchange: Exchange;
+  /** Where to connect; default the exchange's own. */
+  readonly url?: string;
+  /** One of the exchange's channels. */
+  readonly channel: string;
+  /** Products to subscribe to, the exchange's own ids. */
+  readonly products: readonly string[];
+  /** Longer frames are rejected unread, bytes. */
+  readonly maxFrameBytes: number;
+  /** How long nothing may come where something should, ms. */
+  readonly staleAfterMs: number;
+  /** Time. */
+  readonly clock: Clock;
+  /** 0 included to 1 excluded, for the jitter of delays. */
+  readonly random: () => number;
+  /** Log. */
+  readonly log: Logger;
+  /** Counters. */
+  readonly stats: Stats;
+  /** Shared by all that open gaps. */
+  readonly gapTimes: GapTimes;
+  /** Said once when the first connection fails. */
+  readonly unreachableHint?: string;
+}
+
+const BACKOFF = { baseMs: 250, capMs: 30_000 };
+/** Only after so long with a tick a connection counts as good: an exchange that accepts and hangs up is not hammered. */
+const STEADY_MS = 10_000;
+const HANDSHAKE_MS = 10_000;
+const CHECK_MS = 500;
+/** The lower of two limits that Coinbase publishes: 8 connects or subscribes a second. */
+const REQUESTS_PER_SECOND = 8;
+/** Until a subscribe of which one product was refused must have been acknowledged for the others, ms. */
+const ACKNOWLEDGE_MS = 1000;
+
+/** The live feed of one exchange. */
+export class WebSocketSource implements Source {
+  readonly #options: WebSocketSourceOptions;
+  readonly #url: string;
+  readonly #watch: FeedWatch;
+  readonly #intake: Intake;
+  readonly #requests: number[] = [];
+  #emit: (event: FeedEvent) => void = () => {};
+  #opened = 0;
+  #lastTrouble: string | undefined;
+  #nextTryAt: number | undefined;
+  #refusal: RefusedError | undefined;
+  #oneByOne = false;
+  // of the current connection
+  #client: WebSocketClient | undefined;
+  #ticked = false;
+  #acknowledged = false;
+  #refusedAt: number | undefined;
+
+  constructor(options: WebSocketSourceOptions) {
+    const { exchange, channel, products, clock, gapTimes, stats } = options;
+    const about = exchange.channels[channel];
+    if (about === undefined) throw new TypeError(`No channel ${channel} at ${exchange.name}`);
+    this.#options = options;
+    this.#url = options.url ?? exchange.url;
+    this.#watch = new FeedWatch({
+      exchange: exchange.name,
+      products,
+      ...about,
+      ownHeartbeats: products.length <= exchange.maxHeartbeats,
+      staleAfterMs: options.staleAfterMs,
+      clock,
+      gapTimes,
+      emit: (gap) => {
+        if (gap.to === null) stats.gaps++;
+        this.#emit(gap);
+      },
+    });
+    this.#intake = new Intake(
+      { exchange, channel, products: new Set(products), maxFrameLength: options.maxFrameBytes, stats },
+      {
+        onTick: (tick) => {
+          this.#ticked = true;
+          this.#watch.tick(tick);
+          this.#emit(tick);
+        },
+        onRepeat: (tick) => {
+          this.#ticked = true;
+          this.#watch.repeat(tick);
+        },
+      },
+    );
+  }
+
+  /** See {@link Source.run}. */
+  async run(
+    emit: (event: FeedEvent) => void,
+    relief: () => Promise<void> | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, random } = this.#options;
+    this.#emit = emit;
+    this.#watch.start();
+    let attempts = 0;
+    try {
+      while (!signal.aborted) {
+        const since = clock.elapsed();
+        this.#ticked = false;
+        await this.#connectOnce(relief, signal);
+        if (this.#refusal !== undefined) throw this.#refusal;
+        if (this.#ticked && clock.elapsed() - since >= STEADY_MS) attempts = 0;
+        const delay = backoffMs(attempts++, BACKOFF, random());
+        this.#nextTryAt = clock.elapsed() + delay;
+        await clock.sleep(delay, signal);
+      }
+    } catch (error) {
+      if (!signal.aborted || error !== signal.reason) throw error;
+    } finally {
+      this.#watch.stop();
+    }
+  }
+
+  /** See {@link Source.status}. */
+  status(): SourceStatus {
+    const { exchange, channel, clock, staleAfterMs } = this.#options;
+    const elapsed = clock.elapsed();
+    const { frameAt } = this.#watch;
+    const silent = frameAt !== undefined && elapsed - frameAt >= staleAfterMs;
+    return {
+      exchange: exchange.title,
+      url: this.#url,
+      channel,
+      link: this.#client === undefined ? "connecting" : silent ? "silent" : "open",
+      ...(frameAt === undefined ? {} : { lastFrameSeconds: Math.round(elapsed - frameAt) / 1000 }),
+      ...(this.#nextTryAt === undefined
+        ? {}
+        : { nextTrySeconds: Math.max(0, Math.round(this.#nextTryAt - elapsed)) / 1000 }),
+      ...(this.#lastTrouble === undefined ? {} : { lastTrouble: this.#lastTrouble }),
+      products: this.#watch.status(),
+    };
+  }
+
+  /** One connection, from the attempt to its end. Rejects only when stopped, or for a bug. */
+  async #connectOnce(relief: () => Promise<void> | undefined, signal: AbortSignal): Promise<void> {
+    const { exchange, log, stats, maxFrameBytes, staleAfterMs, clock } = this.#options;
+    await this.#turn(signal);
+    this.#nextTryAt = undefined;
+    let client: WebSocketClient;
+    try {
+      const limits = { maxMessageBytes: maxFrameBytes, handshakeMs: HANDSHAKE_MS };
+      client = await WebSocketClient.connect(this.#url, limits, signal);
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error;
+      this.#lastTrouble = error.message;
+      log.often("warn", `Cannot reach ${exchange.title}, trying again`, { url: this.#url, error: error.message });
+      if (this.#opened === 0 && this.#options.unreachableHint !== undefined) {
+        log.often("info", this.#options.unreachableHint);
+      }
+      return;
+    }
+    log.often("info", `Connected to ${exchange.title}`, { url: this.#url, channel: this.#options.channel });
+    if (this.#opened++ > 0) stats.reconnects++;
+    this.#client = client;
+    this.#acknowledged = false;
+    this.#refusedAt = undefined;
+    this.#watch.linkOpened();
+
+    const over = new AbortController();
+    const stop = AbortSignal.any([signal, over.signal]);
+    const watching = this.#keepWatch(client, stop).catch((error) => {
+      client.terminate();
+      if (!stop.aborted) throw error;
+    });
+    let reason: "link-closed" | "link-silent" = "link-closed";
+    try {
+      const closed = await client.receive({
+        onMessage: (text) => {
+          const now = clock.now();
+          this.#watch.frame();
+          const decoded = this.#intake.accept(text, now);
+          if (decoded.ticks.length === 0) this.#other(text, decoded, now);
+        },
+        onOversize: (bytes) => {
+          this.#watch.frame();
+          stats.frames++;
+          stats.rejected["too-large"]++;
+          log.often("warn", "Frame rejected", { reason: "too-large", bytes });
+        },
+        relief,
+      });
+      over.abort();
+      const verdict = await watching;
+      if (signal.aborted) return;
+      if (verdict === "link-silent") reason = verdict;
+      const why = verdict === "link-silent"
+        ? `nothing came for ${staleAfterMs / 1000} s`
+        : verdict === "stalled"
+        ? `${exchange.title} trades and sends no prices of it`
+        : `closed with code ${closed.code} ${closed.reason}`.trim();
+      this.#lastTrouble = why;
+      log.often("warn", `Connection to ${exchange.title} ended`, { why });
+    } finally {
+      over.abort();
+      this.#client = undefined;
+      await watching;
+      if (!signal.aborted) this.#watch.linkLost(reason);
+    }
+  }
+
+  /** Subscribes, then looks about twice a second whether the feed is alive; if not, closes the link and says why. */
+  async #keepWatch(client: WebSocketClient, signal: AbortSignal): Promise<Advice["reconnect"]> {
+    const { clock, log } = this.#options;
+    const onAbort = () => void client.close();
+    signal.addEventListener("abort", onAbort, { once: true });
+    await this.#subscribe(client, this.#watch.accepted(), signal);
+    while (true) {
+      await clock.sleep(CHECK_MS, signal);
+      const { reconnect, resubscribe } = this.#watch.check();
+      if (reconnect !== undefined) {
+        await client.close();
+        return reconnect;
+      }
+      if (resubscribe.length > 0) {
+        log.often("warn", "Asking again for products that should tick and do not", { products: resubscribe });
+        await this.#subscribe(client, resubscribe, signal);
+      }
+      if (this.#refusedAt !== undefined && clock.elapsed() - this.#refusedAt >= ACKNOWLEDGE_MS) {
+        this.#refusedAt = undefined;
+        // one bad product took the others with it, as in Coinbase's early years
+        if (!this.#acknowledged && !this.#ticked) await this.#subscribe(client, this.#watch.accepted(), signal);
+      }
+    }
+  }
+
+  async #subscribe(client: WebSocketClient, products: readonly string[], signal: AbortSignal): Promise<void> {
+    const { exchange, channel } = this.#options;
+    const parts = this.#oneByOne ? products.map((product) => [product]) : [products];
+    for (const frame of parts.flatMap((part) => exchange.subscribe(part, channel))) {
+      await this.#turn(signal);
+      client.send(frame);
+    }
+  }
+
+  /** Waits until one more connect or subscribe is within the exchange's limit. */
+  async #turn(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    signal.throwIfAborted();
+    const oldest = this.#requests[0];
+    if (this.#requests.length === REQUESTS_PER_SECOND && oldest !== undefined) {
+      const wait = oldest + 1000 - clock.elapsed();
+      if (wait > 0) await clock.sleep(wait, signal);
+      this.#requests.shift();
+    }
+    this.#requests.push(clock.elapsed());
+  }
+
+  /** What a frame without ticks had to say. */
+  #other(text: string, decoded: Decoded, now: number): void {
+    const { exchange, log } = this.#options;
+    const { heartbeat, subscribed, refused, refusedProduct, rejected } = decoded;
+    if (heartbeat !== undefined) return this.#watch.heartbeat(heartbeat, now);
+    if (subscribed !== undefined) {
+      if (subscribed.length > 0) this.#acknowledged = true;
+      log.debug("Subscribed", { products: subscribed });
+    }
+    if (refused !== undefined) this.#refuse(refused, refusedProduct);
+    for (const reason of rejected) {
+      log.often("warn", "Frame rejected", { reason, frame: text.slice(0, 200) });
+      if (reason !== "bad-time" || this.#ticked) continue;
+      const aheadMs = this.#intake.aheadMs(text, now) ?? 0;
+      if (aheadMs <= MAX_AHEAD_MS) continue;
+      this.#lastTrouble = `the local clock looks wrong: ${exchange.title} is ${
+        Math.round(aheadMs / 1000)
+      } s ahead of it`;
+      log.often("error", "All ticks are refused: the local clock looks wrong", {
+        localTime: new Date(now).toISOString(),
+        exchangeAheadSeconds: Math.round(aheadMs / 1000),
+      });
+    }
+  }
+
+  #refuse(words: string, product: string | undefined): void {
+    const { exchange, channel, clock, log } = this.#options;
+    this.#refusedAt = clock.elapsed();
+    if (product !== undefined) {
+      if (this.#watch.refuse(product, words)) {
+        log.error(`${exchange.title} refuses a product, the others go on`, { product, words });
+      }
+      if (this.#watch.accepted().length === 0) this.#giveUp(`${exchange.title} refuses every product: ${words}`);
+      return;
+    }
+    log.often("error", `${exchange.title} answers with an error`, { words });
+    if (this.#acknowledged || this.#ticked) return;
+    if (words.includes(channel) || /authenticat/i.test(words)) {
+      this.#giveUp(`${exchange.title} refuses the channel ${channel}: ${words}`);
+    } else {
+      // it does not say which product it means
+      this.#oneByOne = true;
+    }
+  }
+
+  #giveUp(words: string): void {
+    this.#refusal = new RefusedError(words);
+    this.#client?.terminate();
+  }
+}

@@ -1,0 +1,110 @@
+// The counters as Prometheus reads them. All names begin with `feed_`; labels come from closed lists and the settings.
+
+import prom from "prom-client";
+import type { SinkStatus } from "../pipeline.ts";
+import type { SourceStatus } from "../sources/source.ts";
+import { DELAY_BUCKETS, type Delays, type Stats } from "../stats.ts";
+
+/** What the metrics are read from. */
+export interface MetricsInput {
+  /** Counters. */
+  readonly stats: Stats;
+  /** The source as it stands. */
+  readonly source: SourceStatus;
+  /** The sinks as they stand. */
+  readonly sinks: readonly SinkStatus[];
+}
+
+type Labels = Record<string, string>;
+
+/** The text of `/metrics`. */
+export async function renderMetrics({ stats, source, sinks }: MetricsInput): Promise<string> {
+  const registry = new prom.Registry();
+  const labelsOf = (values: readonly [Labels, number][]) => Object.keys(values[0]?.[0] ?? {});
+  const counter = (name: string, help: string, values: readonly [Labels, number][]) => {
+    const metric = new prom.Counter({ name, help, labelNames: labelsOf(values), registers: [registry] });
+    for (const [labels, value] of values) metric.inc(labels, value);
+  };
+  const gauge = (name: string, help: string, values: readonly [Labels, number][]) => {
+    const metric = new prom.Gauge({ name, help, labelNames: labelsOf(values), registers: [registry] });
+    for (const [labels, value] of values) metric.set(labels, value);
+  };
+  const perSink = [...stats.sinks];
+
+  counter("feed_frames_total", "Frames received", [[{}, stats.frames]]);
+  counter("feed_frames_ignored_total", "Frames that were not for us", [[{}, stats.ignored]]);
+  counter("feed_ticks_received_total", "Ticks that passed every check", [[{}, stats.received]]);
+  counter("feed_ticks_repeated_total", "A product's last tick once more", [[{}, stats.repeated]]);
+  counter(
+    "feed_ticks_rejected_total",
+    "Frames and ticks that failed a check",
+    Object.entries(stats.rejected).map(([reason, count]) => [{ reason }, count]),
+  );
+  counter("feed_reconnects_total", "Connections after the first", [[{}, stats.reconnects]]);
+  counter("feed_gaps_total", "Gaps opened", [[{}, stats.gaps]]);
+  counter("feed_ticks_sent_total", "Ticks confirmed", perSink.map(([sink, { sent }]) => [{ sink }, sent]));
+  counter("feed_ticks_dropped_total", "Shed as the queue was full", perSink.map(([sink, s]) => [{ sink }, s.dropped]));
+  counter("feed_ticks_lost_total", "Taken and never confirmed", perSink.map(([sink, { lost }]) => [{ sink }, lost]));
+  counter("feed_gap_records_sent_total", "Gaps confirmed", perSink.map(([sink, s]) => [{ sink }, s.gapsSent]));
+  counter("feed_sink_failures_total", "Failed writes", perSink.map(([sink, { failures }]) => [{ sink }, failures]));
+
+  gauge("feed_link_up", "1 while frames come", [[{}, source.link === "open" ? 1 : 0]]);
+  gauge("feed_queue_depth", "Events that wait", sinks.map((sink) => [{ sink: sink.name }, sink.queueDepth]));
+  gauge("feed_queue_capacity", "Events that may wait", sinks.map((sink) => [{ sink: sink.name }, sink.queueCapacity]));
+  gauge(
+    "feed_sink_up",
+    "1 while writes succeed",
+    sinks.map((sink) => [{ sink: sink.name }, sink.state === "ok" ? 1 : 0]),
+  );
+  gauge(
+    "feed_tick_age_seconds",
+    "Since the product's last tick arrived",
+    source.products.flatMap(({ product, ageSeconds }): [Labels, number][] =>
+      ageSeconds === undefined ? [] : [[{ product }, ageSeconds]]
+    ),
+  );
+  gauge(
+    "feed_product_state",
+    "1 for the state the product is in",
+    source.products.map(({ product, state }) => [{ product, state }, 1]),
+  );
+  gauge("feed_resident_memory_bytes", "Memory of the process", [[{}, Deno.memoryUsage().rss]]);
+
+  // prom-client's own histogram cannot be given counts that were counted elsewhere
+  const delays: [string, Delays][] = [
+    ["arrival", stats.arrival],
+    ...perSink.map(([sink, s]): [string, Delays] => [sink, s.delay]),
+  ];
+  registry.registerMetric(
+    {
+      name: "feed_tick_delay_seconds",
+      get: () =>
+        Promise.resolve({
+          name: "feed_tick_delay_seconds",
+          help: "arrival: from the exchange's time to our receipt; by sink: from receipt to confirmation",
+          type: "histogram",
+          aggregator: "sum",
+          values: delays.flatMap(([stage, delay]) => histogram(stage, delay)),
+        }),
+      reset: () => {},
+    } as unknown as prom.Metric<string>,
+  );
+  return await registry.metrics();
+}
+
+function histogram(stage: string, { counts, sum }: Delays): unknown[] {
+  let total = 0;
+  const buckets = counts.map((count, i) => {
+    total += count;
+    return {
+      metricName: "feed_tick_delay_seconds_bucket",
+      labels: { stage, le: DELAY_BUCKETS[i] ?? "+Inf" },
+      value: total,
+    };
+  });
+  return [
+    ...buckets,
+    { metricName: "feed_tick_delay_seconds_sum", labels: { stage }, value: sum },
+    { metricName: "feed_tick_delay_seconds_count", labels: { stage }, value: total },
+  ];
+}

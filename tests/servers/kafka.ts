@@ -1,0 +1,550 @@
+/**
+ * A real one-node Kafka for tests and benches: started, killed, paused and read back, on free ports with its own data.
+ * What it needs is brought by install.sh; topics are read with a client that is not the one under test.
+ */
+import { Buffer } from "node:buffer";
+import type { Admin } from "kafkajs";
+
+/** How to start a broker; none is needed. */
+export interface KafkaOptions {
+  /** Of `broker`; a free one when left out. */
+  readonly port?: number;
+  /** Kept at the end, and used again when it holds data; when left out, a temporary one that is removed. */
+  readonly dataDir?: string;
+  /** Of a topic that is created without saying how many; 1 when left out. */
+  readonly partitions?: number;
+  /** Opens a second door, `saslBroker`, that asks for this login (SASL PLAIN, no TLS). */
+  readonly sasl?: { readonly username: string; readonly password: string };
+  /** Broker properties, stronger than ours. */
+  readonly properties?: Readonly<Record<string, string>>;
+}
+
+/** How to create a topic. */
+export interface TopicOptions {
+  /** The `partitions` of the broker when left out. */
+  readonly partitions?: number;
+  /** Topic properties, such as `max.message.bytes`. */
+  readonly config?: Readonly<Record<string, string>>;
+}
+
+/** What to read, and with which client. */
+export interface ReadOptions {
+  /** All of them when left out. */
+  readonly partition?: number;
+  /** kcat when it is installed, else the console consumer among Kafka's jars (slower). */
+  readonly client?: "kcat" | "console";
+}
+
+/** One record as it stands in Kafka. */
+export interface KafkaRecord {
+  /** From 0. */
+  readonly partition: number;
+  /** Within the partition, from 0. */
+  readonly offset: number;
+  /** Milliseconds since the epoch, UTC. */
+  readonly timestamp: number;
+  /** Null when there is none. */
+  readonly key: string | null;
+  /** Of a name that stands there twice, the last. */
+  readonly headers: Record<string, string>;
+  /** The stored bytes as UTF-8; reading fails when they are something else, or when there is no value. */
+  readonly value: string;
+}
+
+/** How long a start may take. After kill -9 most of it is the old registration running out, about 3 s. */
+const READY_MS = 60_000;
+/** How long a broker may take to end before it is killed. */
+const STOP_MS = 30_000;
+/** How long reading a topic may take. */
+const READ_MS = 60_000;
+
+/**
+ * Why Kafka cannot run here, in one sentence with the command that helps; undefined when it can.
+ * Never prompts, so that a bare `deno test` ignores the tests and says why.
+ */
+export function kafkaMissing(): string | undefined {
+  if (Deno.build.os === "windows") return "Kafka tests need Linux or macOS";
+  const wanted: Deno.PermissionDescriptor[] = [
+    ...["sh", "java"].map((command) => ({ name: "run", command }) as const),
+    ...["HOME", "CACHE", "PATH", "TMPDIR"].map((variable) => ({ name: "env", variable }) as const),
+    { name: "net", host: "127.0.0.1" },
+    { name: "read" },
+  ];
+  const refused = wanted.find((permission) => !granted(permission)) ??
+    [{ name: "write", path: Deno.env.get("TMPDIR") ?? "/tmp" } as const].find((permission) => !granted(permission));
+  if (refused) return `Kafka tests need --allow-${refused.name}: run it by deno task test`;
+  if (!onPath("java")) return "Kafka tests need Java 17 or newer: install it, then run sh tests/servers/install.sh";
+  if (!exists(`${jars()}/.done`)) return "Kafka tests need Kafka's jars: run sh tests/servers/install.sh";
+  return undefined;
+}
+
+/**
+ * A broker process. Disposing of it ends the process in whatever state, and removes data that nobody asked to keep.
+ * The leak checks of `deno test` want it to live within one test: to share it, make the cases steps of one.
+ */
+export class KafkaServer implements AsyncDisposable {
+  /** "127.0.0.1:PORT", for clients that do not log in; the same after a restart. */
+  readonly broker: string;
+  /** "127.0.0.1:PORT", for clients that do; undefined without `sasl`. */
+  readonly saslBroker: string | undefined;
+  /** Holds `log` (the data), the broker's settings, and `server-N.log` of each start. */
+  readonly dataDir: string;
+  readonly #temporary: boolean;
+  readonly #archive: string;
+  readonly #unload = () => this.#endNow();
+  #process: Deno.ChildProcess | undefined;
+  #ended: Promise<unknown> = Promise.resolve();
+  #pid = 0;
+  #starts = 0;
+
+  private constructor(options: KafkaOptions, dataDir: string, ports: Ports, archive: string) {
+    this.broker = `127.0.0.1:${ports.broker}`;
+    this.saslBroker = options.sasl && `127.0.0.1:${ports.sasl}`;
+    this.dataDir = dataDir;
+    this.#temporary = options.dataDir === undefined;
+    this.#archive = archive;
+    addEventListener("unload", this.#unload);
+  }
+
+  /** Resolves when clients can use it; fails with the broker's last words when it ends before that or takes over 60 s. */
+  static async start(options: KafkaOptions = {}): Promise<KafkaServer> {
+    const warm = `${cache()}/kafka/warm-${version()}`;
+    if (!exists(warm) && granted({ name: "write", path: cache() })) await KafkaServer.#warmUp(warm);
+    return await KafkaServer.#start(options, `-XX:SharedArchiveFile=${warm}/classes.jsa`, warm);
+  }
+
+  /** Once a machine, 8 s: keeps a formatted data directory and the JVM's loaded classes, which save 3 s of 4.5 at each start. */
+  static async #warmUp(warm: string): Promise<void> {
+    const part = await Deno.makeTempDir({ dir: `${cache()}/kafka`, prefix: "warm-" });
+    try {
+      await using server = await KafkaServer.#start({}, `-XX:ArchiveClassesAtExit=${part}/classes.jsa`);
+      for (const file of FORMATTED) await Deno.copyFile(`${server.dataDir}/log/${file}`, `${part}/${file}`);
+      await server.stop();
+      // fails when another process was first, which is as good
+      await Deno.rename(part, warm).catch(() => {});
+    } finally {
+      await Deno.remove(part, { recursive: true }).catch(() => {});
+    }
+  }
+
+  static async #start(options: KafkaOptions, archive: string, warm?: string): Promise<KafkaServer> {
+    const ports = freePorts(options.port);
+    const dataDir = options.dataDir ?? await Deno.makeTempDir({ prefix: "kafka-" });
+    const server = new KafkaServer(options, dataDir, ports, archive);
+    try {
+      await Deno.mkdir(`${dataDir}/log`, { recursive: true });
+      await Deno.writeTextFile(`${dataDir}/log4j2.properties`, LOG4J);
+      await Deno.writeTextFile(`${dataDir}/server.properties`, propertiesFile(settings(options, dataDir, ports)));
+      if (!exists(`${dataDir}/log/meta.properties`)) await server.#format(warm);
+      await server.#run();
+      return server;
+    } catch (error) {
+      await server[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Of the last start. */
+  get pid(): number {
+    return this.#pid;
+  }
+
+  /** Resolves when the process is gone; one that is paused, or gone already, is no problem. */
+  async kill(signal: "SIGKILL" | "SIGTERM" | "SIGINT" = "SIGKILL"): Promise<void> {
+    this.#signal(signal);
+    this.#signal("SIGCONT");
+    const timer = setTimeout(() => this.#signal("SIGKILL"), STOP_MS);
+    await this.#ended;
+    clearTimeout(timer);
+  }
+
+  /** An orderly end; the data stays until disposal. */
+  async stop(): Promise<void> {
+    await this.kill("SIGTERM");
+  }
+
+  /** Starts again on the same data and ports, after an orderly end when it still runs. */
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.#run();
+  }
+
+  /** Keeps its connections and answers nothing, until `resume()`. */
+  pause(): void {
+    this.#signal("SIGSTOP");
+  }
+
+  /** Ends `pause()`. */
+  resume(): void {
+    this.#signal("SIGCONT");
+  }
+
+  /** Fails when there is one of that name; resolves when it can be written to. */
+  async createTopic(topic: string, options: TopicOptions = {}): Promise<void> {
+    const configEntries = Object.entries(options.config ?? {}).map(([name, value]) => ({ name, value }));
+    const created = await this.#admin((admin) =>
+      admin.createTopics({ topics: [{ topic, numPartitions: options.partitions ?? -1, configEntries }] })
+    );
+    if (!created) throw new Error(`Cannot create topic ${topic} as it exists`);
+  }
+
+  /** Resolves when it is no longer listed. */
+  async deleteTopic(topic: string): Promise<void> {
+    await this.#admin(async (admin) => {
+      await admin.deleteTopics({ topics: [topic] });
+      while ((await admin.listTopics()).includes(topic)) await sleep(20);
+    });
+  }
+
+  /** All records there are, by partition and offset. */
+  async read(topic: string, options: ReadOptions = {}): Promise<KafkaRecord[]> {
+    const client = options.client ?? (onPath("kcat") && granted({ name: "run", command: "kcat" }) ? "kcat" : "console");
+    const records = client === "kcat"
+      ? await this.#readWithKcat(topic, options.partition)
+      : await this.#readWithConsole(topic, options.partition);
+    return records.sort((a, b) => a.partition - b.partition || a.offset - b.offset);
+  }
+
+  /** Kills without asking. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    removeEventListener("unload", this.#unload);
+    // kept data is closed in order, so that the next start on it need not wait for a registration to run out
+    await this.kill(this.#temporary ? "SIGKILL" : "SIGTERM");
+    if (this.#temporary) await Deno.remove(this.dataDir, { recursive: true });
+  }
+
+  /** For a test process that ends without disposing: nothing can be awaited any more. */
+  #endNow(): void {
+    this.#signal("SIGKILL");
+    if (!this.#temporary) return;
+    try {
+      Deno.removeSync(this.dataDir, { recursive: true });
+    } catch {
+      // the dying broker wrote a file in between: it stays in the temporary directory
+    }
+  }
+
+  #signal(signal: Deno.Signal): void {
+    try {
+      this.#process?.kill(signal);
+    } catch (error) {
+      // it has ended, and its status is on the way to us
+      if (!(error instanceof TypeError)) throw error;
+    }
+  }
+
+  async #format(warm: string | undefined): Promise<void> {
+    if (warm !== undefined && exists(warm)) {
+      for (const file of FORMATTED) await Deno.copyFile(`${warm}/${file}`, `${this.dataDir}/log/${file}`);
+      return;
+    }
+    const args = ["format", "-t", "dGlja2Vycy1mb3ItdGVzdA", "-c", `${this.dataDir}/server.properties`];
+    await collect("java", [...this.#java("kafka.tools.StorageTool"), ...args]);
+  }
+
+  #java(mainClass: string): string[] {
+    const logging = `-Dlog4j2.configurationFile=${this.dataDir}/log4j2.properties`;
+    return ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", logging, "-cp", `${jars()}/*`, mainClass];
+  }
+
+  async #run(): Promise<void> {
+    const log = `${this.dataDir}/server-${++this.#starts}.log`;
+    await Deno.writeTextFile(log, "");
+    const process = new Deno.Command("sh", {
+      // the shell only opens the file and becomes java: a pipe would fill up whenever this process does not read
+      args: ["-c", 'exec "$@" >> "$0" 2>&1', log, "java", "-Xms128m", "-Xmx512m", "-XX:+ExitOnOutOfMemoryError"].concat(
+        this.#archive,
+        this.#java("kafka.Kafka"),
+        `${this.dataDir}/server.properties`,
+      ),
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    this.#process = process;
+    this.#pid = process.pid;
+    this.#ended = process.status.then(() => this.#process = undefined);
+    const deadline = Date.now() + READY_MS;
+    while (true) {
+      const running = this.#process !== undefined;
+      const text = await Deno.readTextFile(log);
+      if (running && text.includes("Kafka Server started")) return;
+      if (!running || Date.now() > deadline) {
+        const what = running ? `was not ready after ${READY_MS / 1000} s` : "ended before it was ready";
+        throw new Error(`Kafka ${what}:\n${text.trimEnd().split("\n").slice(-20).join("\n")}`);
+      }
+      await sleep(20);
+    }
+  }
+
+  async #admin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
+    // not at the top: in a bare `deno test` kafkajs fails for want of NODE_ENV
+    const { Kafka, logLevel } = await import("kafkajs");
+    const retry = { initialRetryTime: 50, retries: 5 };
+    const admin = new Kafka({ brokers: [this.broker], logLevel: logLevel.NOTHING, retry }).admin();
+    await admin.connect();
+    try {
+      return await work(admin);
+    } finally {
+      await admin.disconnect();
+    }
+  }
+
+  async #readWithKcat(topic: string, partition: number | undefined): Promise<KafkaRecord[]> {
+    const args = [
+      "-C",
+      "-e",
+      "-q",
+      "-J",
+      "-o",
+      "beginning",
+      "-b",
+      this.broker,
+      "-t",
+      topic,
+      "-X",
+      "fetch.wait.max.ms=10",
+    ];
+    if (partition !== undefined) args.push("-p", String(partition));
+    const records: KafkaRecord[] = [];
+    // -J writes every byte above 31 as it is, and this way each becomes one character; so one parse, and the bytes are back
+    await collect("kcat", args, "\n", (line) => {
+      const { partition, offset, ts, key, headers = [], payload } = JSON.parse(line) as KcatRecord;
+      const pairs = headers.flatMap((name, i) => i % 2 ? [] : [[name ?? "", headers[i + 1] ?? ""] as const]);
+      records.push(toRecord(partition, offset, ts, key, pairs, payload));
+    });
+    return records;
+  }
+
+  async #readWithConsole(topic: string, partition: number | undefined): Promise<KafkaRecord[]> {
+    // the console consumer never ends by itself: tell it how many there are
+    const offsets = await this.#admin((admin) => admin.fetchTopicOffsets(topic));
+    const count = offsets.filter((one) => partition === undefined || one.partition === partition)
+      .reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0);
+    if (count === 0) return [];
+    // nothing in a record can look like these
+    const [field, line, header, none] = Array.from({ length: 4 }, () => crypto.randomUUID());
+    const format = ["timestamp", "partition", "offset", "headers", "key", "value"].map((name) => `print.${name}=true`)
+      .concat(
+        `key.separator=${field}`,
+        `line.separator=${line}`,
+        `headers.separator=${header}`,
+        `null.literal=${none}`,
+      );
+    const from = partition === undefined
+      ? ["--from-beginning"]
+      : ["--partition", String(partition), "--offset", "earliest"];
+    const records: KafkaRecord[] = [];
+    await collect(
+      "java",
+      [
+        ...this.#java("org.apache.kafka.tools.consumer.ConsoleConsumer"),
+        ...["--bootstrap-server", this.broker, "--topic", topic, "--max-messages", String(count), ...from],
+        ...["--timeout-ms", String(READ_MS), ...format.flatMap((one) => ["--formatter-property", one])],
+      ],
+      line,
+      (text) => {
+        const [time = "", part = "", offset = "", headers = "", key = "", value = ""] = text.split(field ?? "");
+        const pairs = headers === "NO_HEADERS" ? [] : headers.split(header ?? "").map((one) => {
+          const [name = "", ...rest] = one.split(":");
+          return [name, rest.join(":")] as const;
+        });
+        const number = (label: string) => Number(label.slice(label.indexOf(":") + 1));
+        const orNull = (bytes: string) => bytes === none ? null : bytes;
+        records.push(toRecord(number(part), number(offset), number(time), orNull(key), pairs, orNull(value)));
+      },
+    );
+    if (records.length !== count) throw new Error(`Read ${records.length} of ${count} records of ${topic}`);
+    return records;
+  }
+}
+
+interface Ports {
+  readonly broker: number;
+  readonly sasl: number;
+  readonly controller: number;
+}
+
+/** A line of `kcat -J`; headers are name, value, name, value. */
+interface KcatRecord {
+  readonly partition: number;
+  readonly offset: number;
+  readonly ts: number;
+  readonly key: string | null;
+  readonly headers?: readonly (string | null)[];
+  readonly payload: string | null;
+}
+
+/** What formatting leaves in an empty data directory. */
+const FORMATTED = ["meta.properties", "bootstrap.checkpoint"];
+
+/** Loses nothing in silence. */
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+const LOG4J = `status = error
+rootLogger.level = INFO
+rootLogger.appenderRef.o.ref = O
+logger.config.name = org.apache.kafka.common.config.AbstractConfig
+logger.config.level = WARN
+appender.o.type = Console
+appender.o.name = O
+appender.o.target = SYSTEM_ERR
+appender.o.layout.type = PatternLayout
+appender.o.layout.pattern = %d %p %m (%c)%n
+`;
+
+function settings(
+  { partitions = 1, sasl, properties }: KafkaOptions,
+  dataDir: string,
+  ports: Ports,
+): Record<string, string> {
+  const clients = [`PLAINTEXT://127.0.0.1:${ports.broker}`, ...sasl ? [`SASL://127.0.0.1:${ports.sasl}`] : []].join();
+  const quoted = (text: string) => `"${text.replace(/["\\]/g, "\\$&")}"`;
+  const login = sasl && `user_${sasl.username}=${quoted(sasl.password)}`;
+  return {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.quorum.voters": `1@127.0.0.1:${ports.controller}`,
+    "controller.listener.names": "CONTROLLER",
+    "listeners": `${clients},CONTROLLER://127.0.0.1:${ports.controller}`,
+    "advertised.listeners": clients,
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "log.dirs": `${dataDir}/log`,
+    "auto.create.topics.enable": "false",
+    "num.partitions": String(partitions),
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    // after kill -9 a restart waits until the old registration has run out
+    "broker.heartbeat.interval.ms": "500",
+    "broker.session.timeout.ms": "3000",
+    ...login && {
+      "sasl.enabled.mechanisms": "PLAIN",
+      "listener.name.sasl.plain.sasl.jaas.config":
+        `org.apache.kafka.common.security.plain.PlainLoginModule required ${login};`,
+    },
+    ...properties,
+  };
+}
+
+/** Backslashes and all that is not ASCII escaped, as Java reads such files as Latin-1. */
+function propertiesFile(properties: Record<string, string>): string {
+  const escape = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return Object.entries(properties).map(([name, value]) => `${name}=${value.replace(/[^ -[\]-~]/g, escape)}\n`).join(
+    "",
+  );
+}
+
+function toRecord(
+  partition: number,
+  offset: number,
+  timestamp: number,
+  key: string | null,
+  headers: readonly (readonly [string, string])[],
+  value: string | null,
+): KafkaRecord {
+  const where = `Record ${offset} of partition ${partition}`;
+  if (value === null) throw new Error(`${where} has no value`);
+  const text = (bytes: string) => UTF8.decode(Buffer.from(bytes, "latin1"));
+  try {
+    return {
+      partition,
+      offset,
+      timestamp,
+      key: key === null ? null : text(key),
+      headers: Object.fromEntries(headers.map(([name, value]) => [text(name), text(value)])),
+      value: text(value),
+    };
+  } catch (cause) {
+    throw new Error(`${where} is not UTF-8`, { cause });
+  }
+}
+
+/** Runs a program to its end; each piece of its output up to a separator goes to `take`, one character a byte. */
+async function collect(
+  command: string,
+  args: string[],
+  separator = "\n",
+  take?: (piece: string) => void,
+): Promise<void> {
+  const child = new Deno.Command(command, {
+    args,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    signal: AbortSignal.timeout(READ_MS),
+  }).spawn();
+  const errors = new Response(child.stderr).text();
+  let rest = "";
+  for await (const chunk of child.stdout) {
+    const pieces = (rest + Buffer.from(chunk).toString("latin1")).split(separator);
+    rest = pieces.pop() ?? "";
+    if (take) pieces.forEach(take);
+  }
+  const [{ code }, said] = await Promise.all([child.status, errors]);
+  if (code !== 0) throw new Error(`${command} ended with ${code}: ${said.trim().split("\n").slice(-20).join("\n")}`);
+}
+
+/** Below the range from which systems take ports for outgoing connections: a reconnecting client could take ours from there. */
+function freePorts(broker: number | undefined): Ports {
+  const held: Deno.Listener[] = [];
+  const take = (): number => {
+    while (true) {
+      const port = 20_000 + Math.floor(Math.random() * 12_000);
+      try {
+        if (port !== broker) held.push(Deno.listen({ hostname: "127.0.0.1", port }));
+        else continue;
+        return port;
+      } catch (error) {
+        if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+      }
+    }
+  };
+  try {
+    return { broker: broker ?? take(), sasl: take(), controller: take() };
+  } finally {
+    for (const listener of held) listener.close();
+  }
+}
+
+function cache(): string {
+  return Deno.env.get("CACHE") ?? `${Deno.env.get("HOME")}/.cache/crypto-data-streaming`;
+}
+
+/** As the pom says, so that it stands in one place. */
+function version(): string {
+  const pom = Deno.readTextFileSync(new URL("kafka/pom.xml", import.meta.url));
+  return /<kafka\.version>(.+)<\/kafka\.version>/.exec(pom)?.[1] ?? "";
+}
+
+function jars(): string {
+  return `${cache()}/kafka/libs-${version()}`;
+}
+
+function onPath(command: string): boolean {
+  return (Deno.env.get("PATH") ?? "").split(":").some((dir) => exists(`${dir}/${command}`));
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
+    throw error;
+  }
+}
+
+function granted(permission: Deno.PermissionDescriptor): boolean {
+  return Deno.permissions.querySync(permission).state === "granted";
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, ms));
+}
