@@ -3,7 +3,7 @@
 #   sh tests/servers/install.sh [NAME]...      without a name: all of them; into $CACHE, default ~/.cache/crypto-data-streaming
 # Adding a server: a function install_NAME that returns at once when nothing is to do, and its name in SERVERS.
 set -eu
-SERVERS="kafka kcat"
+SERVERS="kafka kcat python"
 here=$(cd "$(dirname "$0")" && pwd)
 CACHE=${CACHE:-$HOME/.cache/crypto-data-streaming}
 
@@ -48,6 +48,21 @@ install_kcat() {
     done
   fi
   echo "install.sh: kcat is not installed: the tests read topics with Kafka's console consumer, which is slower." >&2
+}
+
+# A Python that can write to Kafka, for the README's example: 40 MB. Without it that one test is skipped.
+install_python() {
+  client=confluent-kafka==2.16.1
+  venv=$CACHE/python
+  [ "$(cat "$venv/.done" 2> /dev/null)" != "$client" ] || return 0
+  rm -rf "$venv"
+  if command -v python3 > /dev/null && python3 -m venv "$venv" > /dev/null 2>&1 &&
+    "$venv/bin/pip" install -q --disable-pip-version-check "$client" > /dev/null 2>&1; then
+    echo "$client" > "$venv/.done"
+  else
+    rm -rf "$venv"
+    echo "install.sh: no Python with $client: the test of the README's Python example is skipped." >&2
+  fi
 }
 
 [ $# -gt 0 ] || set -- $SERVERS

@@ -1,0 +1,49 @@
+// What the README promises to other programs: its Python example writes a record to a real Kafka as it stands there.
+
+import { assert, assertEquals } from "@std/assert";
+import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
+
+const python = () =>
+  `${Deno.env.get("CACHE") ?? `${Deno.env.get("HOME")}/.cache/crypto-data-streaming`}/python/bin/python`;
+
+function pythonMissing(): string | undefined {
+  const missing = kafkaMissing();
+  if (missing !== undefined) return missing;
+  if (Deno.permissions.querySync({ name: "run", command: python() }).state !== "granted") return "needs --allow-run";
+  try {
+    Deno.statSync(python());
+    return undefined;
+  } catch {
+    return "needs Python with confluent-kafka: run sh tests/servers/install.sh";
+  }
+}
+
+const missing = pythonMissing();
+
+Deno.test({
+  name: `README's Python example writes a record as ours${missing ? ` [skipped: ${missing}]` : ""}`,
+  ignore: missing !== undefined,
+  async fn() {
+    const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
+    const code = /```python\n([\s\S]*?)```/.exec(readme)?.[1];
+    assert(code !== undefined, "README.md has no Python block");
+    assert(code.trim().split("\n").length <= 10, "the example is longer than ten lines");
+    await using kafka = await KafkaServer.start();
+    await kafka.createTopic("ticker_batch", { partitions: 3 });
+    const before = Math.floor(Date.now() / 1000);
+    const { success, stderr } = await new Deno.Command(python(), {
+      args: ["-c", code],
+      env: { KAFKA_BROKERS: kafka.broker },
+      stdout: "null",
+      stderr: "piped",
+    }).output();
+    assert(success, new TextDecoder().decode(stderr));
+    const [record, ...more] = await kafka.read("ticker_batch");
+    assertEquals(more, []);
+    const { w_time, ...rest } = JSON.parse(record?.value ?? "{}");
+    assertEquals(rest, { product: "nasdaq:AAPL", price: 189.84 });
+    assert(Number.isInteger(w_time) && w_time >= before && w_time <= before + 60);
+    assertEquals(record?.value, `{"product":"nasdaq:AAPL","w_time":${w_time},"price":189.84}`);
+    assertEquals(record?.key, "nasdaq:AAPL");
+  },
+});

@@ -1,0 +1,47 @@
+// The README against the program: its table of settings is made from src/config.ts, and its commands exist.
+
+import { assert, assertEquals } from "@std/assert";
+import { SETTINGS } from "../src/config.ts";
+
+const readable = Deno.permissions.querySync({ name: "read", path: "README.md" }).state === "granted";
+const skipped = readable ? "" : " [skipped: needs --allow-read]";
+const readme = readable ? Deno.readTextFileSync(new URL("../README.md", import.meta.url)) : "";
+
+/** The cells of a table's rows, however they are padded. */
+function rowsOf(markdown: string): string[][] {
+  return markdown.trim().split("\n").map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+}
+
+Deno.test({
+  name: `README tells of every setting what config.ts says${skipped}`,
+  ignore: !readable,
+  fn() {
+    const table = /<!-- settings -->([\s\S]*?)<!-- \/settings -->/.exec(readme)?.[1] ?? "";
+    const [, , ...rows] = rowsOf(table);
+    const wanted = SETTINGS.map(({ name, default: value, meaning, wish }) => [
+      `\`${name}\``,
+      value === "" ? "none" : `\`${value}\``,
+      `${meaning} (${wish})`,
+    ]);
+    const asMarkdown = wanted.map((row) => `| ${row.join(" | ")} |`).join("\n");
+    assertEquals(
+      rows,
+      wanted,
+      `the table should be:\n\n| setting | default | meaning |\n| --- | --- | --- |\n${asMarkdown}\n`,
+    );
+  },
+});
+
+Deno.test({
+  name: `README names no task that deno.json lacks${skipped}`,
+  ignore: !readable,
+  fn() {
+    const { tasks } = JSON.parse(Deno.readTextFileSync(new URL("../deno.json", import.meta.url)));
+    const named = [...readme.matchAll(/(?:deno|deno@[\d.]+) task ([a-z:]+)/g)].map((match) => match[1] ?? "");
+    assert(named.length > 5);
+    assertEquals(named.filter((name) => !Object.hasOwn(tasks, name)), []);
+    for (const [name, task] of Object.entries(tasks)) {
+      assert((task as { description?: string }).description, `task ${name} has no description`);
+    }
+  },
+});

@@ -1,0 +1,77 @@
+// `deno task test`: all that can run on this machine, one stage after the other, and one line of counts at the end. What
+// lacks a server is skipped aloud by its test.
+
+const encoder = new TextEncoder();
+
+function say(text: string): void {
+  Deno.stdout.writeSync(encoder.encode(`${text}\n`));
+}
+
+interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+/** `ok | 12 passed (3 steps) | 0 failed | 2 ignored (5s)`, the last line of `deno test`. */
+function countsOf(output: string): Counts | undefined {
+  // deno-lint-ignore no-control-regex -- the colours of a terminal
+  const plain = output.replace(/\x1b\[[0-9;]*m/g, "");
+  const line = plain.split("\n").findLast((each) => /^(?:ok|FAILED) \| \d+ passed/.test(each));
+  if (line === undefined) return undefined;
+  const count = (word: string) => Number(new RegExp(`(\\d+) ${word}`).exec(line)?.[1] ?? 0);
+  return { passed: count("passed"), failed: count("failed"), skipped: count("ignored") };
+}
+
+/** Runs one command, shows what it prints, and gives its output and success. */
+async function run(args: string[], env: Record<string, string> = {}): Promise<{ success: boolean; output: string }> {
+  const child = new Deno.Command(Deno.execPath(), { args, env, stdin: "null", stdout: "piped", stderr: "piped" }).spawn();
+  const decoder = new TextDecoder();
+  let output = "";
+  const show = async (stream: ReadableStream<Uint8Array>) => {
+    for await (const chunk of stream) {
+      Deno.stdout.writeSync(chunk);
+      output += decoder.decode(chunk, { stream: true });
+    }
+  };
+  const [, , { success }] = await Promise.all([show(child.stdout), show(child.stderr), child.status]);
+  return { success, output };
+}
+
+const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+const seconds = (since: number) => `${((performance.now() - since) / 1000).toFixed(0)} s`;
+
+/** A stage that passes or fails as a whole. */
+async function checkStage(name: string, args: string[]): Promise<void> {
+  say(`\n=== ${name}`);
+  const since = performance.now();
+  const { success } = await run(args);
+  total[success ? "passed" : "failed"]++;
+  say(`=== ${name}: ${success ? "passed" : "FAILED"} (${seconds(since)})`);
+}
+
+/** A stage of many tests; `minimum` of them must have run, so that an empty stage is no success. */
+async function testStage(name: string, args: string[]): Promise<void> {
+  say(`\n=== ${name}`);
+  const since = performance.now();
+  const { success, output } = await run(["test", ...args]);
+  const counts = countsOf(output) ?? { passed: 0, failed: 1, skipped: 0 };
+  // a file that does not load, or a leak, fails without a failed test
+  if (!success && counts.failed === 0) counts.failed = 1;
+  if (counts.passed + counts.failed === 0) counts.failed = 1;
+  total.passed += counts.passed;
+  total.failed += counts.failed;
+  total.skipped += counts.skipped;
+  say(`=== ${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped (${seconds(since)})`);
+}
+
+const ALL = ["--allow-net", "--allow-read", "--allow-write", "--allow-run", "--allow-env", "--allow-sys"];
+
+await checkStage("format, lint, types, docs", ["task", "check"]);
+await testStage("a bare deno test: no permissions, no prompts", ["--quiet"]);
+await testStage("unit tests", ["--quiet", ...ALL, "--ignore=tests/integration,tests/servers", "tests"]);
+await testStage("integration on real servers", ["--quiet", ...ALL, "tests/servers", "tests/integration"]);
+
+say("");
+say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+Deno.exit(total.failed === 0 ? 0 : 1);
