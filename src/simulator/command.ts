@@ -1,7 +1,7 @@
 // The simulator from the command line: `deno task simulate`.
 
 import { ConfigError } from "../errors.ts";
-import { parseRecording } from "./recording.ts";
+import { parseRecording, Player, type RecordedFrame } from "./recording.ts";
 import type { SimulatorOptions } from "./server.ts";
 import { Simulator } from "./server.ts";
 
@@ -48,6 +48,23 @@ function readFlags(args: readonly string[], problems: string[]): Map<Name, strin
   return flags;
 }
 
+async function readFrames(file: string, problems: string[]): Promise<RecordedFrame[]> {
+  const value = `current value is ${JSON.stringify(file)}`;
+  let text: string;
+  try {
+    text = await Deno.readTextFile(file);
+  } catch (error) {
+    if (!(error instanceof Error) || error instanceof TypeError || error instanceof Deno.errors.NotCapable) throw error;
+    problems.push(`Cannot use --file as it must be a file that can be read: ${value}`);
+    return [];
+  }
+  const frames = parseRecording(text);
+  if (new Player({ frames, speed: 1 }).total === 0) {
+    problems.push(`Cannot use --file as it must hold ticker frames, one a line: ${value}`);
+  }
+  return frames;
+}
+
 /**
  * Runs a simulator until the signal aborts, and tells on stderr where it listens.
  * Throws a `ConfigError` that tells of all arguments that cannot be used, before anything is opened.
@@ -75,14 +92,8 @@ export async function runSimulator(args: readonly string[], signal: AbortSignal)
   if (flags.has("speed") && file === undefined) problems.push("Cannot use --speed as it must stand beside --file");
   let recording: SimulatorOptions["recording"];
   if (file !== undefined && problems.length === 0) {
-    try {
-      recording = { frames: parseRecording(await Deno.readTextFile(file)), speed };
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound) && !(error instanceof Deno.errors.IsADirectory)) throw error;
-      problems.push(
-        `Cannot use --file as it must be a file that can be read: current value is ${JSON.stringify(file)}`,
-      );
-    }
+    const frames = await readFrames(file, problems);
+    recording = { frames, speed };
   }
   if (problems.length > 0) throw new ConfigError(problems);
   if (signal.aborted) return;
@@ -91,12 +102,9 @@ export async function runSimulator(args: readonly string[], signal: AbortSignal)
   try {
     simulator = await Simulator.start(recording === undefined ? options : { ...options, recording });
   } catch (error) {
-    const taken = error instanceof Deno.errors.AddrInUse || error instanceof Deno.errors.AddrNotAvailable;
-    if (!taken && !(error instanceof Deno.errors.PermissionDenied)) throw error;
-    const address = `${options.hostname}:${options.port}`;
-    throw new ConfigError([
-      `Cannot listen as --host and --port must be an address that is free: current value is "${address}"`,
-    ]);
+    if (!(error instanceof Error) || error instanceof TypeError || error instanceof Deno.errors.NotCapable) throw error;
+    const wish = "Cannot listen as --host and --port must be an address of this machine that is free";
+    throw new ConfigError([`${wish}: current value is "${options.hostname}:${options.port}" (${error.message})`]);
   }
   await using running = simulator;
   tell(`Simulated Coinbase Exchange listens on ${running.url}\n`);

@@ -1,4 +1,5 @@
-// One client of the simulated exchange: its socket, its subscriptions, and the frames that are held up on their way to it.
+// One client of the simulated exchange: its socket, its subscriptions, and the frames that are held up on their way
+// to it.
 
 import type { Trade } from "./market.ts";
 import { Subscriptions } from "./protocol.ts";

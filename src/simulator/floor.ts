@@ -1,5 +1,5 @@
-// The trading floor: lets trades happen at their rate whether or not anybody listens, and tells the clients that want to know.
-// One timer drives everything, so that closing the simulator has one thing to stop.
+// The trading floor: lets trades happen at their rate whether or not anybody listens, and tells the clients that want
+// to know. One timer drives everything, so that closing the simulator has one thing to stop.
 
 import type { Connection, House } from "./connection.ts";
 import type { ReceivedText } from "./ledger.ts";
@@ -184,7 +184,10 @@ export class Floor implements House {
     if (this.switches.dataFirst) { for (const reply of replies) client.send(reply); }
   }
 
-  /** Tells everybody on `ticker`; with `batchToo` those on `ticker_batch` at once as well. Returns how many were reached. */
+  /**
+   * Tells everybody on `ticker`; with `batchToo` those on `ticker_batch` at once as well. Returns how many were
+   * reached.
+   */
   publish(trade: Trade, batchToo = false): number {
     if (this.lost.has(trade.product)) return 0;
     let reached = 0;

@@ -101,10 +101,8 @@ export async function writeReply(conn: Deno.Conn, reply: Reply): Promise<void> {
 
 /** The head of the answer that turns the connection into a WebSocket. */
 export async function writeUpgrade(conn: Deno.Conn, accept: string): Promise<void> {
-  await writeAll(
-    conn,
-    `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${accept}\r\n\r\n`,
-  );
+  const head = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n";
+  await writeAll(conn, `${head}sec-websocket-accept: ${accept}\r\n\r\n`);
 }
 
 /** The key of a WebSocket handshake; none when the request is an ordinary one. */
@@ -115,8 +113,8 @@ export function upgradeKey(request: Request): string | undefined {
 }
 
 /**
- * Why a request may not touch the levers; none when it may. A page of another origin could otherwise pull them through the
- * browser of whoever runs the simulator, and with a name that it points to 127.0.0.1 even read the answers.
+ * Why a request may not touch the levers; none when it may. A page of another origin could otherwise pull them through
+ * the browser of whoever runs the simulator, and with a name that it points to 127.0.0.1 even read the answers.
  */
 export function foreign(request: Request): string | undefined {
   const host = request.headers.get("host") ?? "";

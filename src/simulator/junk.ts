@@ -2,6 +2,12 @@
 
 const NESTED = "[".repeat(5000);
 
+/** A ticker that is right in all but its price. */
+function priced(price: string): string {
+  const tail = `"time":"2026-01-01T00:00:00.000000Z","trade_id":1}`;
+  return `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":${price},${tail}`;
+}
+
 /** Text and binary frames, none of them a valid ticker; `junk(n)` sends the first n, over and over. */
 export const JUNK: readonly (string | Uint8Array)[] = [
   "not JSON",
@@ -17,15 +23,15 @@ export const JUNK: readonly (string | Uint8Array)[] = [
   `[{"type":"ticker","product_id":"BTC-USD","price":"1","sequence":1,"trade_id":1}]`,
   `{"type":"ticker"}`,
   `{"type":5,"product_id":["BTC-USD"],"price":{}}`,
-  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":true,"time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
-  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":null,"time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
-  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":[5],"time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
-  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":"","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
-  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":"0","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
-  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":"-1","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
-  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":"NaN","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
-  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":"0x10","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
-  `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":"1e999","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
+  priced("true"),
+  priced("null"),
+  priced("[5]"),
+  priced('""'),
+  priced('"0"'),
+  priced('"-1"'),
+  priced('"NaN"'),
+  priced('"0x10"'),
+  priced('"1e999"'),
   `{"type":"ticker","sequence":1,"product_id":5,"price":"1","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
   `{"type":"ticker","sequence":1,"price":"1","time":"2026-01-01T00:00:00.000000Z","trade_id":1}`,
   `{"__proto__":{"type":"ticker","product_id":"BTC-USD","price":"1"}}`,

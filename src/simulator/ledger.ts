@@ -1,4 +1,5 @@
-// What left and what came, so that a test can hold it against what arrived elsewhere. Bounded: the oldest is forgotten, counted.
+// What left and what came, so that a test can hold it against what arrived elsewhere. Bounded: the oldest is
+// forgotten, counted.
 
 /** A valid ticker that was handed to at least one open socket. */
 export interface SentTick {
@@ -48,7 +49,10 @@ class Chunk {
   }
 }
 
-/** The ticks that left, in the order of leaving; each has a number, from 0 on, that stays when older ones are forgotten. */
+/**
+ * The ticks that left, in the order of leaving; each has a number, from 0 on, that stays when older ones are
+ * forgotten.
+ */
 export class Ledger {
   readonly #limit: number;
   #chunks: Chunk[] = [];

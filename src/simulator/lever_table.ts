@@ -135,8 +135,8 @@ export function pullLever(
   name: string,
   args: unknown,
 ): { reached?: number } | false {
-  const levelled = new Map<string, Entry>(Object.entries(table(products)));
-  const found = levelled.get(name);
+  // a Map, because "constructor" is no lever
+  const found = new Map<string, Entry>(Object.entries(table(products))).get(name);
   if (found === undefined) return false;
   const told = (wish: string, value: unknown) =>
     new LeverError(`Cannot pull ${name} as ${wish}: current value is ${JSON.stringify(value)}`);

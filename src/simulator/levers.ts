@@ -6,9 +6,15 @@ import { hugeFrame, JUNK } from "./junk.ts";
 
 /** What can be made to happen. Those that answer with a number tell how many sockets they have reached. */
 export interface Levers {
-  /** Closes all connections with this code (default 1001). 1006 cuts the lines without a Close, as happens most in the wild. */
+  /**
+   * Closes all connections with this code (default 1001). 1006 cuts the lines without a Close, as happens most in the
+   * wild.
+   */
   hangUp(code?: number): number;
-  /** Connections stay open and nothing at all is sent on them, no heartbeat and no answer, not even to a Ping or a Close. */
+  /**
+   * Connections stay open and nothing at all is sent on them, no heartbeat and no answer, not even to a Ping or a
+   * Close.
+   */
   silent(on: boolean): void;
   /** New connections are answered with this status (default 503) instead of a WebSocket. */
   refuseUpgrade(on: boolean, status?: number): void;
@@ -46,7 +52,10 @@ export interface Levers {
   dataFirst(on: boolean): void;
   /** Holds up each frame for so long; 0 ends it. */
   slowDown(ms: number): void;
-  /** Extra ticks for so long, spread over the products that somebody gets on `ticker`. Answers with how many there will be. */
+  /**
+   * Extra ticks for so long, spread over the products that somebody gets on `ticker`. Answers with how many there
+   * will be.
+   */
   flood(ticksPerSecond: number, ms: number): number;
   /** Heartbeats on or off. */
   heartbeats(on: boolean): void;

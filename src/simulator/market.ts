@@ -1,5 +1,5 @@
-// The made-up market: seeded price walks, and the `ticker` message of each trade as Coinbase writes it. Pure: the time of a
-// trade is handed in, and the same seed gives the same prices in the same order, whenever they happen.
+// The made-up market: seeded price walks, and the `ticker` message of each trade as Coinbase writes it. Pure: the
+// time of a trade is handed in, and the same seed gives the same prices in the same order, whenever they happen.
 
 /** One match on the simulated exchange, together with the ticker message that tells of it. */
 export interface Trade {
@@ -39,8 +39,8 @@ const LISTINGS: Readonly<Record<string, Listing>> = {
 /** What the simulated exchange lists when nothing else is asked for. */
 export const DEFAULT_PRODUCTS: readonly string[] = Object.keys(LISTINGS);
 
-// Numbers begin above any that an earlier run can have reached, so that a restarted simulator looks like the same exchange
-// going on, and a client that tells repeats by sequence is not misled. 2026-01-01.
+// Numbers begin above any that an earlier run can have reached, so that a restarted simulator looks like the same
+// exchange going on, and a client that tells repeats by sequence is not misled. 2026-01-01.
 const NUMBERS_SINCE = 1_767_225_600_000;
 
 /** A small seeded generator (mulberry32): numbers from 0 to below 1. */
@@ -259,7 +259,9 @@ export class Market {
     return this.#walk(product).crowd();
   }
 
-  /** The next trade, at the given microsecond or just after the trade before; `shared` takes that one's time instead. */
+  /**
+   * The next trade, at the given microsecond or just after the trade before; `shared` takes that one's time instead.
+   */
   trade(product: string, micros: number, shared = false, price?: string): Trade {
     return this.#walk(product).trade(micros, shared, price);
   }

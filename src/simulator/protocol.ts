@@ -1,4 +1,5 @@
-// What a client may say and what Coinbase answers: subscribe, unsubscribe, the errors in its words. Pure: text in, texts out.
+// What a client may say and what Coinbase answers: subscribe, unsubscribe, the errors in its words. Pure: text in,
+// texts out.
 
 /** Channels that the exchange offers without a login. The last four are acknowledged here, but carry no data. */
 const CHANNELS: readonly string[] = [

@@ -11,7 +11,10 @@ export interface RecordedFrame {
   readonly text: string;
 }
 
-/** Frames to replay instead of walks: once, from the moment on when the first client has subscribed to a ticker channel. */
+/**
+ * Frames to replay instead of walks: once, from the moment on when the first client has subscribed to a ticker
+ * channel.
+ */
 export interface Recording {
   /** In the order of arrival. Messages other than `ticker` are left out. */
   readonly frames: readonly RecordedFrame[];
@@ -96,8 +99,8 @@ export class Player {
 }
 
 /**
- * Reads a file of recorded frames: each line a message, or `{"at": <unix seconds>, "data": <message>}`. A plain message has
- * no time of arrival, so its own `time` is taken. Lines that are no JSON object are left out.
+ * Reads a file of recorded frames: each line a message, or `{"at": <unix seconds>, "data": <message>}`. A plain message
+ * has no time of arrival, so its own `time` is taken. Lines that are no JSON object are left out.
  */
 export function parseRecording(file: string): RecordedFrame[] {
   const frames: RecordedFrame[] = [];

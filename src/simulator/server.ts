@@ -1,5 +1,6 @@
-// A WebSocket server that speaks the Coinbase Exchange protocol, for tests, demo and benches. It shares no code with the program
-// that it tests, or both could have the same misunderstanding. Prices are made up or recorded; faults come by the levers.
+// A WebSocket server that speaks the Coinbase Exchange protocol, for tests, demo and benches. It shares no code with
+// the program that it tests, or both could have the same misunderstanding. Prices are made up or recorded; faults
+// come by the levers.
 
 import { Connection } from "./connection.ts";
 import { Floor, PUMP_MS } from "./floor.ts";
@@ -63,6 +64,8 @@ export class Simulator implements AsyncDisposable {
   readonly url: string;
   /** Where the levers are: `http://127.0.0.1:<port>`. */
   readonly httpUrl: string;
+  /** The port it listens on. */
+  readonly port: number;
   /** What can be made to go wrong. */
   readonly levers: Levers;
   readonly #floor: Floor;
@@ -93,9 +96,9 @@ export class Simulator implements AsyncDisposable {
     }
     this.levers = createLevers(this.#floor);
     this.#listener = Deno.listen({ hostname, port, transport: "tcp" });
-    const { port: bound } = this.#listener.addr;
+    this.port = this.#listener.addr.port;
     const shown = hostname === "0.0.0.0" || hostname === "::" ? "127.0.0.1" : hostname;
-    const authority = `${shown.includes(":") ? `[${shown}]` : shown}:${bound}`;
+    const authority = `${shown.includes(":") ? `[${shown}]` : shown}:${this.port}`;
     this.url = `ws://${authority}`;
     this.httpUrl = `http://${authority}`;
     this.#timer = setInterval(() => this.#floor.pump(), PUMP_MS);
@@ -105,11 +108,6 @@ export class Simulator implements AsyncDisposable {
   /** Listens. Rejects when the address cannot be had. */
   static start(options: SimulatorOptions = {}): Promise<Simulator> {
     return new Promise((resolve) => resolve(new Simulator(options)));
-  }
-
-  /** The port it listens on. */
-  get port(): number {
-    return this.#listener.addr.port;
   }
 
   /** The products it knows. */
@@ -167,7 +165,10 @@ export class Simulator implements AsyncDisposable {
     return { played: player?.played ?? 0, total: player?.total ?? 0 };
   }
 
-  /** Stops listening, says 1001 to every client, and resolves when nothing is left open. A second call waits for the first. */
+  /**
+   * Stops listening, says 1001 to every client, and resolves when nothing is left open. A second call waits for the
+   * first.
+   */
   [Symbol.asyncDispose](): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

@@ -1,5 +1,6 @@
-// The server's side of one WebSocket (RFC 6455) on a plain TCP connection. Written out here because the standard server
-// socket cannot do what lines and exchanges do: hang up with 1001 or 1012, break in the middle of a frame, or just be gone.
+// The server's side of one WebSocket (RFC 6455) on a plain TCP connection. Written out here because the standard
+// server socket cannot do what lines and exchanges do: hang up with 1001 or 1012, break in the middle of a frame, or
+// just be gone.
 
 const TEXT = 1;
 const BINARY = 2;
@@ -138,7 +139,10 @@ export class ServerSocket {
     return true;
   }
 
-  /** Says Close behind all that is queued. Codes that mean "no Close was seen" (1005, 1006, 1015) cut the line instead. */
+  /**
+   * Says Close behind all that is queued. Codes that mean "no Close was seen" (1005, 1006, 1015) cut the line
+   * instead.
+   */
   close(code: number, reason = ""): void {
     if (this.#state !== "open") return;
     if (code === 1005 || code === 1006 || code === 1015) return this.drop();

@@ -1,0 +1,142 @@
+import { assertEquals } from "@std/assert";
+import { type Listings, Subscriptions } from "../../src/simulator/protocol.ts";
+
+const LISTED = ["BTC-USD", "ETH-USD", "SOL-USD"];
+
+function listings(refuseAll = false): Listings {
+  return {
+    products: LISTED,
+    refuseAll,
+    refusal: (product) => LISTED.includes(product) ? undefined : `${product} is not a valid product`,
+  };
+}
+
+function reply(channels: Record<string, string[]>): string {
+  const list = Object.entries(channels).map(([name, product_ids]) => ({ name, product_ids, account_ids: null }));
+  return JSON.stringify({ type: "subscriptions", channels: list });
+}
+
+function failed(reason: string, message = "Failed to subscribe"): string {
+  return JSON.stringify({ type: "error", message, reason });
+}
+
+const LOGIN = "level2, level3, and full channels now require authentication.";
+
+// what a fresh connection says, what it is told, and what it is then subscribed to
+const CASES: [string, unknown, { errors?: string[]; reply?: string }][] = [
+  ["adds root products to every channel", {
+    type: "subscribe",
+    product_ids: ["ETH-USD", "BTC-USD"],
+    channels: ["ticker", "heartbeat"],
+  }, { reply: reply({ ticker: ["BTC-USD", "ETH-USD"], heartbeat: ["BTC-USD", "ETH-USD"] }) }],
+  ["adds a channel's own products to those of the root", {
+    type: "subscribe",
+    product_ids: ["ETH-USD"],
+    channels: ["heartbeat", { name: "ticker", product_ids: ["BTC-USD"] }],
+  }, { reply: reply({ heartbeat: ["ETH-USD"], ticker: ["BTC-USD", "ETH-USD"] }) }],
+  ["acknowledges ticker_batch under its old name", {
+    type: "subscribe",
+    product_ids: ["BTC-USD"],
+    channels: ["ticker_batch"],
+  }, { reply: reply({ ticker_1000: ["BTC-USD"] }) }],
+  ["takes the old name too", { type: "subscribe", product_ids: ["BTC-USD"], channels: ["ticker_1000"] }, {
+    reply: reply({ ticker_1000: ["BTC-USD"] }),
+  }],
+  ["tells of each bad product on each channel, and goes on with the good ones", {
+    type: "subscribe",
+    product_ids: ["XRP-GBP", "BTC-USD"],
+    channels: ["ticker", "heartbeat"],
+  }, {
+    errors: [failed("XRP-GBP is not a valid product"), failed("XRP-GBP is not a valid product")],
+    reply: reply({ ticker: ["BTC-USD"], heartbeat: ["BTC-USD"] }),
+  }],
+  ["takes an empty list of a channel for an empty name", {
+    type: "subscribe",
+    product_ids: ["BTC-USD"],
+    channels: [{ name: "ticker", product_ids: [] }],
+  }, { errors: [failed(" is not a valid product")], reply: reply({ ticker: ["BTC-USD"] }) }],
+  ["refuses a channel without any product", { type: "subscribe", channels: ["ticker"] }, {
+    errors: [failed(" is not a valid product")],
+    reply: reply({}),
+  }],
+  ["refuses a subscribe without channels", { type: "subscribe", product_ids: ["BTC-USD"] }, {
+    errors: [failed("No channels provided")],
+  }],
+  ["refuses a subscribe with no channel in the list", { type: "subscribe", product_ids: ["BTC-USD"], channels: [] }, {
+    errors: [failed("No channels provided")],
+  }],
+  ["refuses an unknown channel", { type: "subscribe", product_ids: ["BTC-USD"], channels: ["prices", "ticker"] }, {
+    errors: [failed("prices is not a valid channel")],
+    reply: reply({ ticker: ["BTC-USD"] }),
+  }],
+  ["refuses a channel that needs a login", { type: "subscribe", product_ids: ["BTC-USD"], channels: ["level2"] }, {
+    errors: [failed(LOGIN)],
+    reply: reply({}),
+  }],
+  ["acknowledges the status channel without products", { type: "subscribe", channels: ["status"] }, {
+    reply: reply({ status: [] }),
+  }],
+  ["refuses an unsubscribe without channels", { type: "unsubscribe", product_ids: ["BTC-USD"] }, {
+    errors: [failed("No channels provided", "Failed to unsubscribe")],
+  }],
+  ["refuses other types", { type: "ticker" }, {
+    errors: [failed("Type has to be either subscribe or unsubscribe")],
+  }],
+];
+
+for (const [what, message, expected] of CASES) {
+  Deno.test(`Subscriptions.take() ${what}`, () => {
+    const answer = new Subscriptions().take(JSON.stringify(message), listings());
+    assertEquals({ errors: answer.errors, reply: answer.reply }, { errors: [], reply: undefined, ...expected });
+  });
+}
+
+for (
+  const text of [
+    "",
+    "{",
+    "null",
+    "[]",
+    "5",
+    '{"type":"subscribe","channels":5}',
+    '{"type":"subscribe","product_ids":"BTC-USD","channels":["ticker"]}',
+    '{"type":"subscribe","product_ids":[5],"channels":[null,{"name":{}}]}',
+    '{"type":"unsubscribe","channels":[{"product_ids":{}}]}',
+  ]
+) {
+  Deno.test(`Subscriptions.take() answers ${JSON.stringify(text)} with errors and grants nothing`, () => {
+    const subscriptions = new Subscriptions();
+    const answer = subscriptions.take(text, listings());
+    assertEquals([answer.errors.length > 0, answer.granted, subscriptions.all()], [true, [], {}]);
+  });
+}
+
+Deno.test("Subscriptions.take() adds later subscribes, lists all of them, and takes away what is unsubscribed", () => {
+  const subscriptions = new Subscriptions();
+  const say = (message: unknown) => subscriptions.take(JSON.stringify(message), listings());
+  say({ type: "subscribe", product_ids: ["BTC-USD"], channels: ["ticker"] });
+  const later = say({ type: "subscribe", product_ids: ["ETH-USD"], channels: ["ticker", "heartbeat"] });
+  assertEquals(later.reply, reply({ ticker: ["BTC-USD", "ETH-USD"], heartbeat: ["ETH-USD"] }));
+  assertEquals(later.granted, [{ channel: "ticker", product: "ETH-USD" }, {
+    channel: "heartbeat",
+    product: "ETH-USD",
+  }]);
+  const one = say({ type: "unsubscribe", product_ids: ["BTC-USD"], channels: ["ticker"] });
+  assertEquals(one.reply, reply({ ticker: ["ETH-USD"], heartbeat: ["ETH-USD"] }));
+  const channel = say({ type: "unsubscribe", channels: ["heartbeat"] });
+  assertEquals(channel.reply, reply({ ticker: ["ETH-USD"] }));
+  const last = say({ type: "unsubscribe", product_ids: ["ETH-USD"], channels: ["ticker"] });
+  assertEquals(last.reply, reply({}));
+});
+
+Deno.test("Subscriptions.take() refuses all for one bad product when the exchange is as in 2017", () => {
+  const subscriptions = new Subscriptions();
+  const message = {
+    type: "subscribe",
+    product_ids: ["BTC-USD", "NO-USD", "NO-EUR"],
+    channels: ["ticker", "heartbeat"],
+  };
+  const answer = subscriptions.take(JSON.stringify(message), listings(true));
+  assertEquals(answer, { errors: [failed("NO-USD is not a valid product")], granted: [], asked: true });
+  assertEquals(subscriptions.all(), {});
+});
