@@ -214,11 +214,16 @@ function distance(a: string, b: string): number {
 export function hintsFor(names: Iterable<string>): string[] {
   const hints: string[] = [];
   for (const name of names) {
-    const known = name.replace(/_FILE$/, "");
-    if (BY_NAME.has(name) || BY_NAME.get(known)?.secret === true) continue;
-    // one letter off, or two in a long name: PORTS is near PORT, but a HOME is no HOST
-    const near = SETTINGS.find((setting) => distance(name, setting.name) <= (setting.name.length > 8 ? 2 : 0));
-    if (near !== undefined) hints.push(`${name} is not a setting: did you mean ${near.name}?`);
+    const isFile = name.endsWith("_FILE");
+    const bare = name.replace(/_FILE$/, "");
+    if (BY_NAME.has(name) || (isFile && BY_NAME.get(bare)?.secret === true)) continue;
+    // a letter may differ for every six, at most two: HOME is no HOST, and KAFKA_URL no KAFKA_SSL
+    const near: Setting | undefined = SETTINGS.find((setting) =>
+      distance(bare, setting.name) <= Math.min(2, Math.floor(setting.name.length / 6))
+    );
+    if (near === undefined) continue;
+    const meant = isFile && near.secret === true ? `${near.name}_FILE` : near.name;
+    hints.push(`${name} is not a setting: did you mean ${meant}?`);
   }
   return hints;
 }
@@ -234,7 +239,8 @@ class Reader {
 
   wrong(name: SettingName, value: string): void {
     const setting = BY_NAME.get(name);
-    const shown = setting?.secret === true ? "a secret" : JSON.stringify(value);
+    // an address may hold a login
+    const shown = setting?.secret === true ? "a secret" : JSON.stringify(value.replace(/[^\s,/]+@/g, "...@"));
     this.problems.push(`Cannot use ${name} as it must be ${setting?.wish}: current value is ${shown}`);
   }
 
@@ -275,8 +281,9 @@ class Reader {
     return text as T;
   }
 
-  list(name: SettingName): string[] {
-    const items = this.text(name).split(",").map((item) => item.trim()).filter((item) => item !== "");
+  /** Without empty ones, and none twice. */
+  list(name: SettingName, form = (item: string) => item): string[] {
+    const items = this.text(name).split(",").map((item) => form(item.trim())).filter((item) => item !== "");
     return [...new Set(items)];
   }
 
@@ -296,7 +303,7 @@ export function readConfig(environment: Environment, needsKafka: boolean): Confi
   const read = new Reader(environment);
   const coinbase = EXCHANGES.coinbase;
 
-  const products = read.list("COINBASE_PRODUCTS").map((product) => product.toUpperCase());
+  const products = read.list("COINBASE_PRODUCTS", (product) => product.toUpperCase());
   const bad = products.filter((product) => coinbase?.productPattern.test(product) !== true);
   if (bad.length > 0 || products.length === 0) read.wrong("COINBASE_PRODUCTS", bad.join(",") || ",");
 
@@ -321,9 +328,11 @@ export function readConfig(environment: Environment, needsKafka: boolean): Confi
     read.problems.push(`Cannot use KAFKA_GAPS_TOPIC as it must differ from KAFKA_TOPIC: both are "${topic}"`);
   }
 
+  const problemsBefore = read.problems.length;
   const username = read.text("KAFKA_USERNAME");
   const password = read.text("KAFKA_PASSWORD");
-  if ((username === "") !== (password === "")) {
+  const couldRead = read.problems.length === problemsBefore;
+  if (couldRead && (username === "") !== (password === "")) {
     read.problems.push(
       "Cannot log in to Kafka as KAFKA_USERNAME and KAFKA_PASSWORD must be set together: one of them is empty",
     );
@@ -349,7 +358,7 @@ export function readConfig(environment: Environment, needsKafka: boolean): Confi
     drainMs: read.count("DRAIN_TIMEOUT_MS"),
     host: read.text("HOST"),
     port: read.count("PORT"),
-    allowedHosts: read.list("ALLOWED_HOSTS").map((name) => name.toLowerCase()),
+    allowedHosts: read.list("ALLOWED_HOSTS", (name) => name.toLowerCase()),
     logLevel: read.choice("LOG_LEVEL"),
     logFormat: read.choice("LOG_FORMAT"),
   };

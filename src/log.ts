@@ -48,7 +48,8 @@ class LineHandler extends BaseHandler {
   }
 
   override log(line: string): void {
-    this.#write(line);
+    // words of an exchange or a broker may not make a second line or command a terminal
+    this.#write(line.replace(/\p{Cc}/gu, (code) => `\\u${code.charCodeAt(0).toString(16).padStart(4, "0")}`));
   }
 }
 
@@ -63,7 +64,7 @@ function asText(record: LogRecord): string {
   const fields = Object.entries((record.args[0] ?? {}) as Fields)
     .map(([name, value]) => {
       const text = plain(value);
-      return `${name}=${typeof text === "string" && !/[\s"=]/.test(text) ? text : JSON.stringify(text)}`;
+      return `${name}=${typeof text === "string" && /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text)}`;
     });
   const time = record.datetime.toISOString().slice(11, 19);
   return [time, record.levelName.padEnd(5), record.msg, ...fields].join(" ");

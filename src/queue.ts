@@ -38,14 +38,19 @@ interface Shed {
   toldAt: number | undefined;
 }
 
-/** A gap from the road that had to leave the ring, perhaps with younger ones of its product merged into it. */
-interface Kept {
-  gap: Gap;
-  merged: boolean;
-}
-
 /** While the ring stays full a product's gap grows, and is told at most this often, ms. */
 const RETELL_MS = 1000;
+
+/** Two gaps that have ended as one, under the identity of the first. */
+function merge(gap: Gap, other: Gap): Gap {
+  return {
+    ...gap,
+    from: gap.from === null || other.from === null ? null : Math.min(gap.from, other.from),
+    to: Math.max(gap.to ?? 0, other.to ?? 0),
+    dropped: gap.dropped + other.dropped,
+    missed: gap.missed || other.missed,
+  };
+}
 
 /** One sink's share of the road. */
 export class EventQueue {
@@ -56,11 +61,12 @@ export class EventQueue {
   #ticks = 0;
   #closed = false;
   #wake: (() => void) | undefined;
-  #room: (() => void)[] = [];
+  readonly #room = new Set<AbortController>();
   // per series
   readonly #shed = new Map<string, Shed>();
-  readonly #kept = new Map<string, Kept>();
-  readonly #mergedOpen = new Map<string, Gap>();
+  readonly #kept = new Map<string, Gap[]>();
+  /** `opened` of the gaps that readers know as open: their end must come under the same identity. */
+  readonly #awaited = new Set<number>();
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -107,13 +113,15 @@ export class EventQueue {
   /** Resolves when the consumer has taken something, or after `ms`. */
   async room(ms: number): Promise<void> {
     const taken = new AbortController();
-    this.#room.push(() => taken.abort());
+    this.#room.add(taken);
     await this.#options.clock.sleep(ms, taken.signal).catch(() => {});
+    this.#room.delete(taken);
   }
 
   /** What has gathered, oldest first: merged gaps, then at most `max` events of the ring. The caller owns the array. */
   take(max: number): FeedEvent[] {
     const { capacity } = this.#options;
+    const kept = this.#kept.size > 0 ? this.#takeKept() : [];
     const count = Math.min(max, this.#size);
     const events: FeedEvent[] = new Array(count);
     for (let i = 0; i < count; i++) {
@@ -121,14 +129,13 @@ export class EventQueue {
       this.#ring[this.#head] = undefined;
       if (++this.#head === capacity) this.#head = 0;
       if (event.kind === "tick") this.#ticks--;
+      else this.#handOut(event);
       events[i] = event;
     }
     this.#size -= count;
-    if (this.#room.length > 0) {
-      for (const resolve of this.#room.splice(0)) resolve();
-    }
-    const gaps = this.#kept.size + this.#shed.size + this.#mergedOpen.size > 0 ? this.#gapsBefore(events) : [];
-    return gaps.length > 0 ? [...gaps, ...events] : events;
+    for (const waiting of this.#room) waiting.abort();
+    const shed = this.#shed.size > 0 ? this.#shedBefore(events) : [];
+    return kept.length + shed.length > 0 ? [...kept, ...shed, ...events] : events;
   }
 
   /** Batches as the consumer asks for them, until the queue is closed and empty; rejects with `signal.reason`. */
@@ -214,45 +221,40 @@ export class EventQueue {
     }
   }
 
-  /** A gap never goes: the newer form of the same one replaces it, and a younger one is merged into it. */
+  /**
+   * A gap never goes. Its newer form replaces the older one; one that has ended gets no newer form, so those of a product that
+   * have ended are merged. (Of those that last there are few: who opens them ends one before the next.)
+   */
   #keep(gap: Gap): void {
     const series = seriesOf(gap.exchange, gap.product);
-    const older = this.#kept.get(series);
-    if (older === undefined) {
-      this.#kept.set(series, { gap, merged: false });
-    } else if (older.gap.opened === gap.opened) {
-      older.gap = gap;
-    } else {
-      older.merged = true;
-      older.gap = {
-        ...older.gap,
-        from: older.gap.from === null || gap.from === null ? null : Math.min(older.gap.from, gap.from),
-        to: gap.to,
-        dropped: older.gap.dropped + gap.dropped,
-        missed: older.gap.missed || gap.missed,
-      };
-    }
+    const kept = (this.#kept.get(series) ?? []).filter(({ opened }) => opened !== gap.opened);
+    const isAwaited = this.#awaited.has(gap.opened);
+    const other = gap.to === null
+      ? -1
+      : kept.findIndex(({ to, opened }) => to !== null && !(isAwaited && this.#awaited.has(opened)));
+    if (other < 0) kept.push(gap);
+    else kept[other] = isAwaited ? merge(gap, kept[other] as Gap) : merge(kept[other] as Gap, gap);
+    this.#kept.set(series, kept);
   }
 
-  /** The gaps to hand out with these events, and what these events tell about them. */
-  #gapsBefore(events: readonly FeedEvent[]): Gap[] {
-    const gaps: Gap[] = [];
-    for (const [series, { gap, merged }] of this.#kept) {
-      gaps.push(gap);
-      // nobody else will close it: the closing form of what was merged bears another `opened`
-      if (merged && gap.to === null) this.#mergedOpen.set(series, gap);
-    }
+  #takeKept(): Gap[] {
+    const gaps = [...this.#kept.values()].flat();
     this.#kept.clear();
+    for (const gap of gaps) this.#handOut(gap);
+    return gaps;
+  }
 
+  #handOut(gap: Gap): void {
+    if (gap.to === null) this.#awaited.add(gap.opened);
+    else this.#awaited.delete(gap.opened);
+  }
+
+  /** The gaps of dropped ticks to hand out with these events, and what these events tell about them. */
+  #shedBefore(events: readonly FeedEvent[]): Gap[] {
+    const gaps: Gap[] = [];
     for (const event of events) {
       if (event.kind === "gap") continue;
-      const series = seriesOf(event.exchange, event.product);
-      const merged = this.#mergedOpen.get(series);
-      if (merged !== undefined) {
-        this.#mergedOpen.delete(series);
-        gaps.push({ ...merged, to: recordTime(event) });
-      }
-      const shed = this.#shed.get(series);
+      const shed = this.#shed.get(seriesOf(event.exchange, event.product));
       if (shed !== undefined) shed.to ??= Math.max(recordTime(event), shed.latest);
     }
 

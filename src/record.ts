@@ -22,19 +22,19 @@ export interface Tick {
    */
   recordTimeUs: number;
   /** The exchange's id of the trade behind the price. */
-  readonly tradeId?: number;
+  readonly tradeId?: number | undefined;
   /** Size of that trade, base units. */
-  readonly lastSize?: number;
+  readonly lastSize?: number | undefined;
   /** Who took: `buy` means the taker bought. */
-  readonly side?: "buy" | "sell";
+  readonly side?: "buy" | "sell" | undefined;
   /** Price 24 hours ago, quote currency. */
-  readonly open24h?: number;
+  readonly open24h?: number | undefined;
   /** Volume of the last 24 hours, base units. */
-  readonly volume24h?: number;
+  readonly volume24h?: number | undefined;
   /** Best bid, quote currency. */
-  readonly bid?: number;
+  readonly bid?: number | undefined;
   /** Best ask, quote currency. */
-  readonly ask?: number;
+  readonly ask?: number | undefined;
 }
 
 /**

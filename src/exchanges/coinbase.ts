@@ -10,7 +10,8 @@ const PRODUCT = /^[A-Z0-9]{1,20}(?:-[A-Z0-9]{1,20}){1,3}$/;
 /** The largest subscribe message the exchange takes is not published ("Message too big"): stay far below. */
 const PRODUCTS_PER_MESSAGE = 100;
 
-const NOTHING: Decoded = { ticks: [], rejected: [] };
+const NONE: readonly never[] = [];
+const NOTHING: Decoded = { ticks: NONE, rejected: NONE };
 
 function reject(reason: RejectReason): Decoded {
   return { ticks: [], rejected: [reason] };
@@ -36,7 +37,9 @@ function decodeTicker(message: Record<string, unknown>, receivedTime: number | u
   // a store would call a tick from the future the last price for ever
   if (receivedTime !== undefined && exchangeTime > receivedTime + MAX_AHEAD_MS) return reject("bad-time");
 
-  const tick: Mutable<Tick> = {
+  // trade_id, side and last_size were missing in some frames over the years, the rest never: none of them costs a tick.
+  const { side } = message;
+  const tick: Tick = {
     kind: "tick",
     exchange: "coinbase",
     product,
@@ -45,26 +48,17 @@ function decodeTicker(message: Record<string, unknown>, receivedTime: number | u
     exchangeTimeUs,
     receivedTime: receivedTime ?? exchangeTime,
     recordTimeUs: exchangeTimeUs,
+    tradeId: parseCount(message.trade_id),
+    lastSize: parseDecimal(message.last_size),
+    // the taker's side here, the maker's in `match`: they are opposites for the same trade
+    side: side === "buy" || side === "sell" ? side : undefined,
+    open24h: parseDecimal(message.open_24h),
+    volume24h: parseDecimal(message.volume_24h),
+    bid: parseDecimal(message.best_bid),
+    ask: parseDecimal(message.best_ask),
   };
-  // trade_id, side and last_size were missing in some frames over the years, the rest never: none of them costs a tick
-  const tradeId = parseCount(message.trade_id);
-  if (tradeId !== undefined) tick.tradeId = tradeId;
-  const lastSize = parseDecimal(message.last_size);
-  if (lastSize !== undefined) tick.lastSize = lastSize;
-  // the taker's side here, the maker's in `match`: they are opposites for the same trade
-  if (message.side === "buy" || message.side === "sell") tick.side = message.side;
-  const open24h = parseDecimal(message.open_24h);
-  if (open24h !== undefined) tick.open24h = open24h;
-  const volume24h = parseDecimal(message.volume_24h);
-  if (volume24h !== undefined) tick.volume24h = volume24h;
-  const bid = parseDecimal(message.best_bid);
-  if (bid !== undefined) tick.bid = bid;
-  const ask = parseDecimal(message.best_ask);
-  if (ask !== undefined) tick.ask = ask;
-  return { ticks: [tick], rejected: [] };
+  return { ticks: [tick], rejected: NONE };
 }
-
-type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 /** `{"type":"heartbeat","last_trade_id":1092969669,"product_id":"BTC-USD","sequence":136118091026,"time":"2026-09-15T11:01:54.000000Z"}` */
 function decodeHeartbeat(message: Record<string, unknown>): Decoded {

@@ -2,10 +2,17 @@
 // Number(true) is 1, Number("") is 0, Number([5]) is 5, Number("0x10") is 16.
 
 const DECIMAL = /^\d+(?:\.\d+)?$/;
-const RFC3339 = /^(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))$/;
+const SECOND = /^(\d{4}-\d\d-\d\d)[Tt](\d\d):(\d\d):(\d\d)$/;
+const OFFSET = /^([+-])(\d\d):(\d\d)$/;
 
 /** A frame may not be further ahead of our clock, ms: Kafka refuses the whole batch of a record an hour ahead. */
 export const MAX_AHEAD_MS = 600_000;
+
+const POWERS = Array.from({ length: 17 }, (_, i) => 10 ** i);
+
+function isDigit(code: number): boolean {
+  return code >= 48 && code <= 57;
+}
 
 /**
  * A price from decimal text: finite, above zero, and equal to the text. Undefined for anything else: signs, exponents,
@@ -15,20 +22,37 @@ export function parsePrice(text: unknown): number | undefined {
   const price = parseDecimal(text);
   if (price === undefined || price === 0) return undefined;
   // 15 significant digits always survive a double; only longer texts need the look
-  return (text as string).length <= 16 || keepsDigits(text as string, price) ? price : undefined;
+  return (text as string).length <= 15 || keepsDigits(text as string, price) ? price : undefined;
 }
 
 /** A finite number from decimal text (digits, perhaps a point and more digits), or undefined. May lose digits beyond the 15th. */
 export function parseDecimal(text: unknown): number | undefined {
-  if (typeof text !== "string" || !DECIMAL.test(text)) return undefined;
+  if (typeof text !== "string") return undefined;
+  // Most texts are short: their digits as an integer, over a power of ten, are the very double that Number() gives (both are
+  // exact, and a division rounds once), in less than half the time.
+  const { length } = text;
+  if (length > 15) return parseLongDecimal(text);
+  let digits = 0;
+  let point = length;
+  for (let i = 0; i < length; i++) {
+    const code = text.charCodeAt(i);
+    if (isDigit(code)) digits = digits * 10 + code - 48;
+    else if (code === 46 && point === length && i > 0 && i < length - 1) point = i + 1;
+    else return undefined;
+  }
+  return length === 0 ? undefined : digits / (POWERS[length - point] as number);
+}
+
+function parseLongDecimal(text: string): number | undefined {
+  if (!DECIMAL.test(text)) return undefined;
   const value = Number(text);
   return Number.isFinite(value) ? value : undefined;
 }
 
 function keepsDigits(text: string, value: number): boolean {
-  const asked = text.replace(".", "").replace(/^0+/, "").replace(/0+$/, "");
-  const kept = value.toExponential().replace(/e.*$/, "").replace(".", "").replace(/0+$/, "");
-  return asked === kept;
+  const sent = text.replace(".", "").replace(/^0+/, "");
+  const kept = value.toExponential().replace(/e.*$/, "").replace(".", "");
+  return sent.startsWith(kept) && /^0*$/.test(sent.slice(kept.length));
 }
 
 /** An integer from 0 to 2^53 - 1, given as a JSON number, or undefined. */
@@ -36,20 +60,30 @@ export function parseCount(value: unknown): number | undefined {
   return Number.isSafeInteger(value) && (value as number) >= 0 ? value as number : undefined;
 }
 
-// All frames of a day share their date: the calendar is asked once for it.
-let knownDate = "";
-let knownDateMs = NaN;
+// The frames of a second share their text up to it: the calendar is asked once.
+let knownSecond = "";
+let knownSecondUs = NaN;
 
-function dateMs(date: string): number {
-  if (date !== knownDate) {
-    const [year = NaN, month = NaN, day = NaN] = date.split("-").map(Number);
-    const ms = Date.UTC(year, month - 1, day);
-    // 2026-02-30 rolls over to March: such a day is no day
-    const valid = year >= 1970 && new Date(ms).toISOString().startsWith(date);
-    knownDate = date;
-    knownDateMs = valid ? ms : NaN;
+/** `2026-10-03T20:58:31` -> microseconds since the epoch, or NaN. */
+function secondUs(text: string): number {
+  if (text !== knownSecond) {
+    const [, date = "", hours, minutes, seconds] = SECOND.exec(text) ?? [];
+    const day = Date.parse(date);
+    // 2026-02-30 may roll over to March: such a day is no day; a second 60 is a leap second
+    const valid = new Date(day || 0).toISOString().startsWith(date) && Number(hours) < 24 && Number(minutes) < 60 &&
+      Number(seconds) <= 60;
+    knownSecond = text;
+    knownSecondUs = valid ? day * 1000 + (Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds)) * 1e6 : NaN;
   }
-  return knownDateMs;
+  return knownSecondUs;
+}
+
+/** `Z` or `+02:00` -> microseconds, or NaN. */
+function offsetUs(text: string): number {
+  if (text === "Z" || text === "z") return 0;
+  const [, sign, hours, minutes] = OFFSET.exec(text) ?? [];
+  if (!(Number(hours) < 24 && Number(minutes) < 60)) return NaN;
+  return (sign === "-" ? -1 : 1) * (Number(hours) * 60 + Number(minutes)) * 60e6;
 }
 
 /**
@@ -58,18 +92,15 @@ function dateMs(date: string): number {
  */
 export function parseTimeUs(text: unknown): number | undefined {
   if (typeof text !== "string") return undefined;
-  const parts = RFC3339.exec(text);
-  if (parts === null) return undefined;
-  const hours = Number(parts[4]), minutes = Number(parts[5]), seconds = Number(parts[6]);
-  // 60 is a leap second
-  if (hours > 23 || minutes > 59 || seconds > 60) return undefined;
-  let us = dateMs(text.slice(0, 10)) * 1000 + (hours * 3600 + minutes * 60 + seconds) * 1e6;
-  const fraction = parts[7];
-  if (fraction !== undefined) us += Number(fraction.padEnd(6, "0").slice(0, 6));
-  if (parts[8] !== undefined) {
-    const offsetHours = Number(parts[9]), offsetMinutes = Number(parts[10]);
-    if (offsetHours > 23 || offsetMinutes > 59) return undefined;
-    us -= (parts[8] === "-" ? -1 : 1) * (offsetHours * 60 + offsetMinutes) * 60e6;
+  let end = 19;
+  let fraction = 0;
+  if (text[end] === ".") {
+    for (end = 20; end < 29 && isDigit(text.charCodeAt(end)); end++) {
+      if (end < 26) fraction = fraction * 10 + text.charCodeAt(end) - 48;
+    }
+    if (end === 20) return undefined;
+    if (end < 26) fraction *= POWERS[26 - end] as number;
   }
+  const us = secondUs(text.slice(0, 19)) + fraction - offsetUs(text.slice(end));
   return us >= 0 ? us : undefined;
 }

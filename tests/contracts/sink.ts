@@ -1,0 +1,118 @@
+// What the pipeline relies on, the same for every sink: a new one inherits these cases with one call.
+
+import { assert, assertEquals, assertLess } from "@std/assert";
+import { toRecord } from "../../src/record.ts";
+import type { Sink } from "../../src/sinks/sink.ts";
+import { makeGap } from "../fakes/events.ts";
+import { ticksOf } from "../fakes/ticks.ts";
+
+/** A sink with a way to look behind it. */
+export interface SinkUnderTest {
+  /** Made for one case, not yet connected. The case closes it. */
+  readonly sink: Sink;
+  /** The records that are stored now, in order, as {@link toRecord} writes them. */
+  stored(): Promise<readonly string[]>;
+  /** From now on nothing is confirmed, and nothing refused either; without it that case is left out. */
+  stall?(): Promise<void>;
+  /** Called at the end of a case, after the sink was closed. */
+  cleanUp?(): Promise<void>;
+}
+
+/** How the cases are run. */
+export interface SinkContractOptions {
+  /** Why they cannot run here; undefined: they can. */
+  readonly skipped?: string | undefined;
+  /** Within what time an aborted attempt must have ended, ms; default 1000. */
+  readonly abortMs?: number;
+}
+
+/** Registers the cases. */
+export function sinkContract(
+  name: string,
+  open: () => Promise<SinkUnderTest>,
+  { skipped, abortMs = 1000 }: SinkContractOptions = {},
+): void {
+  const test = (what: string, fn: (under: SinkUnderTest) => Promise<void>) =>
+    Deno.test({
+      name: `${name} ${what}${skipped === undefined ? "" : ` [skipped: ${skipped}]`}`,
+      ignore: skipped !== undefined,
+      async fn() {
+        const under = await open();
+        try {
+          await fn(under);
+        } finally {
+          await under.sink[Symbol.asyncDispose]();
+          await under.cleanUp?.();
+        }
+      },
+    });
+  const never = new AbortController().signal;
+
+  test("has a name that can be a label", ({ sink }) => {
+    assert(/^[a-z][a-z0-9_]*$/.test(sink.name), sink.name);
+    return Promise.resolve();
+  });
+
+  test("has stored a batch, once and in order, when write() resolves", async ({ sink, stored }) => {
+    await sink.connect(never);
+    const ticks = ticksOf("BTC-USD", 50);
+    for (const [from, to] of [[0, 1], [1, 1], [1, 40], [40, 50]]) {
+      await sink.write(ticks.slice(from, to), never);
+      assertEquals(await stored(), ticks.slice(0, to).map(toRecord));
+    }
+  });
+
+  test("keeps gaps out of the records", async ({ sink, stored }) => {
+    await sink.connect(never);
+    const [first, second] = ticksOf("BTC-USD", 2);
+    assert(first !== undefined && second !== undefined);
+    await sink.write([first, makeGap({ opened: 7 }), second], never);
+    await sink.writeGaps?.([makeGap({ opened: 8 })], never);
+    await sink.write([makeGap({ opened: 9 })], never);
+    assertEquals(await stored(), [first, second].map(toRecord));
+  });
+
+  test("can be connected twice", async ({ sink, stored }) => {
+    await sink.connect(never);
+    await sink.connect(never);
+    await sink.write(ticksOf("BTC-USD", 1), never);
+    assertEquals((await stored()).length, 1);
+  });
+
+  test("takes up nothing once the signal is aborted, and rejects with its reason", async ({ sink, stored }) => {
+    await sink.connect(never);
+    const reason = new Error("enough");
+    const outcome = await sink.write(ticksOf("BTC-USD", 1), AbortSignal.abort(reason)).catch((error) => error);
+    assertEquals([outcome, await stored()], [reason, []]);
+    // the signal bounded the attempt, not the life of the connection
+    await sink.write(ticksOf("BTC-USD", 1), never);
+    assertEquals((await stored()).length, 1);
+  });
+
+  test("gives up a write that is stuck when the signal aborts, with its reason", async ({ sink, stall }) => {
+    if (stall === undefined) return;
+    await sink.connect(never);
+    await stall();
+    const stop = new AbortController();
+    const reason = new Error("enough");
+    const writing = sink.write(ticksOf("BTC-USD", 3), stop.signal).catch((error) => error);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    const before = performance.now();
+    stop.abort(reason);
+    assertEquals(await writing, reason);
+    assertLess(performance.now() - before, abortMs);
+  });
+
+  test("can be closed twice, and without ever having been connected", async ({ sink }) => {
+    await sink[Symbol.asyncDispose]();
+    await sink[Symbol.asyncDispose]();
+  });
+
+  test("can be closed twice after it was used", async ({ sink, stored }) => {
+    await sink.connect(never);
+    await sink.write(ticksOf("BTC-USD", 3), never);
+    await sink[Symbol.asyncDispose]();
+    await sink[Symbol.asyncDispose]();
+    assertEquals((await stored()).length, 3);
+  });
+}

@@ -1,0 +1,35 @@
+import { assertEquals } from "@std/assert";
+import { ConfigError, ConnectionError, DrainError, exitCodeFor, RefusedError, SinkError } from "../src/errors.ts";
+
+const CODES: [error: unknown, code: number][] = [
+  [new ConfigError(["a"]), 2],
+  [new RefusedError("no"), 3],
+  [new SinkError("fatal", "no"), 4],
+  [new SinkError("retry", "away"), 4],
+  [new DrainError(3, "late"), 5],
+  [new ConnectionError("closed"), 1],
+  [new TypeError("our bug"), 1],
+  ["a text", 1],
+  [undefined, 1],
+];
+for (const [error, code] of CODES) {
+  Deno.test(`exitCodeFor() is ${code} for ${error instanceof Error ? `${error.name}: ${error.message}` : error}`, () => {
+    assertEquals(exitCodeFor(error), code);
+  });
+}
+
+Deno.test("ConfigError tells all problems, one a line", () => {
+  const error = new ConfigError(["first", "second"]);
+  assertEquals([error.name, error.message, error.problems], ["ConfigError", "first\nsecond", ["first", "second"]]);
+});
+
+Deno.test("SinkError keeps its kind and its cause", () => {
+  const cause = new Error("refused");
+  const error = new SinkError("drop", "Cannot write", { cause });
+  assertEquals([error.name, error.kind, error.message], ["SinkError", "drop", "Cannot write"]);
+  assertEquals(error.cause, cause);
+});
+
+Deno.test("DrainError carries the number of ticks left", () => {
+  assertEquals([new DrainError(7, "late").left, new DrainError(7, "late").name], [7, "DrainError"]);
+});

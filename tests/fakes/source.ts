@@ -1,0 +1,64 @@
+// A source whose events a test hands in.
+
+import type { FeedEvent } from "../../src/record.ts";
+import type { Source, SourceStatus } from "../../src/sources/source.ts";
+
+/** Runs until it is stopped, ended or failed. */
+export class FakeSource implements Source {
+  /** Told when it stops. */
+  onStop: (() => void) | undefined;
+  /** What `status()` tells. */
+  state: SourceStatus = {
+    exchange: "Fake",
+    url: "ws://fake",
+    channel: "ticker",
+    link: "open",
+    lastFrameSeconds: 0,
+    products: [],
+  };
+  /** As the pipeline gave it. */
+  relief: () => Promise<void> | undefined = () => undefined;
+  #emit: ((event: FeedEvent) => void) | undefined;
+  readonly #over = Promise.withResolvers<void>();
+
+  /** Whether the pipeline has stopped it, or never started it. */
+  get isStopped(): boolean {
+    return this.#emit === undefined;
+  }
+
+  /** Hands these on. */
+  push(...events: FeedEvent[]): void {
+    for (const event of events) this.#emit?.(event);
+  }
+
+  /** Ends it by itself: as it should, or for this reason. */
+  end(error?: unknown): void {
+    if (error === undefined) this.#over.resolve();
+    else this.#over.reject(error);
+  }
+
+  /** See {@link Source.run}. */
+  async run(
+    emit: (event: FeedEvent) => void,
+    relief: () => Promise<void> | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    this.#emit = emit;
+    this.relief = relief;
+    const onAbort = () => this.#over.resolve();
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    try {
+      await this.#over.promise;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      this.onStop?.();
+      this.#emit = undefined;
+    }
+  }
+
+  /** See {@link Source.status}. */
+  status(): SourceStatus {
+    return this.state;
+  }
+}

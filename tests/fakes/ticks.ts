@@ -1,0 +1,21 @@
+// Ticks in a row: the number n of a product happened in second n, at the price n.
+
+import type { Tick } from "../../src/record.ts";
+import { makeTick } from "./events.ts";
+
+/** Number `sequence` of this product. */
+export function tickOf(product: string, sequence: number): Tick {
+  return makeTick({
+    product,
+    sequence,
+    price: sequence,
+    exchangeTimeUs: sequence * 1e6,
+    recordTimeUs: sequence * 1e6,
+    receivedTime: sequence * 1000,
+  });
+}
+
+/** `count` ticks of one product, from the number `first` on. */
+export function ticksOf(product: string, count: number, first = 1): Tick[] {
+  return Array.from({ length: count }, (_, i) => tickOf(product, first + i));
+}

@@ -1,0 +1,173 @@
+// The direction of the house: imports point down, never up or sideways, and each outside package has one door.
+
+import { assert, assertEquals } from "@std/assert";
+
+const readable = Deno.permissions.querySync({ name: "read", path: "src" }).state === "granted";
+const skipped = readable ? "" : " [skipped: needs --allow-read]";
+const root = new URL("../", import.meta.url);
+
+interface Import {
+  /** `src/sinks/kafka.ts` */
+  readonly from: string;
+  /** `src/record.ts`, `kafkajs`, `node:timers` */
+  readonly to: string;
+  readonly typeOnly: boolean;
+}
+
+/** All imports (static, of types, dynamic, and what is exported on) in the text of one file. */
+function importsOf(from: string, source: string): Import[] {
+  const code = source.replace(/\/\*[\s\S]*?\*\/|(?<!["'`:])\/\/.*$/gm, "");
+  const statements = [
+    /^import\s+(type\s+)?(?:[\w*{][^;"']*?\sfrom\s+)?["']([^"']+)["']/gm,
+    /^export\s+(type\s+)?(?:\*[^;"']*?|\{[^}]*\}\s*)from\s+["']([^"']+)["']/gm,
+  ];
+  const dynamic = /\bimport\s*\(\s*["'`]([^"'`]+)["'`]/g;
+  const resolve = (to: string) => to.startsWith(".") ? new URL(to, new URL(from, "file:///")).pathname.slice(1) : to;
+  return [
+    ...statements.flatMap((statement) => [...code.matchAll(statement)]).map((match) => ({
+      from,
+      to: resolve(match[2] ?? ""),
+      typeOnly: match[1] !== undefined,
+    })),
+    ...[...code.matchAll(dynamic)].map((match) => ({ from, to: resolve(match[1] ?? ""), typeOnly: false })),
+  ];
+}
+
+function* filesIn(folder: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(new URL(folder, root))) {
+    if (isDirectory) yield* filesIn(`${folder}/${name}`);
+    else if (name.endsWith(".ts")) yield `${folder}/${name}`;
+  }
+}
+
+/** Of how high a file stands; it may import what stands lower. Undefined: nobody has said. */
+const FLOORS: readonly { readonly name: string; readonly files: RegExp }[] = [
+  { name: "ground", files: /^src\/(?:record|candle|errors|clock|backoff|queue|stats|sequencer)\.ts$/ },
+  { name: "exchanges", files: /^src\/exchanges\// },
+  // made in main and handed down: below, only their types are known
+  { name: "settings and log", files: /^src\/(?:config|log)\.ts$/ },
+  { name: "sources and sinks", files: /^src\/(?:sources|sinks)\// },
+  { name: "pipeline", files: /^src\/pipeline\.ts$/ },
+  { name: "web and simulator", files: /^src\/(?:web|simulator|stack)\// },
+  { name: "main", files: /^main\.ts$/ },
+];
+
+function floorOf(file: string): number {
+  return FLOORS.findIndex(({ files }) => files.test(file));
+}
+
+/** The doors of each package. */
+const DOORS: Readonly<Record<string, readonly string[]>> = {
+  "@std/log": ["src/log.ts"],
+  "@std/dotenv": ["main.ts"],
+  "kafkajs": ["src/sinks/kafka.ts", "src/sinks/kafkajs_fix.ts"],
+  "prom-client": ["src/web/metrics.ts"],
+};
+
+/** `kafkajs` of `kafkajs/src/index.js`, `@std/log` of itself. */
+function packageOf(to: string): string {
+  return to.split("/", to.startsWith("@") ? 2 : 1).join("/");
+}
+
+/** What only some may import although it stands lower, or not at all. */
+const RULES: readonly { readonly rule: string; readonly breaks: (each: Import) => boolean }[] = [
+  {
+    rule: "every file has a floor",
+    breaks: ({ from, to }) => floorOf(from) < 0 || (to.startsWith("src/") && /\.ts$/.test(to) && floorOf(to) < 0),
+  },
+  {
+    rule: "imports never point up",
+    breaks: ({ from, to }) => floorOf(to) > floorOf(from),
+  },
+  {
+    rule: "a source imports no sink, a sink no source",
+    breaks: ({ from, to }) =>
+      (from.startsWith("src/sources/") && to.startsWith("src/sinks/")) ||
+      (from.startsWith("src/sinks/") && to.startsWith("src/sources/")),
+  },
+  {
+    rule: "ground and exchanges import nothing from outside the house, not even a type of the log",
+    breaks: ({ from, to }) => floorOf(from) <= 1 && !to.startsWith("src/"),
+  },
+  {
+    rule: "sources, sinks and pipeline know of settings and log only types",
+    breaks: ({ from, to, typeOnly }) => /^src\/(?:sources|sinks|pipeline)/.test(from) && floorOf(to) === 2 && !typeOnly,
+  },
+  {
+    rule: "the simulator uses nothing of the program but its errors, and only main starts it",
+    breaks: ({ from, to }) =>
+      from.startsWith("src/simulator/")
+        ? to.startsWith("src/") && !to.startsWith("src/simulator/") && to !== "src/errors.ts"
+        : to.startsWith("src/simulator/") && from !== "main.ts",
+  },
+  {
+    rule: "each package has its door",
+    breaks: ({ from, to }) => !/^(?:src\/|main\.ts$|node:)/.test(to) && DOORS[packageOf(to)]?.includes(from) !== true,
+  },
+];
+
+function broken(imports: readonly Import[]): string[] {
+  return RULES.flatMap(({ rule, breaks }) =>
+    imports.filter(breaks).map(({ from, to }) => `${from} imports ${to}: ${rule}`)
+  );
+}
+
+Deno.test({
+  name: `the house: no import breaks a rule${skipped}`,
+  ignore: !readable,
+  fn() {
+    const files = ["main.ts", ...filesIn("src")];
+    const imports = files.flatMap((file) => importsOf(file, Deno.readTextFileSync(new URL(file, root))));
+    assert(imports.length > files.length, "imports were found");
+    assertEquals(broken(imports), []);
+    // a door that nobody uses, a floor where nobody lives: a rule that checks nothing
+    for (const [name, doors] of Object.entries(DOORS)) {
+      assertEquals(
+        doors.filter((from) => !imports.some((each) => each.from === from && packageOf(each.to) === name)),
+        [],
+      );
+    }
+    assertEquals(FLOORS.filter(({ files: floor }) => !files.some((file) => floor.test(file))), []);
+  },
+});
+
+/** `Date.now`, files, sockets: nothing that makes the answer depend on more than what was given. */
+const OUTSIDE =
+  /\b(?:Deno\.|globalThis\b|fetch\(|WebSocket\b|console\.|process\.|localStorage|setTimeout\(|setInterval\(|Date\.now\(|new Date\(\)|performance\.|Math\.random\()/;
+
+Deno.test({
+  name: `the house: ground and exchanges reach for no network, file, environment, clock or chance${skipped}`,
+  ignore: !readable,
+  fn() {
+    const files = [...filesIn("src")].filter((file) => floorOf(file) >= 0 && floorOf(file) <= 1);
+    const reaching = files.filter((file) => {
+      const code = Deno.readTextFileSync(new URL(file, root)).replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
+      return OUTSIDE.test(code);
+    });
+    // the one door to time
+    assertEquals(reaching, ["src/clock.ts"]);
+  },
+});
+
+const WRONG: [from: string, source: string][] = [
+  ["src/record.ts", 'import { tick } from "./exchanges/coinbase.ts";'],
+  ["src/record.ts", 'import type { Logger } from "./log.ts";'],
+  ["src/exchanges/coinbase.ts", 'import { z } from "npm:zod";'],
+  ["src/exchanges/coinbase.ts", 'import { readFileSync } from "node:fs";'],
+  ["src/sources/websocket.ts", 'import type { Sink } from "../sinks/sink.ts";'],
+  ["src/sinks/kafka.ts", 'import { Intake } from "../sources/intake.ts";'],
+  ["src/sinks/kafka.ts", 'import { createLogger } from "../log.ts";'],
+  ["src/sinks/stdout.ts", 'const { default: kafka } = await import("kafkajs");'],
+  ["src/sinks/stdout.ts", 'export { Pipeline } from "../pipeline.ts";'],
+  ["src/pipeline.ts", 'import {\n  serveStatus,\n} from "./web/server.ts";'],
+  ["src/web/server.ts", 'import prom from "prom-client";'],
+  ["src/web/server.ts", 'import { run } from "../../main.ts";'],
+  ["src/sources/replay.ts", 'import "../simulator/server.ts";'],
+  ["src/simulator/server.ts", 'import { coinbase } from "../exchanges/coinbase.ts";'],
+  ["src/helpers.ts", 'import { Tick } from "./record.ts";'],
+];
+for (const [from, source] of WRONG) {
+  Deno.test(`the house: the rules see that ${from} must not say ${source.replace(/\s+/g, " ")}`, () => {
+    assertEquals(broken(importsOf(from, source)).length > 0, true);
+  });
+}

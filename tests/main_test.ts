@@ -1,0 +1,458 @@
+// The program as a process: what a person or a supervisor meets. Everything stays on this machine.
+
+import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertStringIncludes } from "@std/assert";
+import { Simulator } from "../src/simulator/server.ts";
+import { until, within } from "./sources/peer.ts";
+
+const permitted = (["run", "net", "read", "write", "env"] as const)
+  .every((name) => Deno.permissions.querySync({ name }).state === "granted");
+
+function test(name: string, fn: () => Promise<void>): void {
+  const why = " [skipped: needs --allow-run --allow-net --allow-read --allow-write --allow-env]";
+  Deno.test({ name: permitted ? name : `${name}${why}`, ignore: !permitted, fn });
+}
+
+const ROOT = new URL("..", import.meta.url);
+/** Room for a machine that is busy with other things. */
+const PATIENCE_MS = 30_000;
+
+/** The permissions of the task, so that a forgotten one shows here. */
+function flagsOf(command: string): string[] {
+  const tasks = JSON.parse(Deno.readTextFileSync(new URL("deno.json", ROOT))).tasks;
+  const { command: line } = tasks[command] ?? tasks.dev;
+  return (line as string).split(" ").filter((part) => part.startsWith("--"));
+}
+
+/** A folder of its own, so that no .env of ours is read. */
+class Folder implements Disposable {
+  readonly path = Deno.makeTempDirSync();
+
+  write(name: string, text: string): string {
+    Deno.writeTextFileSync(`${this.path}/${name}`, text);
+    return `${this.path}/${name}`;
+  }
+
+  [Symbol.dispose](): void {
+    Deno.removeSync(this.path, { recursive: true });
+  }
+}
+
+/** One run of the program. */
+class Program implements AsyncDisposable {
+  stdout = "";
+  stderr = "";
+  readonly #child: Deno.ChildProcess;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
+  readonly #folder = new Folder();
+  readonly #stdout: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
+  readonly #reading: Promise<unknown>;
+  #isReading = true;
+  #status: Deno.CommandStatus | undefined;
+
+  constructor(args: readonly string[], env: Record<string, string> = {}, files: Record<string, string> = {}) {
+    for (const [name, text] of Object.entries(files)) this.#folder.write(name, text);
+    const own = ["HOME", "PATH", "DENO_DIR", "XDG_CACHE_HOME"].flatMap((name) => {
+      const value = Deno.env.get(name);
+      return value === undefined ? [] : [[name, value]];
+    });
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "--no-prompt",
+        ...flagsOf(args[0] ?? ""),
+        "--config",
+        new URL("deno.json", ROOT).pathname,
+        new URL("main.ts", ROOT).pathname,
+        ...args,
+      ],
+      cwd: this.#folder.path,
+      clearEnv: true,
+      env: { ...Object.fromEntries(own), DENO_NO_UPDATE_CHECK: "1", PORT: "0", ...env },
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#writer = this.#child.stdin.getWriter();
+    this.#stdout = this.#child.stdout.getReader();
+    this.#child.status.then((status) => this.#status = status);
+    this.#reading = Promise.all([this.#read(), this.#listen()]);
+  }
+
+  async #read(): Promise<void> {
+    const decoder = new TextDecoder();
+    while (this.#isReading) {
+      const { value, done } = await this.#stdout.read();
+      if (done) break;
+      this.stdout += decoder.decode(value, { stream: true });
+    }
+  }
+
+  async #listen(): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const chunk of this.#child.stderr) this.stderr += decoder.decode(chunk, { stream: true });
+  }
+
+  /** Its log, one JSON line each; other lines are left out. */
+  get log(): Record<string, unknown>[] {
+    return this.stderr.split("\n").filter((line) => line.startsWith("{") && line.endsWith("}")).map((line) =>
+      JSON.parse(line)
+    );
+  }
+
+  /** The lines it wrote to stdout. */
+  get records(): string[] {
+    return this.stdout.split("\n").slice(0, -1);
+  }
+
+  get isOver(): boolean {
+    return this.#status !== undefined;
+  }
+
+  /** Waits; fails with what it said when that takes too long, or when it ends before. */
+  async until(what: string, condition: () => boolean): Promise<void> {
+    await until(`${what}; it said: ${this.stderr}`, () => condition() || this.isOver, PATIENCE_MS)
+      .catch(() => {
+        throw new Error(`Waited in vain until ${what}; it said: ${this.stderr}`);
+      });
+    assert(condition(), `it ended before ${what}; it said: ${this.stderr}`);
+  }
+
+  /** Waits until it wrote this to stderr. */
+  async says(text: string): Promise<void> {
+    await this.until(`it says "${text}"`, () => this.stderr.includes(text));
+  }
+
+  kill(signal: Deno.Signal): void {
+    this.#child.kill(signal);
+  }
+
+  /** Nobody reads its stdout from now on; `hang`: but it stays open. */
+  async stopReading({ hang }: { hang: boolean }): Promise<void> {
+    this.#isReading = false;
+    if (!hang) await this.#stdout.cancel();
+  }
+
+  /** What it is told on stdin, all of it. */
+  async tell(text: string): Promise<void> {
+    await this.#writer.write(new TextEncoder().encode(text));
+    await this.#writer.close();
+  }
+
+  /** Its exit code. */
+  async end(): Promise<number> {
+    const { code } = await within(`it ends; it said: ${this.stderr}`, this.#child.status, PATIENCE_MS);
+    if (this.#isReading) await within("its output ends", this.#reading);
+    return code;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.isOver) this.#child.kill("SIGKILL");
+    await this.#child.status;
+    await this.#writer.close().catch(() => {});
+    await this.#stdout.cancel().catch(() => {});
+    await this.#reading.catch(() => {});
+    this.#folder[Symbol.dispose]();
+  }
+}
+
+/** An address where nobody listens. */
+function nowhere(): string {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close();
+  return `127.0.0.1:${port}`;
+}
+
+/** The address of its status pages. */
+async function statusUrl(program: Program): Promise<string> {
+  await program.says("/api/status");
+  return String(program.log.find(({ message }) => message === "Started")?.status);
+}
+
+// ---- settings and arguments
+
+test("main: start tells all that is wrong with its settings at once, before any connection, exit 2", async () => {
+  await using simulator = await Simulator.start();
+  await using program = new Program(["start"], {
+    COINBASE_WS_URL: simulator.url,
+    COINBASE_PRODUCTS: "BTC-USD,what is this",
+    KAFKA_BROKERS: "localhost",
+    KAFKA_LINGER_MS: "-5",
+    KAFKA_BROKER: "localhost:9092",
+    PORT: "99999",
+  });
+  assertEquals([await program.end(), program.stdout], [2, ""]);
+  const lines = program.stderr.trimEnd().split("\n");
+  assertEquals(lines.length, 5, program.stderr);
+  for (const name of ["COINBASE_PRODUCTS", "KAFKA_BROKERS", "KAFKA_LINGER_MS", "PORT"]) {
+    assert(lines.some((line) => line.startsWith(`Cannot use ${name} as it must be `)), program.stderr);
+  }
+  assertStringIncludes(program.stderr, "KAFKA_BROKER is not a setting: did you mean KAFKA_BROKERS?");
+  assertEquals(simulator.connections(), []);
+});
+
+test("main: start without Kafka says how to run without it, exit 2", async () => {
+  await using program = new Program(["start"]);
+  assertEquals(await program.end(), 2);
+  assertStringIncludes(program.stderr, "KAFKA_BROKERS");
+  assertStringIncludes(program.stderr, "deno task dev");
+});
+
+test("main: settings are read from .env too, and the environment wins", async () => {
+  await using program = new Program(["start"], { KAFKA_LINGER_MS: "no" }, {
+    ".env": "KAFKA_LINGER_MS=1\nQUEUE_CAPACITY=few\nKAFKA_BROKERS=127.0.0.1:9\n",
+  });
+  assertEquals(await program.end(), 2);
+  assertStringIncludes(program.stderr, 'QUEUE_CAPACITY as it must be 1000 to 10000000: current value is "few"');
+  assertStringIncludes(program.stderr, 'current value is "no"');
+  assertEquals(program.stderr.trimEnd().split("\n").length, 2, program.stderr);
+});
+
+for (
+  const [args, words] of [
+    [["fly"], 'Cannot run "fly" as the command must be dev, start, replay or simulate'],
+    [[], "the command must be dev, start, replay or simulate"],
+    [["dev", "BTC-USD"], 'Cannot use the arguments "BTC-USD"'],
+    [["replay"], "one file (or - for stdin) must be named"],
+    [["replay", "a", "b"], "one file (or - for stdin) must be named"],
+    [["replay", "no-such-file.jsonl"], "Cannot read no-such-file.jsonl"],
+    [["replay", "."], "Cannot read ."],
+    [["replay", "--channel", "trades", "x"], "Cannot use --channel as it must be ticker or ticker_batch"],
+    [["simulate", "--port", "x"], "Cannot use --port"],
+  ] as const
+) {
+  test(`main: ${JSON.stringify(args)} ends with exit 2 and one sentence`, async () => {
+    await using program = new Program(args);
+    assertEquals([await program.end(), program.stdout], [2, ""]);
+    assertStringIncludes(program.stderr, words);
+    assertEquals(program.stderr.trimEnd().split("\n").length, 1, program.stderr);
+  });
+}
+
+for (const args of [["--help"], ["dev", "--help"], ["start", "-h"]]) {
+  test(`main: ${args.join(" ")} prints usage and all settings`, async () => {
+    await using program = new Program(args);
+    assertEquals([await program.end(), program.stderr], [0, ""]);
+    for (const text of ["Usage:", "KAFKA_BROKERS", "DRAIN_TIMEOUT_MS", "default 8000"]) {
+      assertStringIncludes(program.stdout, text);
+    }
+  });
+}
+
+test("main: a port that is taken ends start with exit 2, before any connection; dev takes the next one", async () => {
+  await using simulator = await Simulator.start({ ticksPerSecond: 50 });
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  try {
+    const env = { COINBASE_WS_URL: simulator.url, PORT: String(port) };
+    await using start = new Program(["start"], { ...env, KAFKA_BROKERS: nowhere() });
+    assertEquals([await start.end(), simulator.connections()], [2, []]);
+    assertStringIncludes(start.stderr, `Cannot listen on 127.0.0.1:${port} as PORT must be a free port`);
+
+    await using dev = new Program(["dev"], env);
+    await dev.says(`Port ${port} is taken, the next free one is used`);
+    const response = await fetch((await statusUrl(dev)).replace("/api/status", "/healthz"));
+    assertEquals(await response.json(), { alive: true });
+    dev.kill("SIGTERM");
+    assertEquals(await dev.end(), 0);
+  } finally {
+    listener.close();
+  }
+});
+
+// ---- replay
+
+const TICKER = (sequence: number, price: string, time: string) =>
+  JSON.stringify({ type: "ticker", sequence, product_id: "BTC-USD", price, time, trade_id: sequence });
+const RECORDING = [
+  TICKER(1, "37000.12", "2026-10-03T20:58:31.127510Z"),
+  JSON.stringify({ at: 1_791_061_112, data: TICKER(2, "37000.13", "2026-10-03T20:58:32.500000Z") }),
+  TICKER(2, "37000.13", "2026-10-03T20:58:32.500000Z"),
+  "this is no frame",
+  `{"type":"heartbeat","last_trade_id":2,"product_id":"BTC-USD","sequence":2,"time":"2026-10-03T20:58:33.000000Z"}`,
+  `{"type":"status"}`,
+].join("\n");
+const RECORDS = [
+  '{"product":"BTC-USD","w_time":1791061111,"price":37000.12}',
+  '{"product":"BTC-USD","w_time":1791061112,"price":37000.13}',
+];
+
+test("main: replay prints the records of a file and nothing else, and a summary on stderr", async () => {
+  await using program = new Program(["replay", "frames.jsonl"], {}, { "frames.jsonl": RECORDING });
+  assertEquals(await program.end(), 0);
+  assertEquals(program.stdout, `${RECORDS.join("\n")}\n`);
+  assertEquals(program.stderr, "2 ticks, 1 repeats, rejected: 1 bad-json, 1 ignored, of 6 lines\n");
+});
+
+test("main: replay reads stdin, and microseconds of the channel that has them", async () => {
+  await using program = new Program(["replay", "-", "--channel", "ticker"]);
+  await program.tell(RECORDING);
+  assertEquals(await program.end(), 0);
+  assertEquals(program.records.map((record) => JSON.parse(record).w_time), [1791061111.12751, 1791061112.5]);
+});
+
+test("main: replay ends quietly when its reader has seen enough", async () => {
+  const frames = Array.from({ length: 50_000 }, (_, i) => TICKER(i, "1.5", "2026-10-03T20:58:31.127510Z")).join("\n");
+  await using program = new Program(["replay", "frames.jsonl"], {}, { "frames.jsonl": frames });
+  await program.until("there are records", () => program.stdout !== "");
+  await program.stopReading({ hang: false });
+  assertEquals([await program.end(), program.stderr], [0, ""]);
+});
+
+// ---- the live feed
+
+test("main: dev prints the records of a simulator, serves its status, and ends with 0 at SIGTERM", async () => {
+  await using simulator = new Program(["simulate", "--port", "0", "--rate", "20"]);
+  await simulator.says("listens on ws://");
+  const [url = ""] = /ws:\/\/[\d.:]+/.exec(simulator.stderr) ?? [];
+  await using program = new Program(["dev"], { COINBASE_WS_URL: url, COINBASE_CHANNEL: "ticker" });
+  await program.until("there are 100 records", () => program.records.length >= 100);
+  const status = await statusUrl(program);
+  for (const [path, code] of [["healthz", 200], ["readyz", 200], ["metrics", 200], ["api/status", 200], ["", 404]]) {
+    const response = await fetch(status.replace("api/status", String(path)));
+    await response.body?.cancel();
+    assertEquals(response.status, code, String(path));
+  }
+  program.kill("SIGTERM");
+  assertEquals(await program.end(), 0);
+  for (const record of program.records) {
+    assertMatch(record, /^\{"product":"[A-Z]+-USD","w_time":\d+(?:\.\d{1,6})?,"price":[\d.]+\}$/);
+  }
+  const stopped = program.log.at(-1);
+  assertEquals([stopped?.message, stopped?.sent, stopped?.received], [
+    "Stopped",
+    { stdout: program.records.length },
+    program.records.length,
+  ]);
+  assertEquals(program.log.filter(({ level }) => level !== "info"), []);
+  assertStringIncludes(program.stderr, "KAFKA_BROKERS=localhost:9092 deno task dev");
+  simulator.kill("SIGTERM");
+  assertEquals(await simulator.end(), 0);
+});
+
+test("main: dev says that Coinbase cannot be reached, names the simulator, and goes on trying", async () => {
+  const address = nowhere();
+  await using program = new Program(["dev"], { COINBASE_WS_URL: `ws://${address}`, KAFKA_BROKER: "x" });
+  await program.says("Cannot reach Coinbase, trying again");
+  await program.says("deno task simulate");
+  assertStringIncludes(program.stderr, "did you mean KAFKA_BROKERS?");
+  const response = await fetch((await statusUrl(program)).replace("/api/status", "/readyz"));
+  assertEquals(response.status, 503);
+  assertStringIncludes(await response.text(), "no connection to Coinbase");
+  // and there it is
+  await using _simulator = await Simulator.start({ port: Number(address.split(":")[1]), ticksPerSecond: 50 });
+  await program.until("there are records", () => program.records.length > 0);
+  program.kill("SIGINT");
+  assertEquals(await program.end(), 0);
+});
+
+test("main: dev ends quietly when its reader has seen enough (| head)", async () => {
+  await using simulator = await Simulator.start({ ticksPerSecond: 50 });
+  await using program = new Program(["dev"], { COINBASE_WS_URL: simulator.url, COINBASE_CHANNEL: "ticker" });
+  await program.until("there are records", () => program.records.length > 0);
+  await program.stopReading({ hang: false });
+  assertEquals(await program.end(), 0);
+  assertEquals(program.log.filter(({ level }) => level !== "info"), []);
+});
+
+test("main: dev ends within its drain time although nobody reads what it prints (| less)", async () => {
+  await using simulator = await Simulator.start({ ticksPerSecond: 500 });
+  await using program = new Program(["dev"], {
+    COINBASE_WS_URL: simulator.url,
+    COINBASE_CHANNEL: "ticker",
+    DRAIN_TIMEOUT_MS: "500",
+  });
+  await program.until("there are records", () => program.records.length > 0);
+  await program.stopReading({ hang: true });
+  const status = await statusUrl(program);
+  const waiting = async () => (await (await fetch(status)).json()).sinks[0].queueDepth as number;
+  const end = performance.now() + PATIENCE_MS;
+  while (await waiting() < 2000) assert(performance.now() < end, "the pipe never fills");
+  program.kill("SIGTERM");
+  const before = performance.now();
+  assertEquals(await program.end(), 5);
+  assertLess(performance.now() - before, 5000);
+  assertStringIncludes(program.stderr, "ticks could not be stored within 500 ms");
+});
+
+test("main: a client that asks for pages and does not read them cannot hold up the end", async () => {
+  await using simulator = await Simulator.start();
+  await using program = new Program(["dev"], { COINBASE_WS_URL: simulator.url });
+  const { hostname, port } = new URL(await statusUrl(program));
+  using conn = await Deno.connect({ hostname, port: Number(port) });
+  const request = new TextEncoder().encode("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2000));
+  let last = performance.now();
+  const asking = (async () => {
+    while (true) {
+      await conn.write(request);
+      last = performance.now();
+    }
+  })().catch(() => {});
+  await program.until("it no longer takes requests", () => performance.now() - last > 1000);
+  program.kill("SIGTERM");
+  assertEquals(await program.end(), 0);
+  await asking;
+});
+
+test("main: exit 3 when Coinbase refuses every product", async () => {
+  await using simulator = await Simulator.start();
+  await using program = new Program(["dev"], { COINBASE_WS_URL: simulator.url, COINBASE_PRODUCTS: "XRP-GBP,YFI-USD" });
+  assertEquals([await program.end(), program.stdout], [3, ""]);
+  const { level, message, exitCode } = program.log.at(-1) ?? {};
+  assertEquals([level, exitCode], ["error", 3]);
+  assertMatch(String(message), /^Coinbase refuses every product: .* is not a valid product$/);
+});
+
+test("main: exit 4 when Kafka is away for KAFKA_START_TIMEOUT_MS", async () => {
+  await using simulator = await Simulator.start();
+  const broker = nowhere();
+  await using program = new Program(["start"], {
+    COINBASE_WS_URL: simulator.url,
+    KAFKA_BROKERS: broker,
+    KAFKA_START_TIMEOUT_MS: "1000",
+    DRAIN_TIMEOUT_MS: "500",
+  });
+  assertEquals([await program.end(), program.stdout], [4, ""]);
+  assertStringIncludes(program.stderr, "Waiting for kafka");
+  const { level, message, exitCode } = program.log.at(-1) ?? {};
+  assertEquals([level, exitCode], ["error", 4]);
+  assertStringIncludes(String(message), broker);
+});
+
+// ---- signals
+
+/** Ticks are waiting for a Kafka that is away. */
+async function waitingForKafka(simulator: Simulator, drainMs: number): Promise<Program> {
+  const program = new Program(["start"], {
+    COINBASE_WS_URL: simulator.url,
+    KAFKA_BROKERS: nowhere(),
+    DRAIN_TIMEOUT_MS: String(drainMs),
+  });
+  await program.says("Connected to Coinbase");
+  await program.says("Waiting for kafka");
+  await program.until("ticks have come", () => simulator.sentCount >= 8);
+  return program;
+}
+
+test("main: two SIGINT within a millisecond are one, as deno task sends them: it still drains", async () => {
+  await using simulator = await Simulator.start();
+  await using program = await waitingForKafka(simulator, 2000);
+  const before = performance.now();
+  program.kill("SIGINT");
+  program.kill("SIGINT");
+  assertEquals(await program.end(), 5);
+  assertGreater(performance.now() - before, 1900);
+  const { message, exitCode } = program.log.at(-1) ?? {};
+  assertEquals(exitCode, 5);
+  assertMatch(String(message), /^\d+ ticks could not be stored within 2000 ms$/);
+});
+
+test("main: a second signal a second after the first leaves at once", async () => {
+  await using simulator = await Simulator.start();
+  await using program = await waitingForKafka(simulator, 60_000);
+  program.kill("SIGINT");
+  const before = performance.now();
+  await program.until("more than a second has passed", () => performance.now() - before > 1100);
+  program.kill("SIGTERM");
+  assertEquals(await program.end(), 130);
+});
