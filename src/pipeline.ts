@@ -78,6 +78,8 @@ class Lane {
   #trouble: string | undefined;
   #gapsTrouble: string | undefined;
   #inFlight = 0;
+  /** Aborted once no tick is left: whoever still tries to send gaps tries a last time. */
+  readonly #ended = new AbortController();
   #confirmedAt = -Infinity;
 
   constructor(sink: Sink, options: PipelineOptions) {
@@ -111,9 +113,13 @@ class Lane {
     };
   }
 
-  /** Until the queue is closed and empty; rejects when the sink is lost for good, or with the deadline's reason. */
-  async run(deadline: AbortSignal): Promise<void> {
-    const gaps = this.#deliverGaps(deadline);
+  /**
+   * Until the queue is closed and empty; rejects when the sink is lost for good, or with the deadline's reason.
+   *
+   * @param fail told of a bug in the delivery of gaps: the ticks are delivered all the same
+   */
+  async run(deadline: AbortSignal, fail: (error: unknown) => void): Promise<void> {
+    const gaps = this.#deliverGaps(deadline).catch(fail);
     try {
       await this.#connect(deadline);
       const { maxBatch, lingerMs } = this.#options;
@@ -127,7 +133,17 @@ class Lane {
       this.#state = "closed";
     } finally {
       this.#gaps?.close();
+      this.#ended.abort();
       await gaps;
+    }
+  }
+
+  /** Whatever had to be stored is stored by now: a failure ends nothing. */
+  async close(): Promise<void> {
+    try {
+      await this.sink[Symbol.asyncDispose]();
+    } catch (error) {
+      this.#options.log.warn(`${this.sink.name} did not close properly`, { error });
     }
   }
 
@@ -168,11 +184,9 @@ class Lane {
         if (!(error instanceof SinkError) || error.kind === "fatal") throw error;
         this.stats.failures++;
         if (error.kind === "drop") return await this.#divide(batch, error, deadline);
-        if (this.#state === "ok") log.warn(`Cannot write to ${this.sink.name}, trying again`, { why: error.message });
-        else {log.often("warn", `Still cannot write to ${this.sink.name}`, {
-            why: error.message,
-            queued: this.queue.depth,
-          });}
+        const told = { why: error.message, queued: this.queue.depth };
+        if (this.#state === "ok") log.warn(`Cannot write to ${this.sink.name}, trying again`, told);
+        else log.often("warn", `Still cannot write to ${this.sink.name}`, told);
         this.#state = "failing";
         this.#trouble = error.message;
       }
@@ -264,7 +278,8 @@ class Lane {
             // nobody waits at the end for a topic that was missing all the time
             if (this.#gaps.isClosed) throw error;
           }
-          await this.#pause(attempt, deadline);
+          const hurry = AbortSignal.any([deadline, this.#ended.signal]);
+          await this.#pause(attempt, hurry).catch(() => deadline.throwIfAborted());
         }
       }
     } catch (error) {
@@ -310,7 +325,7 @@ export class Pipeline {
       stop.abort(new DOMException("Stopped after a failure", "AbortError"));
     };
     const lanes = this.#lanes.map((lane) =>
-      lane.run(deadline.signal).catch((error) => {
+      lane.run(deadline.signal, fail).catch((error) => {
         if (error !== deadline.signal.reason) fail(error);
       })
     );
@@ -330,7 +345,7 @@ export class Pipeline {
       // a sink that does not close in time (its server hangs) is left behind
       const closed = new AbortController();
       const patience = clock.sleep(CLOSE_MS, closed.signal).catch(() => {});
-      await Promise.race([Promise.all(this.#lanes.map((lane) => lane.sink[Symbol.asyncDispose]())), patience]);
+      await Promise.race([Promise.all(this.#lanes.map((lane) => lane.close())), patience]);
       closed.abort();
     }
     let left = 0;

@@ -1,10 +1,13 @@
 // Ticks to one Kafka topic, gaps to a second one. The only door to kafkajs 2.2.4, whose retries are switched off: what is
 // sent again, and when, is the pipeline's matter. After a failure it starts with a fresh client.
 
+import net from "node:net";
+import tls from "node:tls";
 import type kafkajs from "kafkajs";
 import { SinkError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { type FeedEvent, type Gap, seriesOf, tickId, toGapRecord, toRecord } from "../record.ts";
+import { mendKafkajs } from "./kafkajs_fix.ts";
 import type { Sink } from "./sink.ts";
 
 /** How to reach Kafka and what to write there. */
@@ -23,6 +26,8 @@ export interface KafkaOptions {
   readonly ssl: boolean;
   /** Log in with these; undefined: no login. */
   readonly sasl?: KafkaLogin;
+  /** Until the broker must have answered a request, ms; default 30000, as Kafka's own clients have it. */
+  readonly requestTimeoutMs?: number;
   /** Log. */
   readonly log: Logger;
 }
@@ -39,14 +44,16 @@ export interface KafkaLogin {
 
 /** Until a broker answers the connect, ms; kafkajs's own 1 s is too short for a managed cluster. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Until the broker must have answered a request, ms. */
 const REQUEST_TIMEOUT_MS = 30_000;
+const KEEP_ALIVE_MS = 60_000;
 
-/** What kafkajs calls one message. */
-type Message = kafkajs.Message;
+/** As the protocol numbers them. */
+const COMPRESSIONS: Readonly<Record<KafkaOptions["compression"], kafkajs.CompressionTypes>> = { none: 0, gzip: 1 };
 
 /** The refusals that one of the records is to blame for. */
-const RECORD_REFUSED = new Set(["MESSAGE_TOO_LARGE", "RECORD_LIST_TOO_LARGE", "INVALID_TIMESTAMP", "INVALID_RECORD"]);
+const RECORD_REFUSED = new Set(["MESSAGE_TOO_LARGE", "RECORD_LIST_TOO_LARGE", "INVALID_TIMESTAMP"]);
+/** INVALID_RECORD, which kafkajs does not know. */
+const RECORD_REFUSED_WORDS = "Unknown error code 87";
 /** The refusals that no retry changes. */
 const NO_ENTRY = new Set([
   "SASL_AUTHENTICATION_FAILED",
@@ -55,6 +62,9 @@ const NO_ENTRY = new Set([
   "CLUSTER_AUTHORIZATION_FAILED",
   "INVALID_TOPIC_EXCEPTION",
 ]);
+
+/** kafkajs calls all that happens during a login a failed login, also that the broker died meanwhile. */
+const LOGIN_INTERRUPTED = /: (?:Closed connection|Connection |Not connected|The client was left|Request .* timed out)/;
 
 /** The error and its causes, outermost first: kafkajs says "not retriable" outside of a refused connection. */
 function chainOf(error: unknown): Error[] {
@@ -74,8 +84,11 @@ export function sinkErrorOf(
   const is = (set: ReadonlySet<string>) => types.some((type) => typeof type === "string" && set.has(type));
   const where = brokers.join(",");
   const cause = { cause: error };
-  if (is(RECORD_REFUSED)) return new SinkError("drop", `Kafka refuses a record: ${innermost?.message}`, cause);
-  if (is(NO_ENTRY) || chain.some((each) => each.name === "KafkaJSSASLAuthenticationError")) {
+  const loginFailed = chain.find((each) => each.name === "KafkaJSSASLAuthenticationError");
+  if (is(RECORD_REFUSED) || innermost?.message === RECORD_REFUSED_WORDS) {
+    return new SinkError("drop", `Kafka refuses a record: ${innermost?.message}`, cause);
+  }
+  if (is(NO_ENTRY) || (loginFailed !== undefined && !LOGIN_INTERRUPTED.test(loginFailed.message))) {
     return new SinkError("fatal", `Kafka at ${where} refuses us (topic ${topic}): ${innermost?.message}`, cause);
   }
   if (is(new Set(["UNKNOWN_TOPIC_OR_PARTITION"]))) {
@@ -85,12 +98,83 @@ export function sinkErrorOf(
   return new SinkError("retry", `Kafka at ${where} cannot be used: ${innermost?.message ?? String(error)}`, cause);
 }
 
+/** One kafkajs producer and the sockets under it, so that it can be left at any moment. */
+class Client {
+  readonly #producer: kafkajs.Producer;
+  readonly #sockets = new Set<net.Socket>();
+  /** Names that stand in for IPv6 addresses, which kafkajs would cut at their first colon. */
+  readonly #addresses = new Map<string, string>();
+  #isLeft = false;
+
+  constructor({ default: kafka }: { default: typeof kafkajs }, options: KafkaOptions, brokers: readonly string[]) {
+    const { clientId, ssl, sasl, log, requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
+    this.#producer = new kafka.Kafka({
+      clientId,
+      brokers: brokers.map((broker) => this.#nameOf(broker)),
+      connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeoutMs),
+      requestTimeout: requestTimeoutMs,
+      retry: { retries: 0 },
+      ssl,
+      // kafkajs writes into it
+      ...(sasl === undefined ? {} : { sasl: { ...sasl } as kafkajs.SASLOptions }),
+      socketFactory: (wish) => this.#open(wish),
+      logCreator: () => (entry) => {
+        log.often("debug", "kafkajs", { namespace: entry.namespace, words: entry.log.message });
+      },
+    }).producer({
+      createPartitioner: kafka.Partitioners.DefaultPartitioner,
+      allowAutoTopicCreation: false,
+      maxInFlightRequests: 1,
+    });
+  }
+
+  async connect(): Promise<void> {
+    await this.#producer.connect();
+  }
+
+  async send(record: kafkajs.ProducerRecord): Promise<void> {
+    await this.#producer.send(record);
+  }
+
+  /** Closes what is open. A request that is on its way fails now: kafkajs alone would wait for its answer before it lets go. */
+  async leave(): Promise<void> {
+    this.#isLeft = true;
+    const closed = [...this.#sockets].map((socket) => new Promise((resolve) => socket.once("close", resolve)));
+    for (const socket of this.#sockets) socket.destroy(new Error("The client was left"));
+    await this.#producer.disconnect();
+    await Promise.all(closed);
+  }
+
+  #nameOf(broker: string): string {
+    const [, address, port] = /^\[(.+)\]:(\d+)$/.exec(broker) ?? [];
+    if (address === undefined) return broker;
+    const name = address.replaceAll(":", "-");
+    this.#addresses.set(name, address);
+    return `${name}:${port}`;
+  }
+
+  #open({ host: name, port, ssl, onConnect }: kafkajs.ISocketFactoryArgs): net.Socket {
+    const host = this.#addresses.get(name) ?? name;
+    // kafkajs connects again after a failure, and does not ask whether anybody still wants it
+    if (this.#isLeft) throw new Error("The client was left");
+    const servername = net.isIP(host) === 0 ? { servername: host } : {};
+    const socket = ssl
+      ? tls.connect({ host, port, ...servername, ...ssl }, onConnect)
+      : net.connect({ host, port }, onConnect);
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    return socket;
+  }
+}
+
 /** The producer of one topic. A topic that is missing must not spoil the metadata of the other, so each has its own client. */
 class TopicProducer {
   readonly #options: KafkaOptions;
   readonly #topic: string;
-  #producer: kafkajs.Producer | undefined;
-  readonly #closing = new Set<Promise<void>>();
+  #client: Client | undefined;
+  #clients = 0;
+  readonly #leaving = new Set<Promise<void>>();
 
   constructor(options: KafkaOptions, topic: string) {
     this.#options = options;
@@ -98,79 +182,82 @@ class TopicProducer {
   }
 
   async connect(signal: AbortSignal): Promise<void> {
-    if (this.#producer !== undefined) return;
-    const { brokers, clientId, ssl, sasl } = this.#options;
+    if (this.#client !== undefined) return;
+    const { brokers } = this.#options;
+    await mendKafkajs();
     // named imports of its values type-check and are missing at run time
-    const { default: kafka } = await import("kafkajs");
-    const producer = new kafka.Kafka({
-      clientId,
-      brokers: [...brokers],
-      connectionTimeout: CONNECT_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      retry: { retries: 0 },
-      ssl,
-      ...(sasl === undefined ? {} : { sasl: sasl as kafkajs.SASLOptions }),
-      logCreator: () => (entry: kafkajs.LogEntry) => {
-        this.#options.log.often("debug", "kafkajs", { namespace: entry.namespace, words: entry.log.message });
-      },
-    }).producer({
-      createPartitioner: kafka.Partitioners.DefaultPartitioner,
-      allowAutoTopicCreation: false,
-      maxInFlightRequests: 1,
-    });
-    this.#producer = producer;
+    const kafka = await import("kafkajs");
+    // kafkajs would try the others only in retries of its own, and a fresh client begins with the first again
+    const first = this.#clients++ % brokers.length;
+    const client = new Client(kafka, this.#options, [...brokers.slice(first), ...brokers.slice(0, first)]);
+    this.#client = client;
     await this.#attempt(async () => {
-      await producer.connect();
+      await client.connect();
       // asks for the topic's metadata and sends nothing: a missing topic shows now
-      await producer.send({ topic: this.#topic, messages: [] });
+      await client.send({ topic: this.#topic, messages: [] });
     }, signal);
   }
 
-  async send(messages: Message[], signal: AbortSignal): Promise<void> {
+  async send(messages: kafkajs.Message[], signal: AbortSignal): Promise<void> {
     await this.connect(signal);
-    const producer = this.#producer;
-    if (producer === undefined) throw new SinkError("retry", "Kafka was disconnected meanwhile");
-    const { default: kafka } = await import("kafkajs");
-    const compression = this.#options.compression === "gzip"
-      ? kafka.CompressionTypes.GZIP
-      : kafka.CompressionTypes.None;
+    const client = this.#client;
+    if (client === undefined) throw new SinkError("retry", "Kafka was disconnected meanwhile");
+    const { compression, requestTimeoutMs = REQUEST_TIMEOUT_MS } = this.#options;
     await this.#attempt(async () => {
-      await producer.send({ topic: this.#topic, acks: -1, compression, messages });
+      await client.send({
+        topic: this.#topic,
+        acks: -1,
+        timeout: requestTimeoutMs,
+        compression: COMPRESSIONS[compression],
+        messages,
+      });
     }, signal);
   }
 
   async close(): Promise<void> {
-    this.#discard();
-    await Promise.all(this.#closing);
+    this.#leave();
+    await Promise.all(this.#leaving);
   }
 
   /** Runs one step under the signal; whatever fails, the next attempt has a fresh client, unless a record was to blame. */
   async #attempt(step: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
     const { promise: aborted, reject } = Promise.withResolvers<never>();
     const onAbort = () => reject(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
+      signal.throwIfAborted();
       await Promise.race([step(), aborted]);
     } catch (error) {
       if (signal.aborted) {
-        this.#discard();
+        this.#leave();
         throw signal.reason;
       }
       const sinkError = sinkErrorOf(error, { brokers: this.#options.brokers, topic: this.#topic });
-      if (sinkError.kind !== "drop") this.#discard();
+      if (sinkError.kind !== "drop") this.#leave();
       throw sinkError;
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
   }
 
-  #discard(): void {
-    const closing = this.#producer?.disconnect().catch(() => {});
-    this.#producer = undefined;
-    if (closing === undefined) return;
-    this.#closing.add(closing);
-    closing.finally(() => this.#closing.delete(closing));
+  #leave(): void {
+    const leaving = this.#client?.leave().catch(() => {});
+    this.#client = undefined;
+    if (leaving === undefined) return;
+    this.#leaving.add(leaving);
+    leaving.finally(() => this.#leaving.delete(leaving));
+  }
+}
+
+/** Halves what is too large for one request. A single message that is refused rejects: a person may yet change the topic. */
+async function sendInParts(producer: TopicProducer, messages: kafkajs.Message[], signal: AbortSignal): Promise<void> {
+  try {
+    await producer.send(messages, signal);
+  } catch (error) {
+    if (!(error instanceof SinkError) || error.kind !== "drop" || messages.length < 2) throw error;
+    const middle = messages.length >> 1;
+    await sendInParts(producer, messages.slice(0, middle), signal);
+    await sendInParts(producer, messages.slice(middle), signal);
   }
 }
 
@@ -181,6 +268,7 @@ export class KafkaSink implements Sink {
   readonly #ticks: TopicProducer;
   readonly #gaps: TopicProducer | undefined;
 
+  /** Connects only when asked to. */
   constructor(options: KafkaOptions) {
     this.#ticks = new TopicProducer(options, options.topic);
     this.#gaps = options.gapsTopic === "" ? undefined : new TopicProducer(options, options.gapsTopic);
@@ -193,7 +281,7 @@ export class KafkaSink implements Sink {
 
   /** See {@link Sink.write}. One request, acknowledged by all in-sync replicas. */
   async write(batch: readonly FeedEvent[], signal: AbortSignal): Promise<void> {
-    const messages: Message[] = [];
+    const messages: kafkajs.Message[] = [];
     for (const event of batch) {
       if (event.kind === "gap") continue;
       const headers: Record<string, string> = { id: tickId(event) };
@@ -212,7 +300,7 @@ export class KafkaSink implements Sink {
   /** See {@link Sink.writeGaps}. */
   async writeGaps(gaps: readonly Gap[], signal: AbortSignal): Promise<void> {
     const messages = gaps.map((gap) => ({ key: seriesOf(gap.exchange, gap.product), value: toGapRecord(gap) }));
-    await this.#gaps?.send(messages, signal);
+    if (this.#gaps !== undefined) await sendInParts(this.#gaps, messages, signal);
   }
 
   /** Disconnects. */

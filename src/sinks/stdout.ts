@@ -1,5 +1,6 @@
 // Records as JSON lines on stdout, for `dev` without Kafka. Gaps are not records: they show in the log.
 
+import { SinkError } from "../errors.ts";
 import { type FeedEvent, toRecord } from "../record.ts";
 import type { Sink } from "./sink.ts";
 
@@ -29,23 +30,36 @@ export class StdoutSink implements Sink {
     return Promise.resolve();
   }
 
-  /** See {@link Sink.write}. */
-  async write(batch: readonly FeedEvent[]): Promise<void> {
+  /** See {@link Sink.write}. A reader that has stopped reading (`| less`) keeps it waiting until the signal aborts. */
+  async write(batch: readonly FeedEvent[], signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     let lines = "";
     for (const event of batch) {
       if (event.kind === "tick") lines += `${toRecord(event)}\n`;
     }
-    const bytes = encoder.encode(lines);
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
     try {
-      for (let written = 0; written < bytes.length;) written += await this.#write(bytes.subarray(written));
+      await Promise.race([this.#writeAll(encoder.encode(lines), signal), aborted]);
     } catch (error) {
-      if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-      this.#onClosed();
+      if (signal.aborted) throw signal.reason;
+      if (error instanceof Deno.errors.BrokenPipe) return this.#onClosed();
+      const why = error instanceof Error ? error.message : String(error);
+      throw new SinkError("fatal", `Cannot write to stdout: ${why}`, { cause: error });
+    } finally {
+      signal.removeEventListener("abort", onAbort);
     }
   }
 
   /** Nothing to close. */
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
+  }
+
+  async #writeAll(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+    for (let written = 0; written < bytes.length && !signal.aborted;) {
+      written += await this.#write(bytes.subarray(written));
+    }
   }
 }

@@ -56,14 +56,21 @@ interface Watched {
   /** Since when its heartbeats are ahead of its ticks. */
   aheadAt: number | undefined;
   stalledAt: number | undefined;
-  /** Usual time between its ticks, ms, where heartbeats do not tell. */
-  spacingMs: number | undefined;
+  /** When the tick came from which the next spacing counts. */
+  countedAt: number | undefined;
+  /** Usual time between its ticks, ms, where heartbeats do not tell; and how many were seen. */
+  spacingMs: number;
+  spacings: number;
   /** Doubles with each false alarm. */
   patience: number;
 }
 
 /** Where only its usual spacing tells, a product may be silent for so many times as long: chance makes ten once in 22,000. */
 const SPACINGS = 10;
+/** So many must have been seen before they mean anything; they are the weight of the past, too. */
+const ENOUGH_SPACINGS = 10;
+/** A large order is many trades at once: those tell nothing about the time until the next one, ms. */
+const BURST_MS = 1000;
 /** Two machines' parts of an exchange do not agree to the millisecond: what a heartbeat proves ends this long before it, us. */
 const PROOF_MARGIN_US = 1e6;
 /** Reconnecting for a stalled product interrupts all others: the second time only after this, then twice as long, ... ms. */
@@ -79,6 +86,7 @@ export class FeedWatch {
   #frameAt: number | undefined;
   /** Exchange time of the newest frame that bore one, us. */
   #frameTimeUs = 0;
+  /** A heartbeat came on this link, or was asked for once more. */
   #heartbeats = false;
   #stallReconnects = 0;
   #nextStallReconnectAt = 0;
@@ -95,7 +103,9 @@ export class FeedWatch {
         heartbeatAt: undefined,
         aheadAt: undefined,
         stalledAt: undefined,
-        spacingMs: undefined,
+        countedAt: undefined,
+        spacingMs: 0,
+        spacings: 0,
         patience: 1,
       });
     }
@@ -132,7 +142,11 @@ export class FeedWatch {
     for (const watched of this.#products.values()) {
       watched.askedAt = elapsed;
       watched.heard = false;
-      watched.heartbeatAt = watched.aheadAt = watched.stalledAt = undefined;
+      watched.heartbeatAt =
+        watched.aheadAt =
+        watched.stalledAt =
+        watched.countedAt =
+          undefined;
     }
   }
 
@@ -155,17 +169,18 @@ export class FeedWatch {
     const watched = this.#products.get(tick.product);
     if (watched === undefined) return;
     const { last, gap } = watched;
+    const isLate = last !== undefined && tick.exchangeTimeUs < last.exchangeTimeUs;
     // an old tick that comes late does not end a gap
-    const newer = last === undefined || tick.sequence > last.sequence || tick.exchangeTimeUs >= last.exchangeTimeUs;
-    if (gap !== undefined && newer) this.#closeGap(watched, gap, recordTime(tick), true);
+    if (gap !== undefined && !isLate) this.#closeGap(watched, gap, recordTime(tick), true);
 
     const elapsed = this.#options.clock.elapsed();
-    if (watched.lastAt !== undefined && watched.lastAt > this.#openedAt) {
-      const spacing = elapsed - watched.lastAt;
-      watched.spacingMs = watched.spacingMs === undefined ? spacing : watched.spacingMs * 0.8 + spacing * 0.2;
+    const spacing = elapsed - (watched.countedAt ?? elapsed);
+    if (watched.countedAt === undefined || spacing >= BURST_MS) watched.countedAt = elapsed;
+    if (spacing >= BURST_MS) {
+      watched.spacingMs += (spacing - watched.spacingMs) / Math.min(++watched.spacings, ENOUGH_SPACINGS);
     }
     if (watched.stalledAt !== undefined) this.#stallReconnects = 0;
-    if (newer) watched.last = tick;
+    if (!isLate || tick.sequence > last.sequence) watched.last = tick;
     watched.lastAt = elapsed;
     watched.heard = true;
     watched.aheadAt = watched.stalledAt = undefined;
@@ -241,6 +256,8 @@ export class FeedWatch {
       else if (elapsed - watched.stalledAt >= staleAfterMs) overdue = true;
     }
     if ((all || overdue) && elapsed >= this.#nextStallReconnectAt) {
+      // the last time is long ago: this is another story
+      if (elapsed - this.#nextStallReconnectAt >= STALL_RECONNECT_CAP_MS) this.#stallReconnects = 0;
       const wait = Math.min(STALL_RECONNECT_CAP_MS, STALL_RECONNECT_MS * 2 ** Math.min(this.#stallReconnects++, 10));
       this.#nextStallReconnectAt = elapsed + wait;
       return { reconnect: "stalled", resubscribe: [] };
@@ -248,8 +265,10 @@ export class FeedWatch {
     if (!this.#options.ownHeartbeats && !this.#heartbeats && elapsed - this.#openedAt >= 3000) {
       // the product that was to beat for a large list is none the exchange knows: ask for one that ticks
       const ticking = [...this.#products.values()].find((w) => w.refused === undefined && w.heard);
-      if (ticking !== undefined && !asked.includes(ticking.product)) asked.push(ticking.product);
-      this.#heartbeats = true;
+      if (ticking !== undefined) {
+        if (!asked.includes(ticking.product)) asked.push(ticking.product);
+        this.#heartbeats = true;
+      }
     }
     return { resubscribe: asked };
   }
@@ -291,7 +310,7 @@ export class FeedWatch {
     }
     // not even the last trade that each subscribe brings
     if (!watched.heard) return true;
-    return watched.spacingMs !== undefined && silentMs >= watched.spacingMs * SPACINGS * watched.patience;
+    return watched.spacings >= ENOUGH_SPACINGS && silentMs >= watched.spacingMs * SPACINGS * watched.patience;
   }
 
   #saw(timeUs: number): void {
@@ -329,6 +348,8 @@ export class FeedWatch {
 
   #closeGap(watched: Watched, gap: Gap, to: number, missed: boolean): void {
     delete watched.gap;
-    this.#options.emit({ ...gap, to, missed });
+    // clocks do not agree, and the exchange's may be set back: still no gap ends before it begins
+    const from = gap.from === null ? null : missed ? Math.min(gap.from, to) : gap.from;
+    this.#options.emit({ ...gap, from, to: Math.max(to, from ?? to), missed });
   }
 }

@@ -61,7 +61,11 @@ export class WebSocketSource implements Source {
   readonly #requests: number[] = [];
   #emit: (event: FeedEvent) => void = () => {};
   #opened = 0;
+  #openedAt = 0;
+  #hinted = false;
+  #newestGap = 0;
   #lastTrouble: string | undefined;
+  #clockTrouble: string | undefined;
   #nextTryAt: number | undefined;
   #refusal: RefusedError | undefined;
   #oneByOne = false;
@@ -86,7 +90,11 @@ export class WebSocketSource implements Source {
       clock,
       gapTimes,
       emit: (gap) => {
-        if (gap.to === null) stats.gaps++;
+        // one that is written once more under another reason is still the same gap
+        if (gap.opened > this.#newestGap) {
+          this.#newestGap = gap.opened;
+          stats.gaps++;
+        }
         this.#emit(gap);
       },
     });
@@ -95,6 +103,7 @@ export class WebSocketSource implements Source {
       {
         onTick: (tick) => {
           this.#ticked = true;
+          this.#clockTrouble = undefined;
           this.#watch.tick(tick);
           this.#emit(tick);
         },
@@ -118,11 +127,10 @@ export class WebSocketSource implements Source {
     let attempts = 0;
     try {
       while (!signal.aborted) {
-        const since = clock.elapsed();
         this.#ticked = false;
         await this.#connectOnce(relief, signal);
         if (this.#refusal !== undefined) throw this.#refusal;
-        if (this.#ticked && clock.elapsed() - since >= STEADY_MS) attempts = 0;
+        if (this.#ticked && clock.elapsed() - this.#openedAt >= STEADY_MS) attempts = 0;
         const delay = backoffMs(attempts++, BACKOFF, random());
         this.#nextTryAt = clock.elapsed() + delay;
         await clock.sleep(delay, signal);
@@ -139,6 +147,7 @@ export class WebSocketSource implements Source {
     const { exchange, channel, clock, staleAfterMs } = this.#options;
     const elapsed = clock.elapsed();
     const { frameAt } = this.#watch;
+    const trouble = this.#clockTrouble ?? this.#lastTrouble;
     const silent = frameAt !== undefined && elapsed - frameAt >= staleAfterMs;
     return {
       exchange: exchange.title,
@@ -149,7 +158,7 @@ export class WebSocketSource implements Source {
       ...(this.#nextTryAt === undefined
         ? {}
         : { nextTrySeconds: Math.max(0, Math.round(this.#nextTryAt - elapsed)) / 1000 }),
-      ...(this.#lastTrouble === undefined ? {} : { lastTrouble: this.#lastTrouble }),
+      ...(trouble === undefined ? {} : { lastTrouble: trouble }),
       products: this.#watch.status(),
     };
   }
@@ -167,13 +176,15 @@ export class WebSocketSource implements Source {
       if (!(error instanceof ConnectionError)) throw error;
       this.#lastTrouble = error.message;
       log.often("warn", `Cannot reach ${exchange.title}, trying again`, { url: this.#url, error: error.message });
-      if (this.#opened === 0 && this.#options.unreachableHint !== undefined) {
-        log.often("info", this.#options.unreachableHint);
+      if (this.#opened === 0 && !this.#hinted && this.#options.unreachableHint !== undefined) {
+        this.#hinted = true;
+        log.info(this.#options.unreachableHint);
       }
       return;
     }
     log.often("info", `Connected to ${exchange.title}`, { url: this.#url, channel: this.#options.channel });
     if (this.#opened++ > 0) stats.reconnects++;
+    this.#openedAt = clock.elapsed();
     this.#client = client;
     this.#acknowledged = false;
     this.#refusedAt = undefined;
@@ -183,11 +194,11 @@ export class WebSocketSource implements Source {
     const stop = AbortSignal.any([signal, over.signal]);
     const watching = this.#keepWatch(client, stop).catch((error) => {
       client.terminate();
-      if (!stop.aborted) throw error;
+      if (error !== stop.reason) throw error;
     });
     let reason: "link-closed" | "link-silent" = "link-closed";
     try {
-      const closed = await client.receive({
+      const receiving = client.receive({
         onMessage: (text) => {
           const now = clock.now();
           this.#watch.frame();
@@ -201,22 +212,19 @@ export class WebSocketSource implements Source {
           log.often("warn", "Frame rejected", { reason: "too-large", bytes });
         },
         relief,
-      });
-      over.abort();
-      const verdict = await watching;
-      if (signal.aborted) return;
+      }).finally(() => over.abort());
+      const [closed, verdict] = await Promise.all([receiving, watching]);
+      if (signal.aborted || this.#refusal !== undefined) return;
       if (verdict === "link-silent") reason = verdict;
       const why = verdict === "link-silent"
         ? `nothing came for ${staleAfterMs / 1000} s`
         : verdict === "stalled"
-        ? `${exchange.title} trades and sends no prices of it`
+        ? `no prices came of ${this.#stalled().join(", ")}, which ${exchange.title} trades`
         : `closed with code ${closed.code} ${closed.reason}`.trim();
       this.#lastTrouble = why;
       log.often("warn", `Connection to ${exchange.title} ended`, { why });
     } finally {
-      over.abort();
       this.#client = undefined;
-      await watching;
       if (!signal.aborted) this.#watch.linkLost(reason);
     }
   }
@@ -244,6 +252,10 @@ export class WebSocketSource implements Source {
         if (!this.#acknowledged && !this.#ticked) await this.#subscribe(client, this.#watch.accepted(), signal);
       }
     }
+  }
+
+  #stalled(): string[] {
+    return this.#watch.status().filter(({ state }) => state === "stalled").map(({ product }) => product);
   }
 
   async #subscribe(client: WebSocketClient, products: readonly string[], signal: AbortSignal): Promise<void> {
@@ -283,7 +295,7 @@ export class WebSocketSource implements Source {
       if (reason !== "bad-time" || this.#ticked) continue;
       const aheadMs = this.#intake.aheadMs(text, now) ?? 0;
       if (aheadMs <= MAX_AHEAD_MS) continue;
-      this.#lastTrouble = `the local clock looks wrong: ${exchange.title} is ${
+      this.#clockTrouble = `the local clock looks wrong: ${exchange.title} is ${
         Math.round(aheadMs / 1000)
       } s ahead of it`;
       log.often("error", "All ticks are refused: the local clock looks wrong", {
@@ -296,7 +308,8 @@ export class WebSocketSource implements Source {
   #refuse(words: string, product: string | undefined): void {
     const { exchange, channel, clock, log } = this.#options;
     this.#refusedAt = clock.elapsed();
-    if (product !== undefined) {
+    // any words may begin like a product
+    if (product !== undefined && this.#options.products.includes(product)) {
       if (this.#watch.refuse(product, words)) {
         log.error(`${exchange.title} refuses a product, the others go on`, { product, words });
       }

@@ -33,10 +33,16 @@ export interface WebSocketHandler {
 const TEXT = 1, BINARY = 2, CONTINUATION = 0, CLOSE = 8, PING = 9, PONG = 10;
 const READ_BYTES = 128 * 1024;
 const MAX_HEAD_BYTES = 16 * 1024;
+/** We say little: a peer with so much unread is gone or means harm, bytes. */
+const MAX_UNSENT_BYTES = 1024 * 1024;
+/** Until a goodbye must have left, ms. */
+const FAREWELL_MS = 500;
 const ACCEPT_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+// one character a byte: a head is searched by position
+const headDecoder = new TextDecoder("latin1");
 
 function base64(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes));
@@ -64,6 +70,7 @@ export class WebSocketClient {
   #closed: Closed | undefined;
   #terminated = false;
   #writes: Promise<void> = Promise.resolve();
+  #unsent = 0;
 
   private constructor(conn: Deno.Conn, rest: Uint8Array, limits: WebSocketLimits) {
     this.#conn = conn;
@@ -88,7 +95,9 @@ export class WebSocketClient {
       stop.addEventListener("abort", abandon);
       stop.throwIfAborted();
       tcp.setNoDelay(true);
+      // closed in the middle of its handshake, the socket stays until the peer ends it (Deno 2.9.6)
       if (secure) conn = await Deno.startTls(tcp, { hostname: address, alpnProtocols: ["http/1.1"] });
+      stop.throwIfAborted();
       const rest = await upgrade(conn, host, pathname + search);
       stop.throwIfAborted();
       return new WebSocketClient(conn, rest, limits);
@@ -116,7 +125,8 @@ export class WebSocketClient {
       }
       return this.#closed;
     } finally {
-      this.terminate();
+      // the answer to a goodbye must have left before the socket goes
+      await this.#farewell();
       await this.#writes;
     }
   }
@@ -129,11 +139,7 @@ export class WebSocketClient {
   /** Says goodbye and drops the connection: it does not wait for a peer that may be dead. */
   async close(): Promise<void> {
     this.#write(CLOSE, new Uint8Array([1000 >> 8, 1000 & 255]));
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const patience = new Promise<void>((resolve) => timer = setTimeout(resolve, 500));
-    await Promise.race([this.#writes, patience]);
-    clearTimeout(timer);
-    this.terminate();
+    await this.#farewell();
   }
 
   /** Drops the connection at once; `receive()` then ends with code 1006. */
@@ -141,6 +147,15 @@ export class WebSocketClient {
     if (this.#terminated) return;
     this.#terminated = true;
     closeQuietly(this.#conn);
+  }
+
+  /** Lets what was written leave, but not for long, and drops the connection. */
+  async #farewell(): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const patience = new Promise<void>((resolve) => timer = setTimeout(resolve, FAREWELL_MS));
+    await Promise.race([this.#writes, patience]);
+    clearTimeout(timer);
+    this.terminate();
   }
 
   async #read(): Promise<void> {
@@ -172,7 +187,7 @@ export class WebSocketClient {
 
   /** Takes all whole frames out of the buffer. */
   #understand(handler: WebSocketHandler): void {
-    while (this.#closed === undefined) {
+    while (this.#closed === undefined && !this.#terminated) {
       if (this.#skipLeft > 0 && !this.#skip(handler)) return;
       const buffer = this.#buffer, start = this.#start, there = this.#end - start;
       if (there < 2) return;
@@ -192,6 +207,7 @@ export class WebSocketClient {
         if (length > Number.MAX_SAFE_INTEGER) return this.#fail("a frame longer than any");
       }
 
+      if ((opcode > BINARY && opcode < CLOSE) || opcode > PONG) return this.#fail(`an unknown frame type ${opcode}`);
       if (opcode >= CLOSE) {
         if (length > 125 || !final) return this.#fail("a control frame that is too long or cut");
         if (there < head + length) return;
@@ -199,7 +215,6 @@ export class WebSocketClient {
         this.#control(opcode, buffer.subarray(start + head, start + head + length));
         continue;
       }
-      if (opcode > BINARY) return this.#fail(`an unknown frame type ${opcode}`);
       const inside = this.#parts !== undefined || this.#skipped > 0;
       if (inside !== (opcode === CONTINUATION)) return this.#fail("parts of messages out of order");
 
@@ -249,10 +264,11 @@ export class WebSocketClient {
   #control(opcode: number, payload: Uint8Array): void {
     if (opcode === PING) return this.#write(PONG, payload);
     if (opcode !== CLOSE) return;
-    this.#write(CLOSE, payload.subarray(0, 2));
-    this.#closed = payload.length < 2
-      ? { code: 1005, reason: "" }
-      : { code: (payload[0] as number) << 8 | payload[1] as number, reason: decoder.decode(payload.subarray(2)) };
+    const hasCode = payload.length >= 2;
+    this.#write(CLOSE, payload.subarray(0, hasCode ? 2 : 0));
+    this.#closed = hasCode
+      ? { code: (payload[0] as number) << 8 | payload[1] as number, reason: decoder.decode(payload.subarray(2)) }
+      : { code: 1005, reason: "" };
   }
 
   #fail(what: string): void {
@@ -272,8 +288,15 @@ export class WebSocketClient {
     for (let i = 0; i < payload.length; i++) {
       frame[head + 4 + i] = (payload[i] as number) ^ (mask[i & 3] as number);
     }
+    this.#unsent += frame.length;
+    if (this.#unsent > MAX_UNSENT_BYTES) {
+      this.#closed ??= { code: 1006, reason: "the peer does not read what we send" };
+      return this.terminate();
+    }
     // one after the other, or the frames would mix
-    this.#writes = this.#writes.then(() => writeAll(this.#conn, frame)).catch((error) => {
+    this.#writes = this.#writes.then(() => writeAll(this.#conn, frame)).then(() => {
+      this.#unsent -= frame.length;
+    }, (error) => {
       this.#closed ??= { code: 1006, reason: this.#terminated ? "dropped by us" : wordsOf(error) };
     });
   }
@@ -317,12 +340,12 @@ async function upgrade(conn: Deno.Conn, host: string, path: string): Promise<Uin
     const count = end < bytes.length ? await conn.read(bytes.subarray(end)) : null;
     if (count === null) throw new ConnectionError("the server hung up, or did not answer as HTTP, during the upgrade");
     end += count;
-    head = decoder.decode(bytes.subarray(0, end)).indexOf("\r\n\r\n");
+    head = headDecoder.decode(bytes.subarray(0, end)).indexOf("\r\n\r\n");
   }
-  const [status = "", ...lines] = decoder.decode(bytes.subarray(0, head)).split("\r\n");
-  if (!/^HTTP\/1\.1 101(?: |$)/.test(status)) {
-    throw new ConnectionError(`the upgrade was refused: ${status.slice(0, 100).replace(/^HTTP\/1\.[01] /, "")}`);
-  }
+  const [first = "", ...lines] = headDecoder.decode(bytes.subarray(0, head)).split("\r\n");
+  const [, status] = /^HTTP\/1\.[01] (\d{3}(?: [ -~]{0,100})?)/.exec(first) ?? [];
+  if (status === undefined) throw new ConnectionError("the server did not answer as HTTP, during the upgrade");
+  if (!status.startsWith("101")) throw new ConnectionError(`the upgrade was refused: ${status}`);
   const headers = new Map(lines.map((line) => {
     const colon = line.indexOf(":");
     return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];

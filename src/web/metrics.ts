@@ -21,11 +21,14 @@ type Labels = Record<string, string>;
 export async function renderMetrics({ stats, source, sinks }: MetricsInput): Promise<string> {
   const registry = new prom.Registry();
   const labelsOf = (values: readonly [Labels, number][]) => Object.keys(values[0]?.[0] ?? {});
+  // where nothing can be told yet, prom-client would tell 0 of nothing
   const counter = (name: string, help: string, values: readonly [Labels, number][]) => {
+    if (values.length === 0) return;
     const metric = new prom.Counter({ name, help, labelNames: labelsOf(values), registers: [registry] });
     for (const [labels, value] of values) metric.inc(labels, value);
   };
   const gauge = (name: string, help: string, values: readonly [Labels, number][]) => {
+    if (values.length === 0) return;
     const metric = new prom.Gauge({ name, help, labelNames: labelsOf(values), registers: [registry] });
     for (const [labels, value] of values) metric.set(labels, value);
   };

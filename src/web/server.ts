@@ -20,7 +20,7 @@ export interface WebOptions {
   /** Where events come from. */
   readonly source: Source;
   /** Where they go. */
-  readonly pipeline: Pipeline;
+  readonly pipeline: Pick<Pipeline, "status">;
   /** Counters. */
   readonly stats: Stats;
 }
@@ -28,20 +28,24 @@ export interface WebOptions {
 /** Ports that are tried after the wanted one. */
 const NEXT_PORTS = 20;
 
-function json(body: unknown, status = 200): Response {
-  return new Response(`${JSON.stringify(body)}\n`, { status, headers: { "content-type": "application/json" } });
+function json(body: unknown, status = 200, headers: Record<string, string> = {}): Response {
+  return new Response(`${JSON.stringify(body)}\n`, {
+    status,
+    headers: { "content-type": "application/json", ...headers },
+  });
 }
 
 /** Whether a `Host` header names this machine: loopback, an IP literal, or a name that the settings allow. */
 export function isOwnHost(header: string | null, allowedHosts: readonly string[]): boolean {
-  if (header === null) return false;
+  // 999.999.999.999 looks like an address and is none
+  if (header === null || !URL.canParse(`http://${header}`)) return false;
   const name = header.toLowerCase().replace(/:\d+$/, "");
   if (name === "localhost" || name.endsWith(".localhost") || allowedHosts.includes(name)) return true;
   return /^\[[0-9a-f:.]+\]$/.test(name) || /^\d{1,3}(?:\.\d{1,3}){3}$/.test(name);
 }
 
 /** Why the program is not ready, in words; none: it is. */
-export function notReadyReasons(source: Source, pipeline: Pipeline): string[] {
+export function notReadyReasons(source: Source, pipeline: Pick<Pipeline, "status">): string[] {
   const { link, exchange, lastTrouble, lastFrameSeconds } = source.status();
   const reasons: string[] = [];
   if (link === "connecting") reasons.push(`no connection to ${exchange}: ${lastTrouble ?? "connecting"}`);
@@ -62,7 +66,8 @@ async function answer(request: Request, { allowedHosts, source, pipeline, stats 
     }, 403);
   }
   if (request.method !== "GET" && request.method !== "HEAD") {
-    return json({ error: `Cannot take method ${request.method} as it must be GET or HEAD` }, 405);
+    const error = `Cannot take method ${request.method} as it must be GET or HEAD`;
+    return json({ error }, 405, { allow: "GET, HEAD" });
   }
   const { pathname } = new URL(request.url);
   switch (pathname) {
@@ -83,7 +88,7 @@ async function answer(request: Request, { allowedHosts, source, pipeline, stats 
   }
 }
 
-function statusOf(source: Source, pipeline: Pipeline, stats: Stats): unknown {
+function statusOf(source: Source, pipeline: Pick<Pipeline, "status">, stats: Stats): unknown {
   const status = source.status();
   return {
     ...status,

@@ -2,12 +2,15 @@
 
 import { systemClock as clock } from "../../src/clock.ts";
 import { EXCHANGES } from "../../src/exchanges/mod.ts";
-import type { Logger } from "../../src/log.ts";
+import type { Fields, Level, Logger } from "../../src/log.ts";
 import { Pipeline } from "../../src/pipeline.ts";
 import { GapTimes } from "../../src/record.ts";
-import { KafkaSink } from "../../src/sinks/kafka.ts";
+import { type KafkaOptions, KafkaSink } from "../../src/sinks/kafka.ts";
 import { WebSocketSource } from "../../src/sources/websocket.ts";
-import { Stats } from "../../src/stats.ts";
+import { type SinkStats, Stats } from "../../src/stats.ts";
+import type { Simulator } from "../../src/simulator/server.ts";
+import type { KafkaServer } from "../servers/kafka.ts";
+import { assertAllDeclared, type Count, count } from "./count.ts";
 
 /** Where the feed comes from and where it goes. */
 export interface FeedOptions {
@@ -25,6 +28,14 @@ export interface FeedOptions {
   readonly drainMs?: number;
   /** Default silent. */
   readonly log?: Logger;
+  /** 0 included to 1 excluded, for the jitter of delays; default `Math.random`. */
+  readonly random?: () => number;
+  /** How long Kafka may be away at the start, ms; default 300000. */
+  readonly startTimeoutMs?: number;
+  /** Default 0. */
+  readonly lingerMs?: number;
+  /** Stronger than the rest. */
+  readonly kafka?: Partial<KafkaOptions>;
 }
 
 /** A feed that runs. */
@@ -35,6 +46,8 @@ export interface Feed extends AsyncDisposable {
   readonly pipeline: Pipeline;
   /** Its parts. */
   readonly source: WebSocketSource;
+  /** What became of its ticks. */
+  readonly kafka: SinkStats;
   /** Resolves or rejects as the pipeline does. */
   readonly done: Promise<void>;
   /** Stops it and waits; rejects as the pipeline does. */
@@ -44,12 +57,46 @@ export interface Feed extends AsyncDisposable {
 /** Says nothing. */
 export const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, often() {} };
 
+/** A line of a log. */
+export interface LogLine {
+  /** See {@link Level}. */
+  readonly level: Level;
+  /** Constant text. */
+  readonly message: string;
+  /** Values. */
+  readonly fields: Fields;
+}
+
+/** Keeps what is said, each time it is said. */
+export function recordLog(): { log: Logger; lines: LogLine[]; said(level: Level, message: string): LogLine[] } {
+  const lines: LogLine[] = [];
+  const add = (level: Level) => (message: string, fields: Fields = {}) => void lines.push({ level, message, fields });
+  const log: Logger = {
+    debug: add("debug"),
+    info: add("info"),
+    warn: add("warn"),
+    error: add("error"),
+    often: (level, message, fields = {}) => add(level)(message, fields),
+  };
+  return {
+    log,
+    lines,
+    said: (level, message) => lines.filter((one) => one.level === level && one.message === message),
+  };
+}
+
 /** Starts a feed; `await using` stops it. */
 export function startFeed(options: FeedOptions): Feed {
   const exchange = EXCHANGES.coinbase;
   if (exchange === undefined) throw new TypeError("No exchange coinbase");
   const stats = new Stats();
-  const shared = { clock, random: Math.random, log: options.log ?? silent, stats, gapTimes: new GapTimes() };
+  const shared = {
+    clock,
+    random: options.random ?? Math.random,
+    log: options.log ?? silent,
+    stats,
+    gapTimes: new GapTimes(),
+  };
   const source = new WebSocketSource({
     exchange,
     url: options.url,
@@ -68,14 +115,15 @@ export function startFeed(options: FeedOptions): Feed {
     compression: "none",
     ssl: false,
     log: shared.log,
+    ...options.kafka,
   });
   const pipeline = new Pipeline({
     source,
     sinks: [kafka],
     queueCapacity: options.queueCapacity ?? 100_000,
     maxBatch: 2000,
-    lingerMs: 0,
-    startTimeoutMs: 300_000,
+    lingerMs: options.lingerMs ?? 0,
+    startTimeoutMs: options.startTimeoutMs ?? 300_000,
     drainMs: options.drainMs ?? 8000,
     ...shared,
   });
@@ -87,6 +135,7 @@ export function startFeed(options: FeedOptions): Feed {
     stats,
     pipeline,
     source,
+    kafka: stats.sink(kafka.name),
     done,
     stop() {
       stopper.abort(new DOMException("The test is over", "AbortError"));
@@ -106,4 +155,33 @@ export async function until(what: string, condition: () => boolean | Promise<boo
     if (clock.elapsed() > end) throw new Error(`Waited ${ms} ms in vain until ${what}`);
     await clock.sleep(20, new AbortController().signal);
   }
+}
+
+/** Which topics to count, and how. */
+export interface Audit {
+  /** Default ticker_batch. */
+  readonly topic?: string;
+  /** Default feed_gaps. */
+  readonly gapsTopic?: string;
+  /** Default ticker. */
+  readonly channel?: "ticker" | "ticker_batch";
+}
+
+/** Reads both topics and holds them against what the simulator sent; fails when anything is missing undeclared. */
+export async function audit(simulator: Simulator, kafka: KafkaServer, options: Audit = {}): Promise<Count> {
+  const { topic = "ticker_batch", gapsTopic = "feed_gaps", channel = "ticker" } = options;
+  const [records, gaps] = [await kafka.read(topic), await kafka.read(gapsTopic)];
+  const counted = count({ sent: simulator.sent(), records, gaps, channel });
+  assertAllDeclared(counted);
+  return counted;
+}
+
+/** Says a measured thing among the test's output; asserts are made elsewhere. */
+export function tell(text: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`    ${text}\n`));
+}
+
+/** For faults that have a length. */
+export function sleep(ms: number): Promise<void> {
+  return clock.sleep(ms, new AbortController().signal);
 }

@@ -1,0 +1,42 @@
+// The contract of all sinks, held by the Kafka sink on a real Kafka.
+
+import { KafkaSink } from "../../src/sinks/kafka.ts";
+import { sinkContract } from "../contracts/sink.ts";
+import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
+import { silent } from "./feed.ts";
+
+const missing = kafkaMissing();
+let shared: KafkaServer | undefined;
+let topics = 0;
+
+if (missing === undefined) {
+  // one for all cases: outside of them, so that the leak checks of none is concerned
+  Deno.test.beforeAll(async () => {
+    shared = await KafkaServer.start();
+  });
+  Deno.test.afterAll(async () => {
+    await shared?.[Symbol.asyncDispose]();
+  });
+}
+
+sinkContract("KafkaSink", async () => {
+  const kafka = shared;
+  if (kafka === undefined) throw new TypeError("No Kafka");
+  const topic = `contract_${++topics}`;
+  await kafka.createTopic(topic);
+  await kafka.createTopic(`${topic}_gaps`);
+  return {
+    sink: new KafkaSink({
+      brokers: [kafka.broker],
+      topic,
+      gapsTopic: `${topic}_gaps`,
+      clientId: "test",
+      compression: "none",
+      ssl: false,
+      log: silent,
+    }),
+    stored: async () => (await kafka.read(topic)).map(({ value }) => value),
+    stall: () => Promise.resolve(kafka.pause()),
+    cleanUp: () => Promise.resolve(kafka.resume()),
+  };
+}, { skipped: missing });

@@ -1,0 +1,170 @@
+// The program as a process: stopped, killed and started again; and the ends that a supervisor sees.
+
+import { assert, assertEquals, assertGreater, assertLess, assertMatch } from "@std/assert";
+import { Simulator } from "../../src/simulator/server.ts";
+import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
+import { audit, tell, until } from "./feed.ts";
+import { Producer } from "./producer.ts";
+
+const missing = kafkaMissing() ??
+  (Deno.permissions.querySync({ name: "run", command: Deno.execPath() }).state === "granted"
+    ? undefined
+    : "the program as a process needs --allow-run: run it by deno task test");
+
+const LOGIN = { username: "feed", password: "correct-horse" };
+
+Deno.test({
+  name: `the program as a process: nothing lost undeclared across its ends${missing ? ` [skipped: ${missing}]` : ""}`,
+  ignore: missing !== undefined,
+  async fn(t) {
+    await using kafka = await KafkaServer.start({ sasl: LOGIN });
+
+    await t.step("SIGTERM, then kill -9 twice, each time started again", async () => {
+      await kafka.createTopic("ticker_batch", { partitions: 3 });
+      await kafka.createTopic("feed_gaps");
+      await using simulator = await Simulator.start({ seed: 11, ticksPerSecond: 15 });
+      const settings = { COINBASE_WS_URL: simulator.url, KAFKA_BROKERS: kafka.broker };
+      const more = async (n: number) => {
+        const before = simulator.sentCount;
+        await until(`${n} more ticks are sent`, () => simulator.sentCount >= before + n);
+      };
+
+      {
+        await using first = new Producer(settings);
+        await first.says("Ready to write to kafka");
+        await more(300);
+        const since = performance.now();
+        assertEquals(await first.end("SIGTERM"), 0);
+        assertLess(performance.now() - since, 8000);
+        const [stopped] = first.said("Stopped");
+        assertEquals((stopped?.sent as { kafka: number }).kafka, stopped?.received);
+        assertGreater(Number(stopped?.received), 250);
+        // the negative timers of kafkajs are mended, and nothing else has a complaint
+        assert(!first.stderr.includes("Warning"), first.stderr);
+        assertEquals(first.stderr.split("\n").filter((line) => line !== "" && !line.startsWith("{")), []);
+        const counted = await audit(simulator, kafka);
+        assertEquals(counted.stored, Number(stopped?.received));
+        assertEquals(counted.repeats, 0);
+        const ends = counted.gaps.filter((gap) => gap.reason === "stopped");
+        assertEquals(ends.length, 8);
+        assert(ends.every((gap) => gap.to === Infinity && gap.missed));
+        tell(`SIGTERM: ${counted.stored} stored, ${counted.missing.length} sent after the end`);
+      }
+      {
+        await using second = new Producer(settings);
+        await second.says("Ready to write to kafka");
+        await more(200);
+        simulator.levers.flood(3000, 1500);
+        await more(1000);
+        await second.end("SIGKILL");
+      }
+      {
+        // with a broker that does not answer it has much in hand when it dies
+        await using third = new Producer(settings);
+        await third.says("Ready to write to kafka");
+        await more(200);
+        kafka.pause();
+        try {
+          await more(300);
+          await third.end("SIGKILL");
+        } finally {
+          kafka.resume();
+        }
+      }
+      await using fourth = new Producer(settings);
+      await fourth.says("Ready to write to kafka");
+      await more(200);
+      assertEquals(await fourth.end("SIGINT"), 0);
+
+      const counted = await audit(simulator, kafka);
+      const sent = simulator.sentCount;
+      assertEquals(counted.stored + counted.missing.length, sent);
+      assertGreater(counted.missing.length, 200);
+      assertEquals(counted.gaps.filter((gap) => gap.reason === "restart").length, 4 * 8);
+      tell(
+        `all four: ${sent} sent, ${counted.stored} stored, ${counted.missing.length} missing and declared, ${counted.repeats} repeats`,
+      );
+    });
+
+    await t.step("a wrong password: exit 4, one sentence, the password nowhere; the right one works", async () => {
+      await kafka.createTopic("secret");
+      await kafka.createTopic("secret_gaps");
+      await using simulator = await Simulator.start({ seed: 12, ticksPerSecond: 10 });
+      const settings = {
+        COINBASE_WS_URL: simulator.url,
+        KAFKA_BROKERS: kafka.saslBroker ?? "",
+        KAFKA_TOPIC: "secret",
+        KAFKA_GAPS_TOPIC: "secret_gaps",
+        KAFKA_USERNAME: LOGIN.username,
+        LOG_LEVEL: "debug",
+      };
+      {
+        await using refused = new Producer({ ...settings, KAFKA_PASSWORD: "wrong-horse" });
+        assertEquals(await refused.ended(), 4);
+        assertEquals(refused.stderr.split("refuses us").length, 2, refused.stderr);
+        assertMatch(
+          refused.log.at(-1)?.message ?? "",
+          /^Kafka at 127\.0\.0\.1:\d+ refuses us \(topic secret\): SASL PLAIN authentication failed: .*nvalid username or password$/,
+        );
+        assert(!refused.stderr.includes("wrong-horse"), refused.stderr);
+      }
+      {
+        await using welcome = new Producer({ ...settings, KAFKA_PASSWORD: LOGIN.password });
+        await welcome.says("Ready to write to kafka");
+        const before = simulator.sentCount;
+        await until("100 ticks are sent", () => simulator.sentCount >= before + 100);
+        assertEquals(await welcome.end("SIGTERM"), 0);
+        assert(!welcome.stderr.includes(LOGIN.password), welcome.stderr);
+      }
+      const counted = await audit(simulator, kafka, { topic: "secret", gapsTopic: "secret_gaps" });
+      assertGreater(counted.stored, 50);
+    });
+
+    await t.step("no Kafka within KAFKA_START_TIMEOUT_MS: exit 4", async () => {
+      await using simulator = await Simulator.start({ seed: 13 });
+      const nobody = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      const { port } = nobody.addr;
+      nobody.close();
+      await using alone = new Producer({
+        COINBASE_WS_URL: simulator.url,
+        KAFKA_BROKERS: `127.0.0.1:${port}`,
+        KAFKA_START_TIMEOUT_MS: "1000",
+      });
+      assertEquals(await alone.ended(), 4);
+      assertMatch(
+        alone.log.at(-1)?.message ?? "",
+        new RegExp(`^Kafka at 127.0.0.1:${port} cannot be used: .*ECONNREFUSED`),
+      );
+    });
+
+    await t.step("SIGTERM while the broker is frozen: exit 5 with the number that was left", async () => {
+      await kafka.createTopic("frozen");
+      await kafka.createTopic("frozen_gaps");
+      await using simulator = await Simulator.start({ seed: 14, ticksPerSecond: 15 });
+      await using stuck = new Producer({
+        COINBASE_WS_URL: simulator.url,
+        KAFKA_BROKERS: kafka.broker,
+        KAFKA_TOPIC: "frozen",
+        KAFKA_GAPS_TOPIC: "frozen_gaps",
+        DRAIN_TIMEOUT_MS: "1500",
+      });
+      await stuck.says("Ready to write to kafka");
+      const before = simulator.sentCount;
+      await until("100 ticks are sent", () => simulator.sentCount >= before + 100);
+      kafka.pause();
+      try {
+        const paused = simulator.sentCount;
+        await until("100 more are sent", () => simulator.sentCount >= paused + 100);
+        const since = performance.now();
+        assertEquals(await stuck.end("SIGTERM"), 5);
+        const took = performance.now() - since;
+        assertLess(took, 1500 + 2500);
+        const [left] = stuck.said("Ticks were left unsent");
+        assertGreater(Number(left?.left), 50);
+        tell(`exit 5 after ${Math.round(took)} ms, ${left?.left} left`);
+      } finally {
+        kafka.resume();
+      }
+    });
+  },
+});

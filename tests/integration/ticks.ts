@@ -1,0 +1,51 @@
+// Ticks without an exchange, for tests that hand them to the sink or the pipeline themselves.
+
+import type { FeedEvent, Tick } from "../../src/record.ts";
+import type { Source, SourceStatus } from "../../src/sources/source.ts";
+
+/** A good tick: number n of its product, n ms after a moment that is now at the first call. */
+export function makeTick(n: number, changes: Partial<Tick> = {}): Tick {
+  const exchangeTimeUs = changes.exchangeTimeUs ?? (START_MS + n) * 1000;
+  const product = `P${n % 3}-USD`;
+  return {
+    kind: "tick",
+    exchange: "coinbase",
+    product,
+    sequence: n,
+    price: 1 + n / 8,
+    exchangeTimeUs,
+    receivedTime: Date.now(),
+    recordTimeUs: exchangeTimeUs,
+    tradeId: Math.floor(n / 3),
+    ...changes,
+  };
+}
+
+const START_MS = Date.now();
+
+/** What the simulator would say that it has sent. */
+export function sentOf(ticks: readonly Tick[]): { id: string; product: string; time: string; tradeId: number }[] {
+  return ticks.map(({ product, sequence, exchangeTimeUs, tradeId = 0 }) => {
+    const micros = String(exchangeTimeUs % 1e6).padStart(6, "0");
+    const time = `${new Date(Math.floor(exchangeTimeUs / 1e6) * 1000).toISOString().slice(0, 19)}.${micros}Z`;
+    return { id: `coinbase:${product}:${sequence}`, product, time, tradeId };
+  });
+}
+
+/** Hands on a list, then ends by itself. */
+export class ListSource implements Source {
+  readonly #events: readonly FeedEvent[];
+
+  constructor(events: readonly FeedEvent[]) {
+    this.#events = events;
+  }
+
+  run(emit: (event: FeedEvent) => void): Promise<void> {
+    for (const event of this.#events) emit(event);
+    return Promise.resolve();
+  }
+
+  status(): SourceStatus {
+    return { exchange: "list", url: "", channel: "ticker", link: "open", products: [] };
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * What the servers of this folder have in common: a process that is started, killed, paused and started again with its words
+ * in a file, free ports, and the question whether it can run here.
+ */
+
+/** What to run and how to know that it can be used. */
+export interface ProcessOptions {
+  /** As it stands in messages: "InfluxDB". */
+  readonly name: string;
+  /** Program and arguments. */
+  readonly command: readonly string[];
+  /** Holds `server-N.log` of each start; the process runs in it. */
+  readonly dir: string;
+  /** Beside the environment of this process, and stronger. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Whether clients can use it by now; gets what it has written so far. */
+  ready(log: string): boolean | Promise<boolean>;
+}
+
+/** How long a start may take. */
+const READY_MS = 60_000;
+/** How long a process may take to end before it is killed. */
+const STOP_MS = 30_000;
+
+/** A process with its log, which can be started more than once. */
+export class ServerProcess {
+  readonly #options: ProcessOptions;
+  #process: Deno.ChildProcess | undefined;
+  #ended: Promise<unknown> = Promise.resolve();
+  #pid = 0;
+  #starts = 0;
+
+  constructor(options: ProcessOptions) {
+    this.#options = options;
+  }
+
+  /** Of the last start. */
+  get pid(): number {
+    return this.#pid;
+  }
+
+  /** Whether it has not ended by itself or by us. */
+  get running(): boolean {
+    return this.#process !== undefined;
+  }
+
+  /** Resolves when it can be used; fails with its last words when it ends before that or takes over 60 s. */
+  async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
+    const { name, command, dir } = this.#options;
+    const log = `${dir}/server-${++this.#starts}.log`;
+    await Deno.writeTextFile(log, "");
+    const process = new Deno.Command("sh", {
+      // the shell only opens the file and becomes the server: a pipe would fill up whenever this process does not read
+      args: ["-c", 'exec "$@" >> "$0" 2>&1', log, ...command],
+      cwd: dir,
+      env: { ...this.#options.env, ...env },
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    this.#process = process;
+    this.#pid = process.pid;
+    this.#ended = process.status.then(() => this.#process = undefined);
+    const deadline = Date.now() + READY_MS;
+    while (true) {
+      const running = this.running;
+      const text = await Deno.readTextFile(log);
+      if (running && await this.#options.ready(text)) return;
+      if (!running || Date.now() > deadline) {
+        const what = running ? `was not ready after ${READY_MS / 1000} s` : "ended before it was ready";
+        throw new Error(`${name} ${what}:\n${text.trimEnd().split("\n").slice(-20).join("\n")}`);
+      }
+      await sleep(20);
+    }
+  }
+
+  /** What it has written since its first start. */
+  async log(): Promise<string> {
+    const starts = Array.from({ length: this.#starts }, (_, i) => `${this.#options.dir}/server-${i + 1}.log`);
+    return (await Promise.all(starts.map((path) => Deno.readTextFile(path)))).join("");
+  }
+
+  /** Sends a signal; one that has ended already is no problem. */
+  signal(signal: Deno.Signal): void {
+    try {
+      this.#process?.kill(signal);
+    } catch (error) {
+      // it has ended, and its status is on the way to us
+      if (!(error instanceof TypeError)) throw error;
+    }
+  }
+
+  /** Resolves when it is gone; one that is paused, or gone already, is no problem. */
+  async kill(signal: Deno.Signal): Promise<void> {
+    this.signal(signal);
+    this.signal("SIGCONT");
+    const timer = setTimeout(() => this.signal("SIGKILL"), STOP_MS);
+    await this.#ended;
+    clearTimeout(timer);
+  }
+}
+
+/** A folder of a server: one that was given is kept, a new one is temporary. */
+export async function folderFor(name: string, given: string | undefined): Promise<string> {
+  if (given === undefined) return await Deno.makeTempDir({ prefix: `${name}-` });
+  await Deno.mkdir(given, { recursive: true });
+  return given;
+}
+
+/** Removes a folder when nothing can be awaited any more. */
+export function removeNow(dir: string): void {
+  try {
+    Deno.removeSync(dir, { recursive: true });
+  } catch {
+    // the dying server wrote a file in between: it stays in the temporary directory
+  }
+}
+
+/**
+ * A port nobody has. Below the range from which systems take ports for outgoing connections: a reconnecting client could take
+ * ours from there.
+ */
+export function freePort(): number {
+  while (true) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+}
+
+/** Where install.sh puts a program. */
+export function binary(name: string): string {
+  return `${cache()}/bin/${name}`;
+}
+
+/**
+ * Why a program of install.sh cannot run here, in one sentence with the command that helps; undefined when it can.
+ * Never prompts, so that a bare `deno test` ignores the tests and says why.
+ */
+export function binaryMissing(title: string, name: string): string | undefined {
+  if (Deno.build.os === "windows") return `${title} tests need Linux or macOS`;
+  const early: Deno.PermissionDescriptor[] = [
+    { name: "run", command: "sh" },
+    ...["HOME", "CACHE", "TMPDIR"].map((variable) => ({ name: "env", variable }) as const),
+    { name: "net", host: "127.0.0.1" },
+    { name: "read" },
+  ];
+  const refused = early.find((permission) => !granted(permission)) ??
+    [{ name: "write", path: Deno.env.get("TMPDIR") ?? "/tmp" } as const].find((permission) => !granted(permission));
+  if (refused) return `${title} tests need --allow-${refused.name}: run it by deno task test`;
+  if (!exists(binary(name))) return `${title} tests need ${name}: run sh tests/servers/install.sh`;
+  return undefined;
+}
+
+/** Where install.sh keeps all it brings. */
+export function cache(): string {
+  return Deno.env.get("CACHE") ?? `${Deno.env.get("HOME")}/.cache/crypto-data-streaming`;
+}
+
+/** Whether there is a file or folder. */
+export function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
+    throw error;
+  }
+}
+
+/** Whether we may, without a question. */
+export function granted(permission: Deno.PermissionDescriptor): boolean {
+  return Deno.permissions.querySync(permission).state === "granted";
+}
+
+/** Between two looks at something that takes its time. */
+export function sleep(ms: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, ms));
+}

@@ -1,0 +1,671 @@
+import { assert, assertEquals, assertLess } from "@std/assert";
+import type { Clock } from "../../src/clock.ts";
+import type { Gap, Tick } from "../../src/record.ts";
+import { GapTimes } from "../../src/record.ts";
+import { type Advice, FeedWatch, type WatchOptions } from "../../src/sources/watch.ts";
+
+/** Both clocks, moved by hand; hours pass in no time, as the watch never sleeps. */
+class HandClock implements Clock {
+  #wall = Date.UTC(2026, 9, 3, 21);
+  #elapsed = 0;
+  now(): number {
+    return this.#wall;
+  }
+  elapsed(): number {
+    return this.#elapsed;
+  }
+  sleep(): Promise<void> {
+    throw new TypeError("The watch does not wait");
+  }
+  advance(ms: number): void {
+    this.#wall += ms;
+    this.#elapsed += ms;
+  }
+  /** Somebody sets the wall clock. */
+  jump(ms: number): void {
+    this.#wall += ms;
+  }
+}
+
+/** An exchange in a few lines, its clock equal to ours: what it trades, what it tells, and what the watch makes of it. */
+class Story {
+  readonly clock = new HandClock();
+  readonly gaps: Gap[] = [];
+  /** When (elapsed seconds) what was advised. */
+  readonly advice: { at: number; reconnect?: string; resubscribe?: string }[] = [];
+  readonly watch: FeedWatch;
+  /** Products that are neither told nor answered for. */
+  readonly lost = new Set<string>();
+  /** Products without heartbeats. */
+  readonly beatless = new Set<string>();
+  /** Whether heartbeats bear trade ids. */
+  idsInHeartbeats = true;
+  /** After so many reconnects nothing is lost any more. */
+  healsAfter = Infinity;
+  /** Whether advice is followed. */
+  obedient = true;
+  readonly #products: readonly string[];
+  readonly #trades = new Map<string, { id: number; timeUs: number }>();
+  readonly #told = new Map<string, number>();
+
+  constructor(products: readonly string[], options: Partial<WatchOptions> = {}) {
+    this.#products = products;
+    this.watch = new FeedWatch({
+      exchange: "coinbase",
+      products,
+      precision: "seconds",
+      samplingMs: 5000,
+      ownHeartbeats: true,
+      staleAfterMs: 15_000,
+      clock: this.clock,
+      gapTimes: new GapTimes(),
+      emit: (gap) => this.gaps.push(gap),
+      ...options,
+    });
+  }
+
+  /** Seconds since the story began. */
+  get at(): number {
+    return this.clock.elapsed() / 1000;
+  }
+
+  /** The exchange's clock, unix seconds. */
+  get now(): number {
+    return this.clock.now() / 1000;
+  }
+
+  /** Starts, opens the link, and tells each product's last trade. */
+  begin(): this {
+    for (const product of this.#products) this.trade(product);
+    this.watch.start();
+    this.open();
+    return this;
+  }
+
+  /** The link opens: each product's last trade is told. */
+  open(): void {
+    this.watch.linkOpened();
+    for (const product of this.#products) this.tell(product);
+  }
+
+  /** The link breaks and opens again so many seconds later. */
+  away(seconds: number, reason: "link-closed" | "link-silent" = "link-closed"): void {
+    this.watch.linkLost(reason);
+    this.clock.advance(seconds * 1000);
+    this.open();
+  }
+
+  /** A trade that is not told yet. */
+  trade(product: string, timeUs = this.clock.now() * 1000): void {
+    this.#trades.set(product, { id: (this.#trades.get(product)?.id ?? 0) + 1, timeUs });
+  }
+
+  /** The product's last trade arrives. */
+  tell(product: string): void {
+    const trade = this.#trades.get(product);
+    if (trade === undefined || this.lost.has(product)) return;
+    const repeat = this.#told.get(product) === trade.id;
+    this.#told.set(product, trade.id);
+    this.arrive(product, trade.id, trade.timeUs, repeat);
+  }
+
+  /** Any ticker arrives. */
+  arrive(product: string, id: number, timeUs: number, repeat = false): void {
+    const recordTimeUs = Math.floor(timeUs / 1e6) * 1e6;
+    const tick: Tick = {
+      kind: "tick",
+      exchange: "coinbase",
+      product,
+      sequence: id * 10,
+      price: 1,
+      tradeId: id,
+      exchangeTimeUs: timeUs,
+      recordTimeUs,
+      receivedTime: this.clock.now(),
+    };
+    this.watch.frame();
+    if (repeat) this.watch.repeat(tick);
+    else this.watch.tick(tick);
+  }
+
+  /** All products that beat do. */
+  beat(): void {
+    for (const product of this.#products) {
+      if (this.beatless.has(product)) continue;
+      this.watch.frame();
+      const id = this.#trades.get(product)?.id ?? 0;
+      const timeUs = this.clock.now() * 1000;
+      this.watch.heartbeat(
+        this.idsInHeartbeats ? { product, lastTradeId: id, timeUs } : { product, timeUs },
+        this.clock.now(),
+      );
+    }
+  }
+
+  /** Asks for advice, notes it, and follows it. */
+  check(): Advice {
+    const advice = this.watch.check();
+    const { reconnect, resubscribe } = advice;
+    if (reconnect !== undefined) this.advice.push({ at: this.at, reconnect });
+    if (resubscribe.length > 0) this.advice.push({ at: this.at, resubscribe: resubscribe.join() });
+    if (!this.obedient) return advice;
+    for (const product of resubscribe) this.tell(product);
+    if (reconnect !== undefined) {
+      if (--this.healsAfter === 0) this.lost.clear();
+      this.watch.linkLost(reconnect === "link-silent" ? reconnect : "link-closed");
+      this.open();
+    }
+    return advice;
+  }
+
+  /** Lets time pass in steps; each time heartbeats come, `each` happens, and advice is asked for. */
+  pass(seconds: number, { step = 1, each, beats = true }: {
+    step?: number;
+    each?: (second: number) => void;
+    beats?: boolean;
+  } = {}): void {
+    for (let second = step; second <= seconds; second += step) {
+      this.clock.advance(step * 1000);
+      if (beats) this.beat();
+      each?.(second);
+      this.check();
+    }
+  }
+
+  /** Trades and tells these products now. */
+  live(...products: string[]): void {
+    for (const product of products) {
+      this.trade(product);
+      this.tell(product);
+    }
+  }
+
+  state(product: string): string | undefined {
+    return this.watch.status().find((status) => status.product === product)?.state;
+  }
+
+  /** What was written since the start about this product: `reason from-to`, times relative to the start. */
+  told(product: string): string[] {
+    const start = Date.UTC(2026, 9, 3, 21) / 1000;
+    const relative = (time: number | null) => time === null ? "?" : String(Math.round((time - start) * 1000) / 1000);
+    return this.gaps.filter((gap) => gap.product === product).map(({ reason, from, to, missed }) =>
+      `${reason} ${relative(from)}..${relative(to)}${missed ? "" : " nothing missed"}`
+    );
+  }
+}
+
+const STARTED = ["restart ?..?", "restart ?..0"];
+
+// ---- quiet and stalled
+
+Deno.test("FeedWatch gives no alarm for a quiet market, however long", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.pass(6 * 3600, { step: 10 });
+  assertEquals(story.advice, []);
+  assertEquals([story.told("A"), story.told("B")], [STARTED, STARTED]);
+  assertEquals([story.state("A"), story.state("B")], ["quiet", "quiet"]);
+});
+
+Deno.test("FeedWatch gives no alarm for a product that never traded", () => {
+  const story = new Story(["A", "NEW"]);
+  story.trade("A");
+  story.watch.start();
+  story.open();
+  story.pass(3600, { step: 5, each: () => story.live("A") });
+  assertEquals(story.advice, []);
+  assertEquals([story.told("NEW"), story.state("NEW")], [["restart ?..?"], "waiting"]);
+});
+
+Deno.test("FeedWatch gives no alarm while prices are sampled: heartbeats are ahead for 5 s all the time", () => {
+  const story = new Story(["A"]).begin();
+  story.pass(600, {
+    each(second) {
+      story.trade("A");
+      if (second % 5 === 0) story.tell("A");
+    },
+  });
+  assertEquals([story.advice, story.told("A"), story.state("A")], [[], STARTED, "live"]);
+});
+
+for (const quietSeconds of [0, 3600]) {
+  Deno.test(`FeedWatch takes a product for stalled 15 s after its heartbeats got ahead, ${quietSeconds} s of quiet before`, () => {
+    const story = new Story(["A", "B"]).begin();
+    story.pass(quietSeconds, { step: 5 });
+    story.lost.add("A");
+    story.trade("A");
+    story.pass(15, { each: () => story.live("B") });
+    assertEquals([story.advice, story.state("B")], [[], "live"]);
+    story.pass(1, { each: () => story.live("B") });
+    assertEquals(story.advice, [{ at: quietSeconds + 16, resubscribe: "A" }]);
+    assertEquals([story.told("A"), story.told("B")], [[...STARTED, "stalled 0..?"], STARTED]);
+    assertEquals(story.state("A"), "stalled");
+  });
+}
+
+Deno.test("FeedWatch reconnects 15 s after asking a stalled product again was of no use", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.lost.add("A");
+  story.trade("A");
+  story.pass(31, { each: () => story.live("B") });
+  assertEquals(story.advice, [{ at: 16, resubscribe: "A" }, { at: 31, reconnect: "stalled" }]);
+  // the gap of the stalled one goes on, the other one has a short one that ends with the next tick
+  assertEquals(story.told("A"), [...STARTED, "stalled 0..?"]);
+  assertEquals(story.told("B"), [...STARTED, "link-closed 31..?", "link-closed 31..31 nothing missed"]);
+});
+
+Deno.test("FeedWatch closes the gap of a stalled product when asking again helps", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.lost.add("A");
+  story.trade("A");
+  story.pass(10, { each: () => story.live("B") });
+  story.trade("A");
+  story.obedient = false;
+  story.pass(6, { each: () => story.live("B") });
+  story.lost.clear();
+  story.tell("A");
+  assertEquals(story.told("A"), [...STARTED, "stalled 0..?", "stalled 0..10"]);
+  story.pass(60, { each: () => story.live("A", "B") });
+  assertEquals(story.advice, [{ at: 16, resubscribe: "A" }]);
+});
+
+Deno.test("FeedWatch reconnects for one broken product with growing pauses, so that it does not break the others", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.lost.add("A");
+  story.trade("A");
+  story.pass(2 * 3600, { each: () => story.live("B") });
+  const reconnects = story.advice.filter(({ reconnect }) => reconnect !== undefined).map(({ at }) => at);
+  const pauses = reconnects.slice(1).map((at, i) => at - (reconnects[i] ?? 0));
+  for (const [i, pause] of pauses.entries()) {
+    const least = Math.min(600, 30 * 2 ** i);
+    assert(pause >= least && pause <= least + 32, `pause ${i} was ${pause} s instead of ${least}`);
+  }
+  assertLess(reconnects.length, 20);
+  // all the time one gap of A is open, and it is written once
+  assertEquals(story.told("A"), [...STARTED, "stalled 0..?"]);
+});
+
+Deno.test("FeedWatch begins with short pauses again when the next stall comes much later", () => {
+  const story = new Story(["A", "B"]).begin();
+  const stall = () => {
+    story.lost.add("A");
+    story.trade("A");
+    story.healsAfter = 3;
+    story.pass(150, { each: () => story.live("B") });
+    assertEquals(story.state("A"), "quiet");
+    const times = story.advice.splice(0).filter(({ reconnect }) => reconnect !== undefined).map(({ at }) => at);
+    return times.map((at) => at - (times[0] ?? 0));
+  };
+  const first = stall();
+  assertEquals(first, [0, 31, 91]);
+  story.pass(3600, { step: 5, each: () => story.live("A", "B") });
+  story.advice.length = 0;
+  assertEquals(stall(), first);
+});
+
+Deno.test("FeedWatch reconnects at once when all products are stalled", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.lost.add("A").add("B");
+  story.live("A", "B");
+  story.pass(16);
+  assertEquals(story.advice, [{ at: 16, reconnect: "stalled" }]);
+  story.lost.clear();
+  story.open();
+  assertEquals(story.told("A"), [...STARTED, "stalled 0..?", "stalled 0..0"]);
+});
+
+Deno.test("FeedWatch does not count refused products when it asks whether all are stalled", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.watch.refuse("B", "B is delisted");
+  story.beatless.add("B");
+  story.lost.add("A");
+  story.trade("A");
+  story.pass(16);
+  assertEquals(story.advice, [{ at: 16, reconnect: "stalled" }]);
+});
+
+Deno.test("FeedWatch asks again for a product whose heartbeats stop, and believes the answer", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.pass(10);
+  story.beatless.add("A");
+  story.pass(15, { each: () => story.live("B") });
+  assertEquals(story.advice, [{ at: 25, resubscribe: "A" }]);
+  // the answer was its last trade once more: nothing was missed, and that is no reason to reconnect
+  assertEquals(story.told("A"), [...STARTED, "stalled 0..?", "stalled 0..25 nothing missed"]);
+  story.pass(600, { step: 5, each: () => story.live("B") });
+  assertEquals(story.advice.length, 1);
+});
+
+Deno.test("FeedWatch asks again for a product that never answers, then reconnects", () => {
+  const story = new Story(["A", "MUTE"]);
+  story.beatless.add("MUTE");
+  story.trade("A");
+  story.watch.start();
+  story.open();
+  story.pass(31, { each: () => story.live("A") });
+  assertEquals(story.advice, [{ at: 15, resubscribe: "MUTE" }, { at: 30, reconnect: "stalled" }]);
+  assertEquals(story.told("MUTE"), ["restart ?..?"]);
+});
+
+Deno.test("FeedWatch takes a product that only its heartbeats tell of for stalled", () => {
+  const story = new Story(["A", "B"]);
+  story.trade("A");
+  story.trade("B");
+  story.lost.add("B");
+  story.watch.start();
+  story.open();
+  story.pass(16, { each: () => story.live("A") });
+  assertEquals(story.advice, [{ at: 16, resubscribe: "B" }]);
+});
+
+Deno.test("FeedWatch goes by a product's usual spacing where heartbeats give no trade ids", () => {
+  const story = new Story(["FAST", "SLOW"]).begin();
+  story.idsInHeartbeats = false;
+  story.pass(600, {
+    step: 5,
+    each(second) {
+      story.live("FAST");
+      if (second % 60 === 0) story.live("SLOW");
+    },
+  });
+  assertEquals(story.advice, []);
+  // ten times 5 s for the one; the other one may be silent for ten minutes
+  story.pass(45, { step: 5 });
+  assertEquals(story.advice, []);
+  story.pass(5, { step: 5 });
+  assertEquals(story.advice, [{ at: 650, resubscribe: "FAST" }]);
+  // the answer repeats: a false alarm, so the next one is given twice the time
+  assertEquals(story.told("FAST").slice(-2), ["stalled 600..?", "stalled 600..650 nothing missed"]);
+  story.pass(95, { step: 5 });
+  assertEquals(story.advice.length, 1);
+  story.pass(5, { step: 5 });
+  assertEquals(story.advice[1], { at: 750, resubscribe: "FAST" });
+  assertEquals(story.told("SLOW"), STARTED);
+});
+
+Deno.test("FeedWatch does not take a burst of trades for a product's usual spacing, nor the first ones it sees", () => {
+  const story = new Story(["BURSTS", "NEW"]).begin();
+  story.idsInHeartbeats = false;
+  // a large order each five minutes: many trades within a moment
+  story.pass(4 * 3600, {
+    step: 5,
+    each(second) {
+      if (second % 300 === 0) { for (let i = 0; i < 20; i++) story.live("BURSTS"); }
+      if (second <= 20) story.live("NEW");
+    },
+  });
+  assertEquals(story.advice, []);
+});
+
+// ---- the link
+
+Deno.test("FeedWatch finds the link silent 15 s after the last frame, whatever it was", () => {
+  const story = new Story(["A"]).begin();
+  story.obedient = false;
+  // whether products are alive is another matter: these heartbeats do not tell
+  story.idsInHeartbeats = false;
+  story.pass(100);
+  story.pass(10, { beats: false });
+  story.watch.frame();
+  story.pass(14, { beats: false });
+  assertEquals(story.advice, []);
+  story.pass(1, { beats: false });
+  assertEquals(story.advice, [{ at: 125, reconnect: "link-silent" }]);
+});
+
+Deno.test("FeedWatch gives a new link 15 s for its first frame, and says nothing without a link", () => {
+  const story = new Story(["A"]).begin();
+  story.watch.linkLost("link-closed");
+  story.pass(3600, { step: 10, beats: false });
+  assertEquals(story.advice, []);
+  story.obedient = false;
+  story.watch.linkOpened();
+  story.pass(14, { beats: false });
+  assertEquals(story.advice, []);
+  story.pass(1, { beats: false });
+  assertEquals(story.advice, [{ at: 3615, reconnect: "link-silent" }]);
+});
+
+// ---- edges of gaps
+
+Deno.test("FeedWatch opens a gap at the last tick, or later where a heartbeat shows that nothing was traded", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.pass(100);
+  story.trade("B");
+  story.pass(3);
+  story.watch.linkLost("link-silent");
+  // a second is left for two machines of the exchange that do not agree; B was ahead since its trade at 100
+  assertEquals(story.told("A").at(-1), "link-silent 102..?");
+  assertEquals(story.told("B").at(-1), "link-silent 99..?");
+});
+
+Deno.test("FeedWatch without heartbeats takes the link's last frame for the edge, less the time of sampling", () => {
+  for (const [samplingMs, precision, edge] of [[5000, "seconds", "64"], [0, "microseconds", "69.25"]] as const) {
+    const story = new Story(["A", "B"], { samplingMs, precision }).begin();
+    story.clock.advance(70_250);
+    story.live("B");
+    story.watch.linkLost("link-closed");
+    assertEquals(story.told("A").at(-1), `link-closed ${edge}..?`);
+  }
+});
+
+Deno.test("FeedWatch never opens a gap before the last tick", () => {
+  const story = new Story(["A"]).begin();
+  story.pass(10, { each: () => story.live("A") });
+  story.watch.linkLost("link-closed");
+  assertEquals(story.told("A").at(-1), "link-closed 10..?");
+});
+
+Deno.test("FeedWatch closes a gap with the first tick after it", () => {
+  const story = new Story(["A"]).begin();
+  story.pass(10);
+  story.watch.linkLost("link-closed");
+  story.clock.advance(20_000);
+  story.trade("A");
+  story.clock.advance(20_000);
+  story.open();
+  assertEquals(story.told("A").slice(2), ["link-closed 9..?", "link-closed 9..30"]);
+  const [opened, closed] = story.gaps.slice(2);
+  assertEquals({ ...opened, to: closed?.to, missed: closed?.missed }, { ...closed });
+});
+
+Deno.test("FeedWatch closes a gap with the arrival of a repeat: nothing was missed", () => {
+  const story = new Story(["A"]).begin();
+  story.pass(10);
+  story.away(20.5);
+  assertEquals(story.told("A").slice(2), ["link-closed 9..?", "link-closed 9..30.5 nothing missed"]);
+});
+
+Deno.test("FeedWatch does not believe a repeat that is older than what heartbeats told of", () => {
+  const story = new Story(["A"]).begin();
+  story.pass(5);
+  story.trade("A");
+  story.pass(2);
+  story.watch.linkLost("link-closed");
+  story.watch.linkOpened();
+  story.arrive("A", 1, story.clock.now() * 1000 - 7e6, true);
+  assertEquals(story.told("A").at(-1), "link-closed 4..?");
+  story.tell("A");
+  assertEquals(story.told("A").at(-1), "link-closed 4..5");
+});
+
+Deno.test("FeedWatch does not close a gap with a tick that comes late", () => {
+  for (const id of [1, 3]) {
+    const story = new Story(["A"]).begin();
+    story.pass(10);
+    story.live("A");
+    story.watch.linkLost("link-closed");
+    story.clock.advance(30_000);
+    story.watch.linkOpened();
+    // from before the last one we had: of a lower number, or, oddly, of a higher one
+    story.arrive("A", id, (story.now - 35) * 1e6);
+    assertEquals(story.told("A").at(-1), "link-closed 10..?", `trade ${id}`);
+    story.arrive("A", 4, story.now * 1e6);
+    assertEquals(story.told("A").at(-1), "link-closed 10..40", `trade ${id}`);
+  }
+});
+
+Deno.test("FeedWatch goes on when the exchange's clock is set back, and no gap ends before it begins", () => {
+  const story = new Story(["A"]).begin();
+  story.pass(10, { each: () => story.live("A") });
+  story.watch.linkLost("link-closed");
+  story.watch.linkOpened();
+  const back = (story.now - 3600) * 1e6;
+  story.arrive("A", 12, back);
+  story.arrive("A", 13, back + 1e6);
+  for (const { from, to } of story.gaps) assert(from === null || to === null || from <= to, `${from}..${to}`);
+  const [last] = story.gaps.slice(-1);
+  assert(last?.to !== null && last?.missed);
+  story.watch.heartbeat({ product: "A", lastTradeId: 13, timeUs: back }, story.clock.now());
+  story.clock.advance(14_000);
+  story.watch.frame();
+  assertEquals(story.watch.check(), { resubscribe: [] });
+});
+
+Deno.test("FeedWatch keeps one gap a product open, under its first reason", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.lost.add("A");
+  story.trade("A");
+  story.pass(16, { each: () => story.live("B") });
+  story.watch.linkLost("link-closed");
+  story.watch.linkLost("link-silent");
+  story.watch.linkOpened();
+  story.watch.linkLost("link-closed");
+  story.watch.stop();
+  assertEquals(story.told("A"), [...STARTED, "stalled 0..?"]);
+  assertEquals(story.told("B"), [...STARTED, "link-closed 16..?"]);
+  const open = new Set<string>();
+  for (const { product, to } of story.gaps) {
+    if (to !== null) open.delete(product);
+    else assert(!open.has(product)), open.add(product);
+  }
+});
+
+Deno.test("FeedWatch starts with a gap for each product, from a time that nobody knows", () => {
+  const story = new Story(["A", "B"]);
+  story.watch.start();
+  assertEquals(
+    story.gaps.map(({ kind: _, ...gap }) => gap),
+    ["A", "B"].map((product, i) => ({
+      exchange: "coinbase",
+      product,
+      opened: Date.UTC(2026, 9, 3, 21) / 1000 + i / 1000,
+      from: null,
+      to: null,
+      reason: "restart" as const,
+      dropped: 0,
+      missed: true,
+    })),
+  );
+  // a link that is lost before anything came is the same gap
+  story.watch.linkOpened();
+  story.watch.linkLost("link-closed");
+  assertEquals(story.gaps.length, 2);
+  assertEquals(story.watch.status().map(({ state, gap }) => [state, gap?.reason]), [
+    ["waiting", "restart"],
+    ["waiting", "restart"],
+  ]);
+});
+
+Deno.test("FeedWatch ends with a gap for each product that is not refused and has none", () => {
+  const story = new Story(["A", "B", "C", "D"]).begin();
+  story.watch.refuse("C", "C is delisted");
+  story.lost.add("D");
+  story.trade("D");
+  story.pass(20, { each: () => story.live("A") });
+  story.watch.stop();
+  assertEquals(story.told("A").slice(2), ["stopped 20..?"]);
+  assertEquals(story.told("B").slice(2), ["stopped 19..?"]);
+  assertEquals(story.told("C").slice(2), ["refused 0..?"]);
+  assertEquals(story.told("D").slice(2), ["stalled 0..?"]);
+});
+
+Deno.test("FeedWatch gives an open gap its true name when the product is refused", () => {
+  const story = new Story(["A", "B", "C"]).begin();
+  story.pass(10);
+  story.watch.linkLost("link-closed");
+  story.watch.linkOpened();
+  assertEquals([story.watch.refuse("A", "A is delisted"), story.watch.refuse("A", "again")], [true, false]);
+  assertEquals(story.watch.refuse("Z", "Z is not a valid product"), false);
+  assertEquals(story.told("A").slice(2), ["link-closed 9..?", "refused 9..?"]);
+  const [closed, refused] = story.gaps.filter(({ product }) => product === "A").slice(2);
+  assertEquals(closed?.opened, refused?.opened);
+  assertEquals(story.watch.accepted(), ["B", "C"]);
+  const [status] = story.watch.status();
+  assertEquals([status?.state, status?.refused, status?.gap], ["refused", "A is delisted", refused]);
+  // it takes no part in what follows
+  story.beatless.add("A");
+  story.lost.add("A");
+  story.pass(60, { each: () => story.live("B", "C") });
+  story.away(5);
+  assertEquals([story.advice, story.told("A").length], [[], 4]);
+});
+
+// ---- a large list
+
+const MANY = Array.from({ length: 60 }, (_, i) => `P${i}`);
+
+/** Only one product beats. */
+function largeStory(beating: string | undefined): Story {
+  const story = new Story(MANY, { ownHeartbeats: false });
+  for (const product of MANY) if (product !== beating) story.beatless.add(product);
+  return story;
+}
+
+Deno.test("FeedWatch of a large list is content with one heartbeat", () => {
+  const story = largeStory("P0").begin();
+  story.pass(60, { each: () => story.live(...MANY.slice(0, 30)) });
+  assertEquals(story.advice, []);
+  // nothing at all is traded: one heartbeat a second is all there is
+  story.pass(10, {});
+  assertEquals(story.advice, []);
+});
+
+Deno.test("FeedWatch of a large list asks a product that ticks for the heartbeat, when the first one is refused", () => {
+  const story = largeStory(undefined);
+  for (const product of MANY.slice(2)) story.trade(product);
+  story.watch.start();
+  story.watch.refuse("P0", "P0 is not a valid product");
+  story.open();
+  story.pass(10, { beats: false, each: () => story.live("P2", "P3") });
+  assertEquals(story.advice, [{ at: 3, resubscribe: "P2" }]);
+  assertEquals(story.watch.accepted()[0], "P1");
+});
+
+Deno.test("FeedWatch of a large list asks for the heartbeat as soon as any product ticks", () => {
+  const story = largeStory(undefined);
+  story.watch.start();
+  story.watch.linkOpened();
+  story.pass(8, { beats: false });
+  assertEquals(story.advice, []);
+  story.live("P7");
+  story.pass(3, { beats: false });
+  assertEquals(story.advice, [{ at: 9, resubscribe: "P7" }]);
+});
+
+// ---- clocks
+
+Deno.test("FeedWatch goes by elapsed time while the wall clock jumps, and `opened` stays unique and rising", () => {
+  const story = new Story(["A", "B"]).begin();
+  const jumps = [3_600_000, -7_200_000, -1, 1, 86_400_000, -86_400_000];
+  for (const jump of jumps) {
+    story.clock.jump(jump);
+    for (let second = 0; second < 20; second++) {
+      story.clock.advance(1000);
+      story.watch.frame();
+      story.check();
+    }
+    story.away(1);
+  }
+  assertEquals(story.advice.filter(({ reconnect }) => reconnect !== undefined), []);
+  const opened = story.gaps.filter(({ to }) => to === null).map(({ opened }) => opened);
+  assertEquals(opened.length, 2 + 2 * jumps.length);
+  for (const [i, time] of opened.entries()) assert(i === 0 || time > (opened[i - 1] ?? 0), `${i}: ${time}`);
+});
+
+Deno.test("FeedWatch believes no heartbeat from the future", () => {
+  const story = new Story(["A"]).begin();
+  story.pass(10, { beats: false });
+  story.watch.heartbeat({ product: "A", lastTradeId: 1, timeUs: (story.now + 500) * 1e6 }, story.clock.now());
+  story.watch.linkLost("link-closed");
+  assertEquals(story.told("A").at(-1), "link-closed 9..?");
+});

@@ -1,0 +1,630 @@
+import { assert, assertEquals, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
+import { type Clock, systemClock } from "../../src/clock.ts";
+import { RefusedError } from "../../src/errors.ts";
+import { coinbase } from "../../src/exchanges/coinbase.ts";
+import type { Exchange } from "../../src/exchanges/exchange.ts";
+import { type FeedEvent, type Gap, GapTimes, recordTime, type Tick } from "../../src/record.ts";
+import { Simulator } from "../../src/simulator/server.ts";
+import type { SourceStatus } from "../../src/sources/source.ts";
+import { WebSocketSource, type WebSocketSourceOptions } from "../../src/sources/websocket.ts";
+import { Stats } from "../../src/stats.ts";
+import { Notebook } from "../fakes/log.ts";
+import { Random } from "../fakes/random.ts";
+import { frame, mayListen, Peer, TEXT, until, within } from "./peer.ts";
+
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name: mayListen ? name : `${name} [skipped: needs --allow-net]`, ignore: !mayListen, fn });
+}
+
+/** Time that runs so many times as fast; the wall clock is the machine's, as the simulator's is. */
+function fastClock(times: number): Clock {
+  return {
+    now: () => Date.now(),
+    elapsed: () => performance.now() * times,
+    sleep: (ms, signal) => systemClock.sleep(ms / times, signal),
+  };
+}
+
+const PRODUCTS = ["BTC-USD", "ETH-USD", "SOL-USD"];
+/** A simulator whose time fits to a clock that runs ten times as fast. */
+const BRISK = { products: PRODUCTS, ticksPerSecond: 50, heartbeatMs: 50, batchMs: 100 };
+
+/** A source that runs, and what it said. */
+class Running implements AsyncDisposable {
+  readonly events: FeedEvent[] = [];
+  readonly log = new Notebook();
+  readonly stats = new Stats();
+  readonly source: WebSocketSource;
+  readonly done: Promise<void>;
+  readonly #stop = new AbortController();
+
+  constructor(url: string, options: Partial<WebSocketSourceOptions> = {}) {
+    this.source = new WebSocketSource({
+      exchange: coinbase,
+      url,
+      channel: "ticker",
+      products: PRODUCTS,
+      maxFrameBytes: 100_000,
+      staleAfterMs: 2000,
+      clock: fastClock(10),
+      random: () => 0.5,
+      log: this.log,
+      stats: this.stats,
+      gapTimes: new GapTimes(),
+      ...options,
+    });
+    this.done = this.source.run((event) => this.events.push(event), () => undefined, this.#stop.signal);
+    // where a failure is expected the test awaits it
+    this.done.catch(() => {});
+  }
+
+  get ticks(): Tick[] {
+    return this.events.filter((event) => event.kind === "tick");
+  }
+
+  /** Of one product or all. */
+  gaps(product?: string): Gap[] {
+    return this.events.filter((event) => event.kind === "gap").filter((gap) =>
+      product === undefined || gap.product === product
+    );
+  }
+
+  get status(): SourceStatus {
+    return this.source.status();
+  }
+
+  /** Resolves when each of these products has had a tick from now on. */
+  async ticksOf(...products: string[]): Promise<void> {
+    const from = this.events.length;
+    await until(`there are ticks of ${products}`, () => {
+      const since = this.events.slice(from);
+      return products.every((product) => since.some((event) => event.kind === "tick" && event.product === product));
+    });
+  }
+
+  /** Resolves when it has stopped. */
+  async stop(): Promise<void> {
+    this.#stop.abort(new DOMException("The test is over", "AbortError"));
+    await within("the source has stopped", this.done);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new DOMException("The test is over", "AbortError"));
+    await within("the source has stopped", this.done.catch(() => {}));
+  }
+}
+
+/** `reason closed|open` of each gap's last form, oldest first. */
+function summary(gaps: readonly Gap[]): string[] {
+  const last = new Map(gaps.map((gap) => [`${gap.product} ${gap.opened}`, gap]));
+  return [...last.values()].map(({ reason, to }) => `${reason} ${to === null ? "open" : "closed"}`);
+}
+
+test("WebSocketSource hands on ticks in order, each gap's end before the tick that ends it", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  await using feed = new Running(simulator.url);
+  await feed.ticksOf(...PRODUCTS);
+  await until("there are 100 ticks", () => feed.ticks.length >= 100);
+  await feed.stop();
+  const sent = new Map(simulator.sent().map((tick) => [`${tick.product} ${tick.sequence}`, tick.price]));
+  for (const product of PRODUCTS) {
+    const own = feed.events.filter((event) => event.product === product);
+    assertEquals(
+      own.map((event) => event.kind === "tick" ? "tick" : `${event.reason} ${event.to === null ? "open" : "closed"}`)
+        .filter((what, i, all) => what !== "tick" || all[i - 1] !== "tick"),
+      ["restart open", "restart closed", "tick", "stopped open"],
+    );
+    const ticks = own.filter((event) => event.kind === "tick");
+    assertEquals(own.find((event) => event.kind === "gap" && event.to !== null), {
+      ...own[0] as Gap,
+      to: recordTime(ticks[0] as Tick),
+    });
+    for (const [i, tick] of ticks.entries()) {
+      assertEquals(Number(sent.get(`${product} ${tick.sequence}`)), tick.price);
+      assert(i === 0 || tick.recordTimeUs > (ticks[i - 1] as Tick).recordTimeUs);
+    }
+  }
+  assertEquals([feed.stats.received, feed.stats.gaps], [feed.ticks.length, 6]);
+});
+
+test("WebSocketSource takes data that comes before its subscriptions reply", async () => {
+  await using simulator = await Simulator.start({ ...BRISK, ticksPerSecond: 0 });
+  simulator.levers.dataFirst(true);
+  await using feed = new Running(simulator.url, { channel: "ticker_batch" });
+  await feed.ticksOf(...PRODUCTS);
+  assertEquals(feed.log.lines.filter(({ level }) => level === "warn" || level === "error"), []);
+});
+
+// ---- the ends of a connection
+
+for (
+  const [what, pull, words] of [
+    ["a clean close with 1000", (simulator) => void simulator.levers.hangUp(1000), "closed with code 1000"],
+    ["a clean close with 1001", (simulator) => void simulator.levers.hangUp(1001), "closed with code 1001"],
+    ["a close with 1012", (simulator) => void simulator.levers.hangUp(1012), "closed with code 1012"],
+    ["a cut line", (simulator) => void simulator.levers.hangUp(1006), "closed with code 1006"],
+    ["a cut in the middle of a frame", (simulator) => void simulator.levers.breakOff(), "closed with code 1006"],
+  ] as [string, (simulator: Simulator) => void, string][]
+) {
+  test(`WebSocketSource reconnects after ${what}, with a gap for each product`, async () => {
+    await using simulator = await Simulator.start(BRISK);
+    await using feed = new Running(simulator.url);
+    await feed.ticksOf(...PRODUCTS);
+    pull(simulator);
+    await until("it has reconnected", () => feed.stats.reconnects === 1);
+    await feed.ticksOf(...PRODUCTS);
+    for (const product of PRODUCTS) {
+      assertEquals(summary(feed.gaps(product)), ["restart closed", "link-closed closed"]);
+    }
+    assertStringIncludes(feed.status.lastTrouble ?? "", words);
+    assertEquals(feed.log.find("Connection to Coinbase ended").length, 1);
+  });
+}
+
+test("WebSocketSource goes on trying while the upgrade is refused, and says so", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  simulator.levers.refuseUpgrade(true, 503);
+  await using feed = new Running(simulator.url, { unreachableHint: "try the simulator" });
+  await until("it has tried thrice", () => feed.log.find("Cannot reach Coinbase").length >= 3);
+  assertEquals(feed.status.link, "connecting");
+  assertStringIncludes(feed.status.lastTrouble ?? "", "the upgrade was refused: 503");
+  assert(feed.status.nextTrySeconds !== undefined || feed.log.find("503").length > 3);
+  assertEquals(feed.log.find("try the simulator").length, 1);
+  simulator.levers.refuseUpgrade(false);
+  await feed.ticksOf(...PRODUCTS);
+  assertEquals([feed.status.link, feed.stats.reconnects, summary(feed.gaps("BTC-USD"))], [
+    "open",
+    0,
+    ["restart closed"],
+  ]);
+});
+
+test("WebSocketSource goes on trying while nobody listens", async () => {
+  let url;
+  {
+    using peer = new Peer();
+    url = peer.url;
+  }
+  await using feed = new Running(url);
+  await until("it has tried thrice", () => feed.log.find("Cannot reach Coinbase").length >= 3);
+  assertStringIncludes(feed.status.lastTrouble ?? "", "refused");
+});
+
+test("WebSocketSource reconnects when the exchange accepts and says nothing", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  simulator.levers.mute(true);
+  await using feed = new Running(simulator.url);
+  await until("it has given up on the first link", () => simulator.connections().length >= 2);
+  assertStringIncludes(feed.status.lastTrouble ?? "", "nothing came for 2 s");
+  simulator.levers.mute(false);
+  await feed.ticksOf(...PRODUCTS);
+  assertEquals(summary(feed.gaps("BTC-USD")), ["restart closed"]);
+});
+
+test("WebSocketSource reconnects when an open link falls silent, and its status says so before", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  await using feed = new Running(simulator.url);
+  await feed.ticksOf(...PRODUCTS);
+  simulator.levers.silent(true);
+  await until("the link is given up", () => (feed.status.lastTrouble ?? "").includes("nothing came"));
+  simulator.levers.silent(false);
+  await feed.ticksOf(...PRODUCTS);
+  for (const product of PRODUCTS) {
+    assertEquals(summary(feed.gaps(product)), ["restart closed", "link-silent closed"]);
+  }
+});
+
+test("WebSocketSource never connects or subscribes more than 8 times a second", async () => {
+  await using simulator = await Simulator.start({ ...BRISK, heartbeatMs: 1000 });
+  simulator.levers.hangUpAtOnce(true);
+  // no delay at all between two attempts
+  await using feed = new Running(simulator.url, { clock: systemClock, random: () => 0 });
+  await until("it has tried for a while", () => simulator.connections().length >= 12);
+  simulator.levers.hangUpAtOnce(false);
+  await feed.ticksOf(...PRODUCTS);
+  const times = [
+    ...simulator.connections().map(({ openedAt }) => openedAt),
+    ...simulator.received().map(({ at }) => at),
+  ].sort((a, b) => a - b);
+  for (const [i, time] of times.entries()) {
+    const ninth = times[i + 8];
+    // what leaves a second apart may arrive a little closer
+    assert(ninth === undefined || ninth - time > 900, `9 requests within ${(ninth ?? 0) - time} ms`);
+  }
+  assert((times[8] ?? 0) - (times[0] ?? 0) < 3000, "it waits longer than it must");
+});
+
+/** Counts how long the source waits before it tries again, and hardly waits. */
+function hastyClock(delays: number[]): Clock {
+  return {
+    ...systemClock,
+    sleep(ms, signal) {
+      delays.push(ms);
+      return systemClock.sleep(Math.min(ms, 2), signal);
+    },
+  };
+}
+
+for (const [what, atOnce] of [["hangs up at once", true], ["hangs up after the first tick", false]] as const) {
+  test(`WebSocketSource waits longer and longer for an exchange that accepts and ${what}`, async () => {
+    await using simulator = await Simulator.start({ ...BRISK, ticksPerSecond: 0 });
+    simulator.levers.hangUpAtOnce(atOnce);
+    const delays: number[] = [];
+    await using _feed = new Running(simulator.url, { clock: hastyClock(delays), random: () => 0.999 });
+    const doubling = [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000].map((bound) => bound * 0.999);
+    let waits: number[] = [];
+    await until("it has waited nine times", () => {
+      if (!atOnce && simulator.sentCount > 0) simulator.levers.hangUp(1001);
+      waits = delays.filter((ms) => doubling.includes(ms));
+      return waits.length >= doubling.length;
+    });
+    assertEquals(waits.slice(0, doubling.length), doubling);
+  });
+}
+
+test("WebSocketSource begins with short waits again after 10 s with ticks", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  const delays: number[] = [];
+  const clock = hastyClock(delays);
+  let ahead = 0;
+  await using feed = new Running(simulator.url, {
+    clock: { ...clock, elapsed: () => performance.now() + ahead },
+    staleAfterMs: 60_000,
+    random: () => 0.999,
+  });
+  const waits = () => delays.filter((ms) => [249.75, 499.5, 999].includes(ms));
+  for (let i = 0; i < 2; i++) {
+    await feed.ticksOf("BTC-USD");
+    simulator.levers.hangUp();
+    await until("it waits", () => waits().length > i);
+  }
+  await feed.ticksOf("BTC-USD");
+  ahead = 10_001;
+  simulator.levers.hangUp();
+  await until("it waits", () => waits().length === 3);
+  assertEquals(waits(), [249.75, 499.5, 249.75]);
+});
+
+// ---- refusals
+
+test("WebSocketSource leaves out one refused product, and says so with the exchange's words", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  await using feed = new Running(simulator.url, { products: ["BTC-USD", "XRP-GBP", "ETH-USD"] });
+  await feed.ticksOf("BTC-USD", "ETH-USD");
+  const [, refused] = feed.status.products;
+  assertEquals([refused?.state, refused?.refused], [
+    "refused",
+    "Failed to subscribe: XRP-GBP is not a valid product",
+  ]);
+  assertEquals(feed.log.find("XRP-GBP is not a valid product").length, 1);
+  assertEquals(summary(feed.gaps("XRP-GBP")), ["refused open"]);
+  assertEquals(feed.stats.gaps, 3);
+  simulator.levers.hangUp();
+  await until("it has reconnected", () => feed.stats.reconnects === 1);
+  await feed.ticksOf("BTC-USD", "ETH-USD");
+  assertEquals(JSON.parse(simulator.received().at(-1)?.text ?? "").product_ids, ["BTC-USD", "ETH-USD"]);
+});
+
+test("WebSocketSource leaves out a product that is delisted while it runs", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  await using feed = new Running(simulator.url);
+  await feed.ticksOf(...PRODUCTS);
+  simulator.levers.wrongProductErrors("ETH-USD");
+  await until("it is refused", () => feed.status.products[1]?.state === "refused");
+  await feed.ticksOf("BTC-USD", "SOL-USD");
+  assertEquals(summary(feed.gaps("ETH-USD")), ["restart closed", "refused open"]);
+  assertEquals([feed.stats.gaps, feed.stats.reconnects], [4, 0]);
+});
+
+test("WebSocketSource ends with RefusedError when all products are refused", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  await using feed = new Running(simulator.url, { products: ["XRP-GBP", "YFI-USD"] });
+  const error = await within("it ends", assertRejects(() => feed.done, RefusedError, "Coinbase refuses every product"));
+  assertStringIncludes(error.message, "is not a valid product");
+  assertEquals(summary(feed.gaps()), ["refused open", "refused open"]);
+  // it was our own decision to hang up
+  assertEquals(feed.log.find("Connection to Coinbase ended"), []);
+});
+
+test("WebSocketSource ends with RefusedError when the exchange does not know the channel", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  const exchange: Exchange = { ...coinbase, channels: { nonsense: { precision: "seconds", samplingMs: 0 } } };
+  await using feed = new Running(simulator.url, { exchange, channel: "nonsense" });
+  await within(
+    "it ends",
+    assertRejects(() => feed.done, RefusedError, "refuses the channel nonsense: Failed to subscribe: nonsense is not"),
+  );
+});
+
+test("WebSocketSource survives that one bad product refuses the whole subscribe", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  simulator.levers.refuseAll(true);
+  const products = ["BTC-USD", "XRP-GBP", "ETH-USD", "YFI-USD"];
+  await using feed = new Running(simulator.url, { products, staleAfterMs: 15_000 });
+  await feed.ticksOf("BTC-USD", "ETH-USD");
+  assertEquals(feed.status.products.map(({ state }) => state), ["live", "refused", "live", "refused"]);
+  assertEquals(simulator.connections().length, 1);
+});
+
+test("WebSocketSource tells a person of an error about nothing it asked for, and goes on", async () => {
+  using peer = new Peer();
+  await using feed = new Running(peer.url);
+  const line = await within("it connects", peer.upgrade());
+  await line.frame();
+  const reply = { type: "subscriptions", channels: [{ name: "ticker", product_ids: PRODUCTS }] };
+  await line.send(frame(TEXT, JSON.stringify(reply)));
+  await line.send(frame(TEXT, `{"type":"error","message":"SLOW-DOWN please"}`));
+  await line.send(frame(TEXT, `{"type":"error","message":"Oh","reason":"RATE-LIMIT exceeded"}`));
+  await until("both are told", () => feed.log.find("answers with an error").length === 2);
+  assertEquals(feed.log.find("Oh: RATE-LIMIT exceeded").length, 1);
+  assertEquals(feed.status.products.map(({ state }) => state), ["waiting", "waiting", "waiting"]);
+});
+
+test("WebSocketSource subscribes one by one when an error does not say which product it means", async () => {
+  using peer = new Peer();
+  await using feed = new Running(peer.url);
+  const line = await within("it connects", peer.upgrade());
+  const asked = async () => JSON.parse(new TextDecoder().decode((await line.frame())?.payload)).product_ids;
+  assertEquals(await asked(), PRODUCTS);
+  await line.send(frame(TEXT, `{"type":"error","message":"Invalid product ID provided"}`));
+  for (const product of PRODUCTS) assertEquals(await within("it asks again", asked()), [product]);
+  assertEquals(feed.log.find("Invalid product ID provided").length, 1);
+});
+
+// ---- products
+
+test("WebSocketSource asks again for a stalled product, and then reconnects", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  await using feed = new Running(simulator.url);
+  await feed.ticksOf(...PRODUCTS);
+  simulator.levers.loseProduct("ETH-USD", true);
+  await until("it is asked for again", () => simulator.received().length === 2);
+  assertEquals(JSON.parse(simulator.received()[1]?.text ?? "").product_ids, ["ETH-USD"]);
+  assertEquals(feed.status.products.map(({ state }) => state), ["live", "stalled", "live"]);
+  await until("it reconnects", () => feed.stats.reconnects === 1);
+  assertStringIncludes(feed.status.lastTrouble ?? "", "ETH-USD");
+  simulator.levers.loseProduct("ETH-USD", false);
+  await feed.ticksOf(...PRODUCTS);
+  assertEquals(summary(feed.gaps("ETH-USD")), ["restart closed", "stalled closed"]);
+  assertEquals(summary(feed.gaps("BTC-USD")), ["restart closed", "link-closed closed"]);
+});
+
+test("WebSocketSource gives no alarm for quiet products", async () => {
+  await using simulator = await Simulator.start({ ...BRISK, ticksPerSecond: 0 });
+  await using feed = new Running(simulator.url, { staleAfterMs: 1000 });
+  await feed.ticksOf(...PRODUCTS);
+  const since = performance.now();
+  // ten times as long as it takes to find a product stalled
+  await until("a while has passed", () => performance.now() - since > 1000);
+  assertEquals(feed.status.products.map(({ state }) => state), ["quiet", "quiet", "quiet"]);
+  assertEquals([simulator.received().length, feed.stats.reconnects, feed.gaps().length], [1, 0, 6]);
+});
+
+test("WebSocketSource of a large list has one heartbeat, that of a product the exchange accepts", async () => {
+  const products = Array.from({ length: 60 }, (_, i) => `P${i}-USD`);
+  // the first one cannot be had
+  await using simulator = await Simulator.start({ ...BRISK, products: products.slice(1), ticksPerSecond: 5 });
+  await using feed = new Running(simulator.url, { products });
+  await feed.ticksOf(...products.slice(1));
+  await until("there is a heartbeat", () => (simulator.connections()[0]?.subscribed.heartbeat ?? []).length > 0);
+  assertEquals(simulator.connections()[0]?.subscribed.heartbeat, ["P1-USD"]);
+  assertEquals(simulator.connections()[0]?.subscribed.ticker?.length, 59);
+});
+
+// ---- bad frames and clocks
+
+test("WebSocketSource counts junk, huge and cut-off frames and goes on", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  await using feed = new Running(simulator.url, { maxFrameBytes: 10_000 });
+  await feed.ticksOf(...PRODUCTS);
+  simulator.levers.junk(31);
+  simulator.levers.huge(200_000);
+  simulator.levers.cutOff();
+  simulator.levers.repeat(3);
+  await feed.ticksOf(...PRODUCTS);
+  const { rejected, repeated } = feed.stats;
+  assertEquals([rejected["too-large"], repeated], [1, 3]);
+  assert(rejected["bad-json"] >= 3 && rejected["bad-message"] >= 5, JSON.stringify(rejected));
+  assert(rejected["bad-price"] >= 5 && rejected["bad-product"] >= 2, JSON.stringify(rejected));
+  assertEquals(feed.stats.reconnects, 0);
+  const lines = feed.log.find("Frame rejected");
+  assert(lines.length > 0 && lines.every((line) => line.length < 1000), "whole payloads are logged");
+});
+
+test("WebSocketSource says that the local clock looks wrong, until it is right", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  simulator.levers.clockOffset(3_600_000);
+  for (const product of PRODUCTS) simulator.levers.trade(product);
+  await using feed = new Running(simulator.url, { staleAfterMs: 60_000 });
+  await until("it is told", () => feed.log.find("the local clock looks wrong").length > 0);
+  assertStringIncludes(feed.status.lastTrouble ?? "", "the local clock looks wrong: Coinbase is 3600 s ahead of it");
+  assertEquals([feed.ticks.length, feed.log.lines.filter(({ level }) => level === "error").length > 0], [0, true]);
+  assert(feed.stats.rejected["bad-time"] > 0);
+  simulator.levers.clockOffset(0);
+  await feed.ticksOf(...PRODUCTS);
+  assertEquals(feed.status.lastTrouble, undefined);
+});
+
+// ---- stopping
+
+test("WebSocketSource stops at once at any moment and leaves nothing behind", async () => {
+  const random = new Random(4);
+  for (let round = 0; round < 60; round++) {
+    await using simulator = await Simulator.start(BRISK);
+    const lever = random.pick(["none", "hangUpAtOnce", "mute", "refuseUpgrade", "silent", "refuseAll"] as const);
+    if (lever === "silent") simulator.levers.silent(true);
+    else if (lever !== "none") simulator.levers[lever](true);
+    const products = lever === "refuseAll" ? ["BTC-USD", "NOT-USD"] : PRODUCTS;
+    await using feed = new Running(simulator.url, { products, random: () => random.next() });
+    await systemClock.sleep(random.next() * random.pick([0, 5, 40]), new AbortController().signal);
+    const before = performance.now();
+    await feed.stop();
+    assertLess(performance.now() - before, 400, `round ${round}, ${lever}`);
+    const reasons = new Set(feed.gaps().filter(({ to }) => to === null).map(({ reason }) => reason));
+    assert(["restart", "link-closed", "stopped", "refused"].some((reason) => reasons.has(reason as Gap["reason"])));
+  }
+});
+
+test("WebSocketSource stops at once while a connect is not answered, and before it began", async () => {
+  using peer = new Peer();
+  await using feed = new Running(peer.url);
+  const line = await within("it connects", peer.accept());
+  await line.request();
+  await feed.stop();
+  await within("the line is closed", line.ended());
+
+  await using early = new Running(peer.url);
+  await early.stop();
+  const stopped = new AbortController();
+  stopped.abort();
+  await early.source.run(() => {}, () => undefined, stopped.signal);
+});
+
+test("WebSocketSource stops at once while it waits for its turn to subscribe", async () => {
+  using peer = new Peer();
+  await using feed = new Running(peer.url, { clock: systemClock, products: ["A-B", "C-D", "E-F", "G-H", "I-J"] });
+  const line = await within("it connects", peer.upgrade());
+  await line.frame();
+  await line.send(frame(TEXT, `{"type":"error","message":"Invalid product ID provided"}`));
+  // one by one, twice: more than 8 a second allow
+  for (let i = 0; i < 5; i++) await within("it asks again", line.frame());
+  await line.send(frame(TEXT, `{"type":"error","message":"Invalid product ID provided"}`));
+  await within("it asks again", line.frame());
+  await feed.stop();
+  await within("the line is closed", line.ended());
+});
+
+test("WebSocketSource stops while it waits between two attempts", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  simulator.levers.refuseUpgrade(true);
+  await using feed = new Running(simulator.url, { clock: systemClock, random: () => 0.999 });
+  await until("it waits", () => (feed.status.nextTrySeconds ?? 0) > 0.1);
+  const before = performance.now();
+  await feed.stop();
+  assertLess(performance.now() - before, 100);
+});
+
+test("WebSocketSource stops at once under a flood, and while it is held up", async () => {
+  await using simulator = await Simulator.start({ ...BRISK, ticksPerSecond: 0 });
+  await using feed = new Running(simulator.url);
+  await feed.ticksOf("BTC-USD");
+  simulator.levers.flood(200_000, 10_000);
+  await until("the flood is here", () => feed.stats.received > 10_000);
+  const before = performance.now();
+  await feed.stop();
+  assertLess(performance.now() - before, 1000);
+});
+
+// ---- bugs must come out, and nothing else
+
+test("WebSocketSource rejects with what the taker of its events throws", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  const feed = new Running(simulator.url);
+  await feed.stop();
+  let events = 0;
+  const run = feed.source.run(
+    () => {
+      if (++events > 10) throw new TypeError("a bug in the taker");
+    },
+    () => undefined,
+    new AbortController().signal,
+  );
+  await within("it ends", assertRejects(() => run, TypeError, "a bug in the taker"));
+});
+
+test("WebSocketSource rejects with a fault of its own watch, and leaves no promise behind", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  let broken = false;
+  const clock: Clock = {
+    ...systemClock,
+    sleep: (ms, signal) => broken ? Promise.reject(new TypeError("a bug in the clock")) : systemClock.sleep(ms, signal),
+  };
+  await using feed = new Running(simulator.url, { clock });
+  await feed.ticksOf(...PRODUCTS);
+  broken = true;
+  await within("it ends", assertRejects(() => feed.done, TypeError, "a bug in the clock"));
+});
+
+// ---- what was missed is declared
+
+for (const seed of [1, 2, 3]) {
+  test(`WebSocketSource declares each trade it missed in a gap of its product, whatever happens (seed ${seed})`, async () => {
+    const random = new Random(seed);
+    await using simulator = await Simulator.start({ ...BRISK, ticksPerSecond: 0, heartbeatMs: 30 });
+    await using feed = new Running(simulator.url, { random: () => random.next() });
+    const { levers } = simulator;
+    /** All that was traded since the source ran, and when: unix seconds. */
+    const trades: { product: string; tradeId: number; after: number; before: number }[] = [];
+    const trade = () => {
+      for (const product of PRODUCTS) {
+        if (!random.chance(0.6)) continue;
+        const after = Date.now() / 1000 - 0.001;
+        levers.trade(product);
+        trades.push({
+          product,
+          tradeId: simulator.traded()[product]?.tradeId ?? 0,
+          after,
+          before: Date.now() / 1000 + 0.001,
+        });
+      }
+    };
+    const pass = async (ms: number) => {
+      for (const end = performance.now() + ms; performance.now() < end;) {
+        trade();
+        await systemClock.sleep(3, new AbortController().signal);
+      }
+    };
+    await pass(100);
+    for (let i = 0; i < 8; i++) {
+      const what = random.pick(["hangUp", "cut", "breakOff", "silent", "refuse", "mute", "lose", "atOnce"]);
+      const product = random.pick(PRODUCTS);
+      if (what === "hangUp") levers.hangUp(random.pick([1000, 1001, 1012]));
+      else if (what === "cut") levers.hangUp(1006);
+      else if (what === "breakOff") levers.breakOff();
+      else if (what === "silent") levers.silent(true);
+      else if (what === "refuse") levers.refuseUpgrade(true), levers.hangUp();
+      else if (what === "mute") levers.mute(true), levers.hangUp(1006);
+      else if (what === "lose") levers.loseProduct(product, true);
+      else levers.hangUpAtOnce(true), levers.hangUp();
+      // what an exchange leaves out on an open link is found after the time in which a link or product counts as stale
+      await pass(what === "lose" || what === "silent" ? 800 : random.pick([20, 150, 400]));
+      levers.silent(false);
+      levers.refuseUpgrade(false);
+      levers.mute(false);
+      levers.hangUpAtOnce(false);
+      levers.loseProduct(product, false);
+      await pass(random.pick([5, 200]));
+    }
+    // all products tick again
+    const from = feed.events.length;
+    await until("all products tick again", () => {
+      trade();
+      const since = feed.events.slice(from);
+      return PRODUCTS.every((product) => since.some((event) => event.kind === "tick" && event.product === product));
+    });
+    levers.silent(true);
+    trade();
+    await feed.stop();
+
+    const arrived = new Set(feed.ticks.map(({ product, tradeId }) => `${product} ${tradeId}`));
+    assertEquals(arrived.size, feed.ticks.length, "a tick went out twice");
+    const last = new Map(feed.gaps().map((gap) => [`${gap.product} ${gap.opened}`, gap]));
+    let missed = 0;
+    for (const { product, tradeId, after, before } of trades) {
+      if (arrived.has(`${product} ${tradeId}`)) continue;
+      missed++;
+      const gap = [...last.values()].find((gap) =>
+        gap.product === product && gap.missed && (gap.from === null || gap.from <= before) &&
+        (gap.to === null || gap.to >= after)
+      );
+      assert(
+        gap !== undefined,
+        `trade ${tradeId} of ${product} at ${after} is in no gap: ${summary(feed.gaps(product))}`,
+      );
+    }
+    assert(missed > 0 && arrived.size > 0, `${missed} missed, ${arrived.size} arrived: the story is too dull`);
+    // and no more is declared than must be: what is open at the end is open since the last link
+    const open = [...last.values()].filter(({ to }) => to === null);
+    assertEquals(open.map(({ product }) => product).sort(), [...PRODUCTS].sort());
+  });
+}
