@@ -3,7 +3,7 @@
 #   sh tests/servers/install.sh [NAME]...      without a name: all of them; into $CACHE, default ~/.cache/crypto-data-streaming
 # Adding a server: a function install_NAME that returns at once when nothing is to do, and its name in SERVERS.
 set -eu
-SERVERS="kafka kcat python"
+SERVERS="kafka kcat python compose_check telegraf influxd"
 here=$(cd "$(dirname "$0")" && pwd)
 CACHE=${CACHE:-$HOME/.cache/crypto-data-streaming}
 
@@ -64,6 +64,119 @@ install_python() {
     echo "install.sh: no Python with $client: the test of the README's Python example is skipped." >&2
   fi
 }
+
+# Judges Compose files as `docker compose config` does, without Docker: $CACHE/bin/compose-check, 7 MB. Built again when its
+# sources have changed. Without it the tests of the Compose files are skipped.
+install_compose_check() {
+  program=$CACHE/bin/compose-check
+  sources=$(cat "$here"/compose-check/* | cksum)
+  [ "$(cat "$program.sources" 2> /dev/null)" != "$sources" ] || return 0
+  if ! command -v go > /dev/null; then
+    echo "install.sh: no Go 1.24: the tests of the Compose files are skipped." >&2
+    return 0
+  fi
+  mkdir -p "$CACHE/bin"
+  echo "install.sh: compose-check ..." >&2
+  (cd "$here/compose-check" && CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags "-s -w" -o "$program.part.$$" .) || {
+    rm -f "$program.part.$$"
+    echo "install.sh: Go could not build compose-check, see its words above: run this again when that is mended." >&2
+    exit 1
+  }
+  mv "$program.part.$$" "$program"
+  echo "$sources" > "$program.sources"
+}
+
+# build_lacks SERVER COMMAND...: says so, and succeeds, when a command is missing with which the server is built. Its tests are
+# skipped then; all others must run.
+build_lacks() {
+  server=$1 && shift
+  for command in "$@"; do
+    command -v "$command" > /dev/null && continue
+    echo "install.sh: $server is not built as $command is missing: the tests of the chain are skipped. Install it (go: Go 1.26," \
+      "cargo: Rust, cc: a C compiler), and run this again." >&2
+    return 0
+  done
+  return 1
+}
+
+# build_folder NAME: makes $build, which does not outlive the shell that calls this: so the two below have one each. Go keeps in it
+# all that it downloads and compiles.
+build_folder() {
+  build=$CACHE/build-$1.$$
+  cargo=
+  trap '[ -z "$cargo" ] || kill "$cargo" 2> /dev/null || true; rm -rf "$build"' EXIT
+  trap 'exit 1' HUP INT TERM
+  mkdir -p "$build" "$CACHE/bin"
+  export GOMODCACHE="$build/modules" GOCACHE="$build/compiled" GOFLAGS="-buildvcs=false -modcacherw"
+}
+
+# build_done NAME: moves the program that was built to its place
+build_done() {
+  mv "$build/$1" "$CACHE/bin/$1"
+}
+
+# build_failed SERVER LOG
+build_failed() {
+  tail -20 "$2" >&2
+  echo "install.sh: $1 could not be built, see the words above: run this again when that is mended." >&2
+  exit 1
+}
+
+# Telegraf with the plugins of telegraf/telegraf.conf, and those of the tests: $CACHE/bin/telegraf, 69 MB, 3 CPU minutes.
+install_telegraf() (
+  version=1.39.3
+  [ "$("$CACHE/bin/telegraf" --version 2> /dev/null)" != "Telegraf $version" ] || return 0
+  ! build_lacks Telegraf go || return 0
+  build_folder telegraf
+  echo "install.sh: Telegraf $version, some minutes ..." >&2
+  plugins=inputs.internal,inputs.kafka_consumer,inputs.prometheus,processors.starlark,secretstores.docker
+  plugins=$plugins,outputs.health,outputs.influxdb_v2,parsers.json,parsers.prometheus,parsers.value,serializers.influx
+  plugins=$plugins,inputs.file,outputs.file
+  GOBIN=$build CGO_ENABLED=0 nice go install -tags "custom,$plugins" \
+    -ldflags "-s -w -X github.com/influxdata/telegraf/internal.Version=$version" \
+    "github.com/influxdata/telegraf/cmd/telegraf@v$version" 2> "$build/log" || build_failed Telegraf "$build/log"
+  build_done telegraf
+)
+
+# InfluxDB 2 without its page: $CACHE/bin/influxd, 94 MB, 10 CPU minutes. Its query language is a library in Rust.
+install_influxd() (
+  version=$(sed -n 's:.*github.com/influxdata/influxdb/v2 v::p' "$here/influxd/go.mod")
+  [ "$("$CACHE/bin/influxd" --version 2> /dev/null)" != "influxd version $version" ] || return 0
+  ! build_lacks InfluxDB go cargo cc pkg-config || return 0
+  build_folder influxd
+  echo "install.sh: InfluxDB $version, some minutes ..." >&2
+  cd "$here/influxd"
+  go mod download github.com/influxdata/flux 2> "$build/log" || build_failed InfluxDB "$build/log"
+  sources=$(go list -m -f '{{.Dir}}' github.com/influxdata/flux)
+  mkdir -p "$build/flux/lib"
+  cp -r "$sources/libflux" "$sources/stdlib" "$build/flux"
+  chmod -R u+w "$build/flux"
+  cat > "$build/flux.pc" << PC
+Name: Flux
+Version: $(go list -m -f '{{.Version}}' github.com/influxdata/flux | tr -d v)
+Description: the query language of InfluxDB
+Libs: -L$build/flux/lib -lflux -ldl -lm -lpthread
+Cflags: -I$build/flux/libflux/include
+PC
+  (
+    cd "$build/flux/libflux"
+    # it asks for the compiler of 2023, and takes a newer one's warnings for errors
+    export RUSTUP_TOOLCHAIN="${RUSTUP_TOOLCHAIN:-stable}" RUSTFLAGS="--cap-lints allow"
+    # little optimized; and with the same settings for its build script, which holds most of it, that part is compiled once
+    export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+    export CARGO_PROFILE_RELEASE_BUILD_OVERRIDE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_BUILD_OVERRIDE_CODEGEN_UNITS=16
+    exec nice cargo rustc -q --locked --release -p flux --lib --crate-type staticlib
+  ) > "$build/cargo.log" 2>&1 &
+  cargo=$!
+  # meanwhile all that does not need the library; the few packages that do fail here and are built afterwards
+  PKG_CONFIG=false nice go build -o /dev/null . > /dev/null 2>&1 || true
+  wait "$cargo" || build_failed InfluxDB "$build/cargo.log"
+  cargo=
+  cp "$build/flux/libflux/target/release/libflux.a" "$build/flux/lib"
+  PKG_CONFIG_PATH=$build nice go build -ldflags "-s -w -X main.version=$version" -o "$build/influxd" . 2> "$build/log" ||
+    build_failed InfluxDB "$build/log"
+  build_done influxd
+)
 
 [ $# -gt 0 ] || set -- $SERVERS
 for server in "$@"; do

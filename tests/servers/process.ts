@@ -9,7 +9,7 @@ export interface ProcessOptions {
   readonly name: string;
   /** Program and arguments. */
   readonly command: readonly string[];
-  /** Holds `server-N.log` of each start; the process runs in it. */
+  /** Holds `server-N.log` of each start. */
   readonly dir: string;
   /** Beside the environment of this process, and stronger. */
   readonly env?: Readonly<Record<string, string>>;
@@ -45,15 +45,14 @@ export class ServerProcess {
   }
 
   /** Resolves when it can be used; fails with its last words when it ends before that or takes over 60 s. */
-  async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
-    const { name, command, dir } = this.#options;
+  async start(): Promise<void> {
+    const { name, command, dir, env = {}, ready } = this.#options;
     const log = `${dir}/server-${++this.#starts}.log`;
     await Deno.writeTextFile(log, "");
     const process = new Deno.Command("sh", {
       // the shell only opens the file and becomes the server: a pipe would fill up whenever this process does not read
       args: ["-c", 'exec "$@" >> "$0" 2>&1', log, ...command],
-      cwd: dir,
-      env: { ...this.#options.env, ...env },
+      env,
       stdin: "null",
       stdout: "null",
       stderr: "null",
@@ -65,7 +64,7 @@ export class ServerProcess {
     while (true) {
       const running = this.running;
       const text = await Deno.readTextFile(log);
-      if (running && await this.#options.ready(text)) return;
+      if (running && await ready(text)) return;
       if (!running || Date.now() > deadline) {
         const what = running ? `was not ready after ${READY_MS / 1000} s` : "ended before it was ready";
         throw new Error(`${name} ${what}:\n${text.trimEnd().split("\n").slice(-20).join("\n")}`);
@@ -117,18 +116,26 @@ export function removeNow(dir: string): void {
 }
 
 /**
- * A port nobody has. Below the range from which systems take ports for outgoing connections: a reconnecting client could take
+ * Ports nobody has. Below the range from which systems take ports for outgoing connections: a reconnecting client could take
  * ours from there.
  */
-export function freePort(): number {
-  while (true) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    try {
-      Deno.listen({ hostname: "127.0.0.1", port }).close();
-      return port;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+export function freePorts<N extends string>(...names: N[]): Record<N, number> {
+  const held: Deno.Listener[] = [];
+  const take = (): number => {
+    while (true) {
+      const port = 20_000 + Math.floor(Math.random() * 12_000);
+      try {
+        held.push(Deno.listen({ hostname: "127.0.0.1", port }));
+        return port;
+      } catch (error) {
+        if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+      }
     }
+  };
+  try {
+    return Object.fromEntries(names.map((name) => [name, take()])) as Record<N, number>;
+  } finally {
+    for (const listener of held) listener.close();
   }
 }
 
@@ -137,23 +144,27 @@ export function binary(name: string): string {
   return `${cache()}/bin/${name}`;
 }
 
+/** Why a program of install.sh cannot run here, as `serverMissing()` says it. */
+export function binaryMissing(title: string, name: string): string | undefined {
+  return serverMissing(title, ["sh"]) ??
+    (exists(binary(name)) ? undefined : `${title} tests need ${name}: run sh tests/servers/install.sh`);
+}
+
 /**
- * Why a program of install.sh cannot run here, in one sentence with the command that helps; undefined when it can.
+ * Why a server that needs these commands cannot run here, in one sentence with the command that helps; undefined when it can.
  * Never prompts, so that a bare `deno test` ignores the tests and says why.
  */
-export function binaryMissing(title: string, name: string): string | undefined {
+export function serverMissing(title: string, commands: readonly string[]): string | undefined {
   if (Deno.build.os === "windows") return `${title} tests need Linux or macOS`;
-  const early: Deno.PermissionDescriptor[] = [
-    { name: "run", command: "sh" },
-    ...["HOME", "CACHE", "TMPDIR"].map((variable) => ({ name: "env", variable }) as const),
+  const wanted: Deno.PermissionDescriptor[] = [
+    ...commands.map((command) => ({ name: "run", command }) as const),
+    ...["HOME", "CACHE", "PATH", "TMPDIR"].map((variable) => ({ name: "env", variable }) as const),
     { name: "net", host: "127.0.0.1" },
     { name: "read" },
   ];
-  const refused = early.find((permission) => !granted(permission)) ??
+  const refused = wanted.find((permission) => !granted(permission)) ??
     [{ name: "write", path: Deno.env.get("TMPDIR") ?? "/tmp" } as const].find((permission) => !granted(permission));
-  if (refused) return `${title} tests need --allow-${refused.name}: run it by deno task test`;
-  if (!exists(binary(name))) return `${title} tests need ${name}: run sh tests/servers/install.sh`;
-  return undefined;
+  return refused && `${title} tests need --allow-${refused.name}: run it by deno task test`;
 }
 
 /** Where install.sh keeps all it brings. */

@@ -1,0 +1,28 @@
+# The producer and the simulator in one image:  docker build -t coinbase-producer .
+# Packages come from npm alone, at build time; at run time none is asked for.
+FROM denoland/deno:2.9.6
+WORKDIR /app
+
+# Behind a proxy that reads along:  --build-arg HTTPS_PROXY --build-arg CA_CERTIFICATE="$(cat its-ca.pem)"
+# (`deno task stack` takes it from the file that DENO_CERT names). A mirror of npm:  --build-arg NPM_CONFIG_REGISTRY=https://...
+ARG CA_CERTIFICATE=""
+ARG NPM_CONFIG_REGISTRY=""
+# kept, since Deno looks for a package under the name of the registry that it came from
+ENV NPM_CONFIG_REGISTRY=$NPM_CONFIG_REGISTRY
+
+# std/ holds the packages that `links` in deno.json puts in the place of jsr:@std/*
+COPY deno.json deno.lock ./
+COPY std/ std/
+COPY main.ts ./
+COPY src/ src/
+# --entrypoint: what only tests and tools import stays outside
+RUN if [ -n "$CA_CERTIFICATE" ]; then printf '%s\n' "$CA_CERTIFICATE" > /tmp/ca.pem && export DENO_CERT=/tmp/ca.pem; fi \
+  && deno install --frozen --entrypoint main.ts && rm -f /tmp/ca.pem
+
+# the user deno of the image
+USER 1993:1993
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+  CMD ["deno", "eval", "Deno.exit((await fetch('http://127.0.0.1:8000/healthz')).ok ? 0 : 1)"]
+# the entry point of the image is deno, with an init process before it that passes on TERM
+CMD ["run", "--cached-only", "--allow-net", "--allow-env", "--allow-read", "main.ts", "start"]

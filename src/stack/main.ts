@@ -1,0 +1,120 @@
+// `deno task stack` and its kin: arguments, real surroundings, exit code.
+
+import { statfs } from "node:fs/promises";
+import { systemClock as clock } from "../clock.ts";
+import { ConfigError, exitCodeFor } from "../errors.ts";
+import { Docker } from "./docker.ts";
+import { down, logs, reset, status, type Surroundings, up } from "./tasks.ts";
+
+const HELP = `Coinbase -> Kafka -> Telegraf -> InfluxDB -> Grafana on this computer, in containers
+
+  deno task stack             start everything and wait until it is well
+        --demo                with the Coinbase in the box, for places without the internet
+        --zookeeper           with ZooKeeper, as the stack was first drawn
+  deno task stack:status      how each service is
+  deno task stack:logs [SERVICE]...    what the services write, as it comes
+  deno task stack:down        end everything, keep the data
+  deno task stack:reset       end everything, delete the data; --yes: without asking
+
+Exit codes: 0 all is well, 1 a service is not, 2 nothing was started. docs/stack.md tells the rest.
+`;
+
+/** After that a service that is not healthy has failed. */
+const WAIT_MS = 180_000;
+
+function tell(line: string): void {
+  const bytes = new TextEncoder().encode(`${line}\n`);
+  for (let written = 0; written < bytes.length;) written += Deno.stdout.writeSync(bytes.subarray(written));
+}
+
+/** Which of the options are given; throws a `ConfigError` for anything else. */
+function readOptions(task: string, args: readonly string[], options: readonly string[]): Set<string> {
+  const unknown = args.filter((arg) => !options.includes(arg));
+  if (unknown.length > 0) {
+    const wish = options.length === 0 ? "it takes none" : `it takes ${options.join(" and ")}`;
+    throw new ConfigError([`Cannot use the arguments "${unknown.join(" ")}" with ${task} as ${wish}`]);
+  }
+  return new Set(args);
+}
+
+/** The longest text that a build argument can be: Linux takes no longer one to a program. */
+const MAX_CERTIFICATE = 100_000;
+
+/** The image is built with the same extra certificates with which this program was started. */
+async function buildEnvironment(): Promise<Record<string, string>> {
+  const file = Deno.env.get("DENO_CERT");
+  if (file === undefined || file === "" || Deno.env.has("CA_CERTIFICATE")) return {};
+  const certificates = await Deno.readTextFile(file);
+  if (certificates.length <= MAX_CERTIFICATE) return { CA_CERTIFICATE: certificates };
+  tell(
+    `${file} (DENO_CERT) is too long to build with: if the build fails, set CA_CERTIFICATE to your proxy's one alone`,
+  );
+  return {};
+}
+
+async function surroundings(): Promise<Surroundings> {
+  const dir = decodeURIComponent(new URL("../..", import.meta.url).pathname).replace(/^\/(?=[A-Za-z]:)/, "");
+  return {
+    dir,
+    docker: new Docker(dir, await buildEnvironment()),
+    clock,
+    computer: {
+      isPortFree(port) {
+        try {
+          Deno.listen({ hostname: "127.0.0.1", port }).close();
+          return true;
+        } catch (error) {
+          // any other reason, such as a port that only root may have, is Docker's to judge
+          return !(error instanceof Deno.errors.AddrInUse);
+        }
+      },
+      async freeSpace(path) {
+        try {
+          const { bavail, bsize } = await statfs(path);
+          return bavail * bsize;
+        } catch {
+          return undefined;
+        }
+      },
+    },
+    tell,
+    ask: Deno.stdin.isTerminal() && Deno.stdout.isTerminal() ? (question) => prompt(question) : undefined,
+    waitMs: WAIT_MS,
+  };
+}
+
+async function run([task, ...args]: readonly string[]): Promise<number> {
+  if (args.includes("--help") || args.includes("-h")) {
+    tell(HELP.trimEnd());
+    return 0;
+  }
+  switch (task) {
+    case "up": {
+      const options = readOptions("stack", args, ["--demo", "--zookeeper"]);
+      return await up({ demo: options.has("--demo"), zookeeper: options.has("--zookeeper") }, await surroundings());
+    }
+    case "down":
+      readOptions("stack:down", args, []);
+      return await down(await surroundings());
+    case "logs":
+      return await logs(args, await surroundings());
+    case "status":
+      readOptions("stack:status", args, []);
+      return await status(await surroundings());
+    case "reset":
+      return await reset(readOptions("stack:reset", args, ["--yes"]).has("--yes"), await surroundings());
+    default:
+      throw new ConfigError([`Cannot run "${task ?? ""}" as the task must be up, down, logs, status or reset`]);
+  }
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await run(Deno.args));
+  } catch (error) {
+    const bug = error instanceof Error ? error.stack : error;
+    const text = error instanceof ConfigError ? error.problems.join("\n") : bug;
+    Deno.stderr.writeSync(new TextEncoder().encode(`${text}\n`));
+    Deno.exit(exitCodeFor(error));
+  }
+}

@@ -1,0 +1,62 @@
+// The secrets of the stack: two files that Compose reads, made once with random values, and never changed again here.
+
+/** A file with secrets. */
+export interface SecretFile {
+  /** In the project's folder; not committed. */
+  readonly name: string;
+  /** The volume that remembers them from its first start on. */
+  readonly volume: string;
+  /** Whose they are. */
+  readonly owner: string;
+}
+
+/** All of them. */
+export const SECRET_FILES = [
+  { name: "influxv2.env", volume: "influxdb-data", owner: "InfluxDB" },
+  { name: "grafana.env", volume: "grafana-data", owner: "Grafana" },
+] as const satisfies readonly SecretFile[];
+
+/** Grafana needs but these two; InfluxDB's example is a file of its own, since it is for people as well. */
+const GRAFANA_EXAMPLE =
+  `# Grafana's administrator, made by \`deno task stack\`. Read ONCE, when Grafana starts on an empty volume;
+# later: docs/stack.md, "Changed passwords".
+GF_SECURITY_ADMIN_USER=admin
+GF_SECURITY_ADMIN_PASSWORD=change-me
+`;
+
+/** 192 random bits in letters that neither Compose nor a shell takes for anything else. */
+export function randomSecret(): string {
+  return crypto.getRandomValues(new Uint8Array(24)).toBase64({ alphabet: "base64url" });
+}
+
+/** The text with a secret of its own in place of each value that begins with `change-me`. */
+export function fillSecrets(example: string, secret: () => string): string {
+  return example.replace(/^([A-Z0-9_]+=)change-me.*$/gm, (_line, name: string) => name + secret());
+}
+
+/** A value of such a file, without quotes around it; undefined: it is not set. */
+export function valueIn(text: string, name: string): string | undefined {
+  const line = text.split(/\r?\n/).findLast((each) => each.startsWith(`${name}=`));
+  return line?.slice(name.length + 1).trim().replace(/^(['"])(.*)\1$/, "$2");
+}
+
+/** Makes those files that are missing, readable for their owner alone. Gives the ones that were made. */
+export async function makeSecrets(dir: string): Promise<SecretFile[]> {
+  const made: SecretFile[] = [];
+  for (const file of SECRET_FILES) {
+    const example = file.name === "grafana.env"
+      ? GRAFANA_EXAMPLE
+      : await Deno.readTextFile(`${dir}/${file.name}-example`);
+    try {
+      // createNew: another process may have made it just now
+      await Deno.writeTextFile(`${dir}/${file.name}`, fillSecrets(example, randomSecret), {
+        createNew: true,
+        mode: 0o600,
+      });
+      made.push(file);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    }
+  }
+  return made;
+}

@@ -1,0 +1,305 @@
+// The tasks: start everything and wait until it is well, stop it, show logs and state, delete the data.
+
+import type { Clock } from "../clock.ts";
+import { ConfigError } from "../errors.ts";
+import { checkDocker, checkRoom, type Computer } from "./checks.ts";
+import {
+  ALL_FORMS,
+  composeArgs,
+  type Condition,
+  conditionOf,
+  type Container,
+  type Forms,
+  parseContainers,
+  parseProject,
+  type Project,
+  type Service,
+} from "./compose.ts";
+import { type Docker, lastLines, type Ran } from "./docker.ts";
+import { makeSecrets, valueIn } from "./secrets.ts";
+
+/** What the tasks work with. */
+export interface Surroundings {
+  /** The project's folder. */
+  readonly dir: string;
+  /** Runs there. */
+  readonly docker: Docker;
+  /** For waiting. */
+  readonly clock: Clock;
+  /** For the checks. */
+  readonly computer: Computer;
+  /** Writes a line for the person. */
+  readonly tell: (line: string) => void;
+  /** Asks the person; undefined where there is no terminal. */
+  readonly ask: ((question: string) => string | null) | undefined;
+  /** How long services may take to become healthy once all are started, ms. */
+  readonly waitMs: number;
+}
+
+/** Between two looks at the services. */
+const LOOK_MS = 1000;
+/** So many looks in a row that find a service restarting mean: it does not get up. */
+const RESTARTING_LOOKS = 5;
+/** Lines of a failed service's log that are shown. */
+const LOG_LINES = 20;
+
+const never = new AbortController().signal;
+
+function failed(ran: Ran, wish: string): ConfigError {
+  return new ConfigError([`${wish} (docker says: ${lastLines(ran.stderr, 3)})`]);
+}
+
+async function readProject(docker: Docker, files: readonly string[]): Promise<Project> {
+  const ran = await docker.run([...files, "config", "--format", "json"]);
+  if (ran.code !== 0) throw failed(ran, "Cannot read the Compose files as they must fit together with .env");
+  return parseProject(ran.stdout);
+}
+
+async function readContainers(docker: Docker, files: readonly string[]): Promise<Container[]> {
+  const ran = await docker.run([...files, "ps", "--all", "--format", "json"]);
+  return ran.code === 0 ? parseContainers(ran.stdout) : [];
+}
+
+/** Tells of each service once when it is ready, and remembers how each was at the last look. */
+class Progress {
+  readonly conditions = new Map<string, Condition>();
+  readonly #project: Project;
+  readonly #tell: (line: string) => void;
+  readonly #told = new Set<string>();
+  readonly #restarting = new Map<string, number>();
+
+  constructor(project: Project, tell: (line: string) => void) {
+    this.#project = project;
+    this.#tell = tell;
+  }
+
+  /** How the services are now, `seconds` after the start. */
+  look(containers: readonly Container[], seconds: number): void {
+    for (const service of this.#project.services) {
+      const { name } = service;
+      const container = containers.find((one) => one.service === name);
+      let condition = conditionOf(service, container);
+      const restarting = container?.state === "restarting" ? (this.#restarting.get(name) ?? 0) + 1 : 0;
+      this.#restarting.set(name, restarting);
+      if (restarting >= RESTARTING_LOOKS) condition = { is: "failed", as: "ends again and again" };
+      this.conditions.set(name, condition);
+      if (condition.is === "ready" && !this.#told.has(name)) {
+        this.#told.add(name);
+        this.#tell(`  ${name.padEnd(20)} ${condition.as} after ${seconds} s`);
+      }
+    }
+  }
+
+  /** The services that are in that state. */
+  which(is: Condition["is"]): Service[] {
+    return this.#project.services.filter(({ name }) => this.conditions.get(name)?.is === is);
+  }
+}
+
+/**
+ * `deno task stack`. Gives the exit code: 0 all is well, 1 a service is not. Throws a `ConfigError` when nothing was started.
+ */
+export async function up(forms: Forms, around: Surroundings): Promise<number> {
+  const { dir, docker, clock, tell } = around;
+  const files = composeArgs(forms);
+  await checkDocker(docker);
+  const project = await readProject(docker, files);
+  const before = await readContainers(docker, files);
+  const running = new Set(before.filter(({ state }) => state === "running").map(({ service }) => service));
+  await checkRoom(docker, around.computer, project, running);
+
+  for (const { name, volume, owner } of await makeSecrets(dir)) {
+    tell(`Made ${name} with random secrets`);
+    const { code } = await docker.run(["volume", "inspect", `${project.name}_${volume}`]);
+    if (code === 0) {
+      tell(
+        `  but ${owner} has older data, and with it an older password, which still counts: docs/stack.md, ` +
+          '"Changed passwords"',
+      );
+    }
+  }
+
+  tell("Building the producer's image");
+  if (await docker.show([...files, "build"]) !== 0) {
+    throw new ConfigError([
+      'Cannot build the producer\'s image, see above; behind a proxy: docs/stack.md, "Behind a proxy"',
+    ]);
+  }
+  tell("Fetching the other images, where they are missing");
+  if (await docker.show([...files, "pull", "--policy", "missing", "--ignore-buildable"]) !== 0) {
+    throw new ConfigError([
+      "Cannot fetch the images as the registry must be reachable, see above: run this again later",
+    ]);
+  }
+
+  tell("Starting");
+  const since = clock.elapsed();
+  const seconds = () => Math.round((clock.elapsed() - since) / 1000);
+  const progress = new Progress(project, tell);
+  let started: Ran | undefined;
+  const over = new AbortController();
+  const starting = docker.run([...files, "up", "--detach", "--no-build", "--remove-orphans"]).then((ran) => {
+    over.abort();
+    return started = ran;
+  });
+  let deadline = Infinity;
+  while (true) {
+    // asked before the look, so that the last look comes after the end of `up`
+    const isOver = started !== undefined;
+    progress.look(await readContainers(docker, files), seconds());
+    if (isOver) {
+      if (deadline === Infinity) deadline = clock.elapsed() + around.waitMs;
+      if (started?.code !== 0 || progress.which("failed").length > 0) break;
+      if (progress.which("waiting").length === 0) break;
+      if (clock.elapsed() >= deadline) break;
+    }
+    // the end of `up` cuts the wait short
+    await clock.sleep(LOOK_MS, isOver ? never : over.signal).catch(() => {});
+  }
+  const ran = await starting;
+
+  if (ran.code === 0 && progress.which("ready").length === project.services.length) {
+    tell("");
+    for (const line of await welcome(forms, project, around)) tell(line);
+    return 0;
+  }
+  return await tellFailure(ran, progress, seconds(), files, around);
+}
+
+async function tellFailure(
+  ran: Ran,
+  progress: Progress,
+  seconds: number,
+  files: readonly string[],
+  { docker, tell }: Surroundings,
+): Promise<number> {
+  let guilty = progress.which("failed");
+  // when the start went through, those that still wait are to blame; else they only wait for the others
+  if (guilty.length === 0 && ran.code === 0) guilty = progress.which("waiting");
+  for (const { name, oneShot } of guilty) {
+    const logs = await docker.run([...files, "logs", "--no-color", "--no-log-prefix", "--tail", `${LOG_LINES}`, name]);
+    const wish = oneShot ? "succeed" : "become healthy";
+    tell(
+      `${name} did not ${wish}: ${progress.conditions.get(name)?.as} after ${seconds} s. The last lines of its log:`,
+    );
+    const log = lastLines(logs.stdout + logs.stderr, LOG_LINES) || "(it is empty)";
+    tell(log.split("\n").map((line) => `  | ${line}`).join("\n"));
+  }
+  if (guilty.length === 0) {
+    const wish = "Cannot start all services as Docker refuses";
+    const containers = await readContainers(docker, files);
+    if (!containers.some(({ state }) => state === "running")) throw failed(ran, wish);
+    tell(failed(ran, wish).message);
+  }
+  tell("What runs goes on: `deno task stack:status` shows it, `deno task stack:down` ends it.");
+  return 1;
+}
+
+/** What a person wants to know when all is well. */
+async function welcome(forms: Forms, project: Project, { dir, ask }: Surroundings): Promise<string[]> {
+  const port = (name: string) => project.services.find((service) => service.name === name)?.ports[0];
+  const influx = await Deno.readTextFile(`${dir}/influxv2.env`);
+  const grafana = await Deno.readTextFile(`${dir}/grafana.env`);
+  const user = valueIn(grafana, "GF_SECURITY_ADMIN_USER") ?? "admin";
+  // where nobody looks on, the output is likely kept somewhere
+  const password = ask === undefined ? "in grafana.env" : valueIn(grafana, "GF_SECURITY_ADMIN_PASSWORD");
+  const lines = [
+    "All is well.",
+    "",
+    `  Grafana    http://localhost:${port("grafana")}    user ${user}, password ${password}`,
+    `  InfluxDB   http://localhost:${port("influxdb")}    user ${
+      valueIn(influx, "DOCKER_INFLUXDB_INIT_USERNAME")
+    }, password in influxv2.env`,
+    `  Kafka      localhost:${port("broker")}    topics ticker_batch and feed_gaps, no login`,
+    `  producer   http://localhost:${port("coinbase-producer")}/api/status`,
+  ];
+  if (forms.demo) {
+    lines.push(
+      `  simulator  http://localhost:${port("coinbase-simulator")}/    made-up prices; its levers make faults`,
+    );
+  }
+  return [
+    ...lines,
+    "",
+    "Look first at Grafana, Dashboards, Prices: the first points are there within seconds.",
+    "Then watch a record pass: kcat -C -b localhost:" + `${port("broker")} -t ticker_batch -o end`,
+    forms.demo
+      ? "It comes back after a reboot. To end it: deno task stack:down. With the real Coinbase: deno task stack"
+      : "It comes back after a reboot. To end it, and keep the data: deno task stack:down",
+  ];
+}
+
+/** `deno task stack:down`: ends everything, in whatever form it runs, and keeps the data. */
+export async function down({ docker, tell }: Surroundings): Promise<number> {
+  await checkDocker(docker);
+  const code = await docker.show([...composeArgs(ALL_FORMS), "down", "--remove-orphans"]);
+  if (code !== 0) return 1;
+  tell("Ended. The data is kept: deno task stack goes on with it, deno task stack:reset deletes it.");
+  return 0;
+}
+
+/** `deno task stack:logs [SERVICE]...`: what the services write, as it comes. */
+export async function logs(services: readonly string[], { docker }: Surroundings): Promise<number> {
+  await checkDocker(docker);
+  const files = composeArgs(ALL_FORMS);
+  const { services: known } = await readProject(docker, files);
+  const unknown = services.filter((name) => !known.some((service) => service.name === name));
+  if (unknown.length > 0) {
+    const names = known.map(({ name }) => name).join(", ");
+    throw new ConfigError([`Cannot show logs of "${unknown.join(" ")}" as the names must be among ${names}`]);
+  }
+  const code = await docker.show([...files, "logs", "--follow", "--tail", "100", ...services]);
+  // 130: ended by Ctrl-C, as it should
+  return code === 0 || code === 130 ? 0 : 1;
+}
+
+/** `deno task stack:status`: how each service is. Gives 0 when all that should run is well. */
+export async function status({ docker, tell }: Surroundings): Promise<number> {
+  await checkDocker(docker);
+  const files = composeArgs(ALL_FORMS);
+  const { services } = await readProject(docker, files);
+  const basic = await readProject(docker, composeArgs({ zookeeper: false, demo: false }));
+  const containers = await readContainers(docker, files);
+  if (containers.length === 0) {
+    tell("Nothing is started: deno task stack starts it.");
+    return 1;
+  }
+  let well = true;
+  for (const service of services) {
+    const container = containers.find((one) => one.service === service.name);
+    // what only the other forms have
+    if (container === undefined && !basic.services.some(({ name }) => name === service.name)) continue;
+    const condition = conditionOf(service, container);
+    well &&= condition.is === "ready";
+    const ports = service.ports.map((port) => `localhost:${port}`).join(" ");
+    tell(
+      `  ${service.name.padEnd(20)} ${condition.as.padEnd(12)} ${(container?.status ?? "").padEnd(28)} ${ports}`
+        .trimEnd(),
+    );
+  }
+  return well ? 0 : 1;
+}
+
+/** `deno task stack:reset`: ends everything and deletes all data, after asking. */
+export async function reset(sure: boolean, { docker, ask, tell }: Surroundings): Promise<number> {
+  if (!sure && ask === undefined) {
+    throw new ConfigError([
+      "Cannot delete the data as somebody must agree: there is no terminal to ask on, and no --yes",
+    ]);
+  }
+  await checkDocker(docker);
+  if (!sure) {
+    tell(
+      "This ends the stack and deletes all of its data: Kafka's topics, InfluxDB's points, Grafana's users and changes.",
+    );
+    tell("influxv2.env and grafana.env stay, and count again from the next start on.");
+    if (ask?.('Type "delete" to go on:')?.trim() !== "delete") {
+      tell("Nothing was deleted.");
+      return 1;
+    }
+  }
+  const code = await docker.show([...composeArgs(ALL_FORMS), "down", "--volumes", "--remove-orphans"]);
+  if (code !== 0) return 1;
+  tell("The data is deleted.");
+  return 0;
+}

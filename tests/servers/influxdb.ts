@@ -1,0 +1,233 @@
+/**
+ * A real InfluxDB 2 for tests: started, set up, killed, paused and asked in Flux, on a free port with its own data. The
+ * program is brought by install.sh. It is the server alone, without its page and its command line client.
+ */
+import { type FluxRow, parseFluxCsv } from "./flux_csv.ts";
+import { binary, binaryMissing, folderFor, freePorts, removeNow, ServerProcess } from "./process.ts";
+
+/** How to start a server; none is needed. */
+export interface InfluxOptions {
+  /** A free one when left out. */
+  readonly port?: number;
+  /** Kept at the end, and used again when it holds data; when left out, a temporary one that is removed. */
+  readonly dataDir?: string;
+  /** Default `test-org`. */
+  readonly org?: string;
+  /** Default `coinbase-bucket`. */
+  readonly bucket?: string;
+  /** May do everything; a random one when left out. A `dataDir` that holds data wants the one it was set up with. */
+  readonly adminToken?: string;
+  /** Of that bucket; default 0: kept for ever. */
+  readonly retentionSeconds?: number;
+}
+
+/** What a token may do, by names of buckets. */
+export interface Rights {
+  /** May be read. */
+  readonly read?: string;
+  /** May be written to. */
+  readonly write?: string;
+}
+
+/** An answer that says no. */
+export class InfluxError extends Error {
+  /** Tells it from other errors. */
+  override name = "InfluxError";
+  /** Of the HTTP answer. */
+  readonly status: number;
+
+  constructor(request: string, status: number, body: string) {
+    super(`${request} was answered by ${status}: ${body.trim().slice(0, 500)}`);
+    this.status = status;
+  }
+}
+
+/** How long a request may take. */
+const REQUEST_MS = 60_000;
+
+/** Why InfluxDB cannot run here, in one sentence with the command that helps; undefined when it can. Never prompts. */
+export function influxMissing(): string | undefined {
+  return binaryMissing("InfluxDB", "influxd");
+}
+
+/**
+ * A server process. Disposing of it ends the process in whatever state, and removes data that nobody asked to keep.
+ * The leak checks of `deno test` want it to live within one test: to share it, make the cases steps of one.
+ */
+export class InfluxServer implements AsyncDisposable {
+  /** `http://127.0.0.1:PORT`; the same after a restart. */
+  readonly url: string;
+  /** Holds the data and `server-N.log` of each start. */
+  readonly dataDir: string;
+  /** The name of its one organization. */
+  readonly org: string;
+  /** The bucket it was set up with. */
+  readonly bucket: string;
+  /** May do everything. */
+  readonly adminToken: string;
+  readonly #temporary: boolean;
+  readonly #process: ServerProcess;
+  readonly #unload = () => this.#endNow();
+
+  private constructor(options: InfluxOptions, dataDir: string) {
+    const port = options.port ?? freePorts("http").http;
+    this.url = `http://127.0.0.1:${port}`;
+    this.dataDir = dataDir;
+    this.org = options.org ?? "test-org";
+    this.bucket = options.bucket ?? "coinbase-bucket";
+    this.adminToken = options.adminToken ?? crypto.randomUUID();
+    this.#temporary = options.dataDir === undefined;
+    this.#process = new ServerProcess({
+      name: "InfluxDB",
+      command: [binary("influxd")].concat(
+        ["--http-bind-address", `127.0.0.1:${port}`, "--reporting-disabled", "--log-level", "warn"],
+        ["--bolt-path", `${dataDir}/influxd.bolt`, "--sqlite-path", `${dataDir}/influxd.sqlite`],
+        ["--engine-path", `${dataDir}/engine`],
+      ),
+      dir: dataDir,
+      // it would read a config.json of the folder it is started in
+      env: { INFLUXD_CONFIG_PATH: dataDir },
+      ready: () => this.#healthy(),
+    });
+    addEventListener("unload", this.#unload);
+  }
+
+  /** Resolves when it is set up and can be used; fails with its last words when it ends before that or takes over 60 s. */
+  static async start(options: InfluxOptions = {}): Promise<InfluxServer> {
+    const server = new InfluxServer(options, await folderFor("influxdb", options.dataDir));
+    try {
+      await server.#process.start();
+      await server.#setUp(options.retentionSeconds ?? 0);
+      return server;
+    } catch (error) {
+      await server[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Of the last start. */
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  /** What it has written since its first start. */
+  log(): Promise<string> {
+    return this.#process.log();
+  }
+
+  /** Resolves when the process is gone; one that is paused, or gone already, is no problem. It ends in order on SIGINT alone. */
+  async kill(signal: "SIGKILL" | "SIGINT" = "SIGKILL"): Promise<void> {
+    await this.#process.kill(signal);
+  }
+
+  /** An orderly end; the data stays until disposal. */
+  async stop(): Promise<void> {
+    await this.kill("SIGINT");
+  }
+
+  /** Starts again on the same data and port, after an orderly end when it still runs. */
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.#process.start();
+  }
+
+  /** Keeps its connections and answers nothing, until `resume()`. */
+  pause(): void {
+    this.#process.signal("SIGSTOP");
+  }
+
+  /** Ends `pause()`. */
+  resume(): void {
+    this.#process.signal("SIGCONT");
+  }
+
+  /** The rows of all tables of an answer, in order. A time is text with up to nine digits. */
+  async query(flux: string, token: string = this.adminToken): Promise<FluxRow[]> {
+    const dialect = { annotations: ["datatype", "default"], header: true, delimiter: "," };
+    const path = `/api/v2/query?org=${encodeURIComponent(this.org)}`;
+    return parseFluxCsv(await this.#ask("POST", path, JSON.stringify({ query: flux, dialect }), token));
+  }
+
+  /** Stores points; a time is in nanoseconds. */
+  async write(lineProtocol: string, bucket: string = this.bucket, token: string = this.adminToken): Promise<void> {
+    const names = new URLSearchParams({ org: this.org, bucket });
+    await this.#ask("POST", `/api/v2/write?${names}`, lineProtocol, token);
+  }
+
+  /** Resolves when it can be written to. */
+  async createBucket(name: string, retentionSeconds = 0): Promise<void> {
+    const [{ id }] = (await this.#get("/api/v2/orgs")).orgs as [{ id: string }];
+    const retentionRules = retentionSeconds === 0 ? [] : [{ type: "expire", everySeconds: retentionSeconds }];
+    await this.#ask("POST", "/api/v2/buckets", JSON.stringify({ orgID: id, name, retentionRules }));
+  }
+
+  /** A new token that may do this and no more. */
+  async createToken(rights: Rights): Promise<string> {
+    const permissions = [];
+    let orgID: unknown;
+    for (const [action, name] of Object.entries(rights)) {
+      const { buckets } = await this.#get(`/api/v2/buckets?name=${encodeURIComponent(name)}`);
+      const [bucket] = buckets as { id: string; orgID: string }[];
+      if (bucket === undefined) throw new RangeError(`No bucket ${name}`);
+      orgID = bucket.orgID;
+      permissions.push({ action, resource: { type: "buckets", id: bucket.id, orgID } });
+    }
+    const made = JSON.parse(await this.#ask("POST", "/api/v2/authorizations", JSON.stringify({ orgID, permissions })));
+    return made.token;
+  }
+
+  /** Resolves when the token may do nothing any more. */
+  async deleteToken(token: string): Promise<void> {
+    const { authorizations } = await this.#get("/api/v2/authorizations");
+    const found = (authorizations as { id: string; token: string }[]).find((one) => one.token === token);
+    if (found === undefined) throw new RangeError("No such token");
+    await this.#ask("DELETE", `/api/v2/authorizations/${found.id}`);
+  }
+
+  /** Kills without asking. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    removeEventListener("unload", this.#unload);
+    await this.kill(this.#temporary ? "SIGKILL" : "SIGINT");
+    if (this.#temporary) await Deno.remove(this.dataDir, { recursive: true });
+  }
+
+  /** For a test process that ends without disposing: nothing can be awaited any more. */
+  #endNow(): void {
+    this.#process.signal("SIGKILL");
+    if (this.#temporary) removeNow(this.dataDir);
+  }
+
+  async #healthy(): Promise<boolean> {
+    try {
+      const response = await fetch(`${this.url}/health`, { signal: AbortSignal.timeout(2000) });
+      await response.body?.cancel();
+      return response.ok;
+    } catch {
+      return false;
+    }
+  }
+
+  async #setUp(retentionSeconds: number): Promise<void> {
+    if ((await this.#get("/api/v2/setup")).allowed !== true) return;
+    const { org, bucket, adminToken: token } = this;
+    const login = { username: "admin", password: "test-password" };
+    const wishes = { ...login, org, bucket, token, retentionPeriodSeconds: retentionSeconds };
+    await this.#ask("POST", "/api/v2/setup", JSON.stringify(wishes));
+  }
+
+  async #get(path: string): Promise<Record<string, unknown>> {
+    return JSON.parse(await this.#ask("GET", path));
+  }
+
+  async #ask(method: string, path: string, body?: string, token = this.adminToken): Promise<string> {
+    const response = await fetch(`${this.url}${path}`, {
+      method,
+      headers: { "Authorization": `Token ${token}`, "Content-Type": "application/json", "Accept": "*/*" },
+      signal: AbortSignal.timeout(REQUEST_MS),
+      ...body !== undefined && { body },
+    });
+    const text = await response.text();
+    if (!response.ok) throw new InfluxError(`${method} ${path.replace(/\?.*/, "")}`, response.status, text);
+    return text;
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * A program named `docker` on a PATH of its own: a shell script that notes each call and answers as it was told. So the tasks
+ * are tested together with how they start programs and read what those print.
+ */
+import { systemClock } from "../../src/clock.ts";
+import { Docker } from "../../src/stack/docker.ts";
+import type { Surroundings } from "../../src/stack/tasks.ts";
+
+/** The call without `--file` and its like: its first word, or `compose` and the next one. */
+export type Call =
+  | "version"
+  | "info"
+  | "image"
+  | "volume"
+  | `compose ${"version" | "config" | "ps" | "build" | "pull" | "up" | "logs" | "down"}`;
+
+/** What it does: shell commands. A list: one after the other, call by call; the last one again and again. */
+export type Answers = Partial<Record<Call, string | readonly string[]>>;
+
+const SCRIPT = `#!/bin/bash
+here=\${0%/*}
+echo "$*" >> "$here/calls"
+words=()
+while (($#)); do
+  case $1 in --file) shift ;; --*) ;; *) words+=("$1") ;; esac
+  shift
+done
+key=\${words[0]}
+[[ $key != compose ]] || key=compose_\${words[1]}
+count=$(($(cat "$here/$key.count" 2> /dev/null || echo 0) + 1))
+echo "$count" > "$here/$key.count"
+while ((count > 0)); do
+  if [[ -f "$here/$key.$count" ]]; then
+    . "$here/$key.$count"
+    exit
+  fi
+  count=$((count - 1))
+done
+echo "the fake docker knows no $key" >&2
+exit 99
+`;
+
+/** Shell commands that print this and succeed. */
+export function prints(text: string): string {
+  return `cat <<'END_OF_ANSWER'\n${text}\nEND_OF_ANSWER\n`;
+}
+
+/** A service as `docker compose config --format json` shows it. */
+export function serviceJson(ports: readonly number[] = [], oneShot = false): Record<string, unknown> {
+  return {
+    image: "some/image:1.2.3",
+    restart: oneShot ? "no" : "unless-stopped",
+    ...(oneShot ? {} : { healthcheck: { test: ["CMD", "true"] } }),
+    ports: ports.map((port) => ({ host_ip: "127.0.0.1", published: String(port), target: 1 })),
+  };
+}
+
+/** A line of `docker compose ps --all --format json`. */
+export function containerJson(service: string, state: string, health = "", exitCode = 0): string {
+  return JSON.stringify({
+    Service: service,
+    State: state,
+    Health: health,
+    ExitCode: exitCode,
+    Status: `Up (${health})`,
+  });
+}
+
+/** Three services that come up at once. */
+export const WELL: Answers = {
+  "version": prints("28.2.2"),
+  "info": prints("8000000000 /var/lib/docker"),
+  "image": "",
+  "volume": "exit 1",
+  "compose version": prints("2.29.1"),
+  "compose config": prints(JSON.stringify({
+    name: "crypto-data-streaming",
+    services: { "broker": serviceJson(), "init-kafka": serviceJson([], true), "grafana": serviceJson() },
+  })),
+  "compose ps": [
+    "",
+    prints(
+      [
+        containerJson("broker", "running", "healthy"),
+        containerJson("init-kafka", "exited"),
+        containerJson("grafana", "running", "healthy"),
+      ].join("\n"),
+    ),
+  ],
+  "compose build": "",
+  "compose pull": "",
+  "compose up": "",
+  "compose logs": prints("a line\nanother line"),
+  "compose down": "",
+};
+
+/** A folder with a fake `docker` and the example of the secrets, and what the tasks need to work there. */
+export class FakeStack implements AsyncDisposable {
+  /** What was told to the person. */
+  readonly told: string[] = [];
+  /** The project's folder. */
+  readonly dir: string;
+  /** For the tasks: time runs a hundred times as fast, ports are free, and there is no terminal. */
+  readonly surroundings: Surroundings;
+  readonly #bin: string;
+
+  private constructor(dir: string, bin: string, changes: Partial<Surroundings>) {
+    this.dir = dir;
+    this.#bin = bin;
+    this.surroundings = {
+      dir,
+      docker: new Docker(dir, { PATH: `${bin}:${Deno.env.get("PATH")}` }),
+      clock: {
+        now: () => Date.now(),
+        elapsed: () => performance.now() * 100,
+        sleep: (ms, signal) => systemClock.sleep(ms / 100, signal),
+      },
+      computer: { isPortFree: () => true, freeSpace: () => Promise.resolve(undefined) },
+      tell: (line) => this.told.push(line),
+      ask: undefined,
+      waitMs: 20_000,
+      ...changes,
+    };
+  }
+
+  /** Of the answers, those of `WELL` are there already. */
+  static async make(answers: Answers = {}, changes: Partial<Surroundings> = {}): Promise<FakeStack> {
+    const dir = await Deno.makeTempDir({ prefix: "stack-" });
+    const bin = `${dir}/bin`;
+    await Deno.mkdir(bin);
+    await Deno.writeTextFile(`${bin}/docker`, SCRIPT, { mode: 0o755 });
+    for (const [call, answer] of Object.entries({ ...WELL, ...answers })) {
+      const list = typeof answer === "string" ? [answer] : answer;
+      for (const [i, each] of list.entries()) {
+        await Deno.writeTextFile(`${bin}/${call.replace(" ", "_")}.${i + 1}`, each);
+      }
+    }
+    await Deno.copyFile("influxv2.env-example", `${dir}/influxv2.env-example`);
+    return new FakeStack(dir, bin, changes);
+  }
+
+  /** All that was told, as one text. */
+  get text(): string {
+    return this.told.join("\n");
+  }
+
+  /** The calls of `docker`, in order. */
+  async calls(): Promise<string[]> {
+    const text = await Deno.readTextFile(`${this.#bin}/calls`).catch(() => "");
+    return text.trim().split("\n");
+  }
+
+  /** Removes the folder. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.dir, { recursive: true });
+  }
+}

@@ -1,0 +1,307 @@
+// The tasks against a fake `docker` program: every refusal, the progress, failing services.
+
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { ConfigError } from "../../src/errors.ts";
+import { Docker } from "../../src/stack/docker.ts";
+import { valueIn } from "../../src/stack/secrets.ts";
+import { down, logs, reset, status, type Surroundings, up } from "../../src/stack/tasks.ts";
+import { type Answers, containerJson, FakeStack, prints, serviceJson } from "./fake_docker.ts";
+import { programsMissing, testUnless } from "./needs.ts";
+
+const missing = programsMissing("docker");
+const PLAIN = { zookeeper: false, demo: false };
+
+function stackTest(
+  name: string,
+  answers: Answers,
+  fn: (stack: FakeStack) => Promise<void>,
+  changes: Partial<Surroundings> = {},
+): void {
+  testUnless(missing, name, async () => {
+    await using stack = await FakeStack.make(answers, changes);
+    await fn(stack);
+  });
+}
+
+/** The sentences with which a task refuses to start anything. */
+async function refusal(stack: FakeStack, task: Promise<number>): Promise<string[]> {
+  const error = await assertRejects(() => task, ConfigError);
+  const calls = await stack.calls();
+  assertEquals(calls.filter((call) => / up /.test(call)), [], "something was started");
+  return [...error.problems];
+}
+
+stackTest("stack: makes secrets, builds, starts, tells of each service, and gives addresses", {
+  "compose up": "sleep 0.3",
+  "compose ps": [
+    "",
+    prints(containerJson("broker", "running", "starting")),
+    prints(
+      `${containerJson("broker", "running", "healthy")}\n${containerJson("init-kafka", "running")}\n` +
+        containerJson("grafana", "created"),
+    ),
+    prints(
+      `[${containerJson("broker", "running", "healthy")},${containerJson("init-kafka", "exited")},` +
+        `${containerJson("grafana", "running", "healthy")}]`,
+    ),
+  ],
+  "compose config": prints(JSON.stringify({
+    name: "crypto-data-streaming",
+    services: {
+      "broker": serviceJson([19]),
+      "init-kafka": serviceJson([], true),
+      "grafana": serviceJson([3999]),
+    },
+  })),
+}, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 0);
+  assertEquals(stack.told.slice(0, 5), [
+    "Made influxv2.env with random secrets",
+    "Made grafana.env with random secrets",
+    "Building the producer's image",
+    "Fetching the other images, where they are missing",
+    "Starting",
+  ]);
+  const progress = stack.told.filter((line) => / after \d+ s$/.test(line)).map((line) => line.trim().split(/\s+/));
+  assertEquals(progress.map(([name, as]) => [name, as]), [
+    ["broker", "healthy"],
+    ["init-kafka", "done"],
+    ["grafana", "healthy"],
+  ]);
+  assertMatch(stack.text, /http:\/\/localhost:3999 +user admin, password in grafana\.env/);
+  assertStringIncludes(stack.text, "localhost:19 ");
+  const password = valueIn(await Deno.readTextFile(`${stack.dir}/grafana.env`), "GF_SECURITY_ADMIN_PASSWORD") ?? "";
+  assert(password.length >= 32 && !stack.text.includes(password), "a password where there is no terminal");
+
+  const calls = (await stack.calls()).filter((call) => / (build|pull|up)\b/.test(call));
+  assertEquals(calls, [
+    "compose --file docker-compose.yml build",
+    "compose --file docker-compose.yml pull --policy missing --ignore-buildable",
+    "compose --file docker-compose.yml up --detach --no-build --remove-orphans",
+  ]);
+});
+
+stackTest("stack: keeps secrets that are there, and shows the login on a terminal", {}, async (stack) => {
+  await Deno.writeTextFile(`${stack.dir}/influxv2.env`, "DOCKER_INFLUXDB_INIT_USERNAME='me'\n");
+  await Deno.writeTextFile(`${stack.dir}/grafana.env`, "GF_SECURITY_ADMIN_PASSWORD=mine\n");
+  assertEquals(await up(PLAIN, stack.surroundings), 0);
+  assertEquals(await Deno.readTextFile(`${stack.dir}/grafana.env`), "GF_SECURITY_ADMIN_PASSWORD=mine\n");
+  assertStringIncludes(stack.text, "user admin, password mine");
+  assertStringIncludes(stack.text, "user me, password in influxv2.env");
+  assert(!stack.text.includes("Made"));
+}, { ask: () => null });
+
+stackTest("stack: says that new secrets do not fit to older data", { "volume": "exit 0" }, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 0);
+  const calls = (await stack.calls()).filter((call) => call.startsWith("volume"));
+  assertEquals(calls, [
+    "volume inspect crypto-data-streaming_influxdb-data",
+    "volume inspect crypto-data-streaming_grafana-data",
+  ]);
+  assertStringIncludes(stack.text, "InfluxDB has older data, and with it an older password");
+});
+
+stackTest("stack: --zookeeper and --demo are files after the first", {}, async (stack) => {
+  assertEquals(await up({ zookeeper: true, demo: true }, stack.surroundings), 0);
+  const calls = await stack.calls();
+  const files = "--file docker-compose.yml --file docker-compose.zookeeper.yml --file docker-compose.demo.yml";
+  assert(calls.includes(`compose ${files} up --detach --no-build --remove-orphans`));
+  assertMatch(stack.text, /simulator +http/);
+});
+
+testUnless(missing, "stack: without docker it says where to get it", async () => {
+  await using stack = await FakeStack.make();
+  const docker = new Docker(stack.dir, { PATH: "/nowhere" });
+  const problems = await refusal(stack, up(PLAIN, { ...stack.surroundings, docker }));
+  assertMatch(problems.join("\n"), /^Cannot find the program docker as it must be installed.*docs\.docker\.com/);
+});
+
+const DOWN = "echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it running?' >&2; exit 1";
+const DENIED = "echo 'permission denied while trying to connect to the Docker daemon socket' >&2; exit 1";
+const REFUSALS: [string, Answers, RegExp][] = [
+  ["no engine runs", { "version": DOWN }, /^Cannot use Docker as its engine must run: start .*Cannot connect/],
+  ["the user may not use it", { "version": DENIED }, /^Cannot use Docker as your user must be allowed to: .*usermod/],
+  ["there is no Compose v2", { "compose version": "exit 1" }, /^Cannot use `docker compose` .*current version is none/],
+  [
+    "Compose is too old",
+    { "compose version": prints("v2.24.3") },
+    /must be version 2\.24\.4 or newer: .* is v2\.24\.3/,
+  ],
+  ["memory is short", { "info": prints("1000000000 /x") }, /^Cannot start as Docker must have 1\.9 GB .*has 1\.0 GB/],
+  ["the files do not fit", { "compose config": "echo 'bad port' >&2; exit 15" }, /^Cannot read the Compose .*bad port/],
+  ["the build fails", { "compose build": "exit 17" }, /^Cannot build the producer's image/],
+  ["an image cannot be fetched", { "compose pull": "exit 18" }, /^Cannot fetch the images/],
+];
+for (const [when, answers, sentence] of REFUSALS) {
+  stackTest(`stack: starts nothing when ${when}`, answers, async (stack) => {
+    const problems = await refusal(stack, up(PLAIN, stack.surroundings));
+    assertEquals(problems.length, 1);
+    assertMatch(problems.join("\n"), sentence);
+  });
+}
+
+stackTest("stack: starts nothing when a disk is full or a port is taken, and tells all at once", {
+  "image": "exit 1",
+  "compose config": prints(JSON.stringify({
+    name: "x",
+    services: { "broker": serviceJson([9092]), "grafana": serviceJson([3000]), "other": serviceJson([5, 6]) },
+  })),
+  // its own services hold their ports rightly
+  "compose ps": prints(containerJson("broker", "running", "healthy")),
+}, async (stack) => {
+  const problems = await refusal(stack, up(PLAIN, stack.surroundings));
+  assertEquals(problems.map((problem) => problem.slice(0, 50)), [
+    "Cannot start as /var/lib/docker must have 4.0 GB o",
+    "Cannot use port 3000 for grafana as it must be fre",
+    "Cannot use port 6 for other as it must be free: an",
+  ]);
+  assertStringIncludes(problems[1] ?? "", "choose another port by GRAFANA_PORT");
+}, { computer: { isPortFree: (port) => port === 5, freeSpace: () => Promise.resolve(3.9e9) } });
+
+stackTest("stack: less disk is enough once the images are there", {}, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 0);
+}, { computer: { isPortFree: () => true, freeSpace: () => Promise.resolve(1.1e9) } });
+
+stackTest("stack: names the service that does not become healthy, with its last lines", {
+  "compose ps": [
+    "",
+    prints(`${containerJson("broker", "running", "healthy")}\n${containerJson("init-kafka", "exited")}`),
+    prints(
+      `${containerJson("broker", "running", "healthy")}\n${containerJson("init-kafka", "exited")}\n` +
+        containerJson("grafana", "running", "unhealthy"),
+    ),
+  ],
+}, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 1);
+  assertMatch(stack.text, /^grafana did not become healthy: unhealthy after \d+ s\. The last lines of its log:$/m);
+  assertStringIncludes(stack.text, "  | a line\n  | another line");
+  const calls = await stack.calls();
+  assert(calls.includes("compose --file docker-compose.yml logs --no-color --no-log-prefix --tail 20 grafana"));
+  assert(!stack.text.includes("All is well"));
+});
+
+stackTest("stack: names the one-shot that fails, not those that wait for it", {
+  "compose up": `echo 'service "init-kafka" did not complete successfully: exit 1' >&2; exit 1`,
+  "compose ps": prints(
+    `${containerJson("broker", "running", "healthy")}\n${containerJson("init-kafka", "exited", "", 1)}\n` +
+      containerJson("grafana", "created"),
+  ),
+}, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 1);
+  assertMatch(stack.text, /^init-kafka did not succeed: ended with exit code 1 after/m);
+  assert(!/^grafana did not/m.test(stack.text));
+});
+
+const still = (state: string, health: string) => ({
+  "compose ps": prints(
+    `${containerJson("broker", "running", "healthy")}\n${containerJson("init-kafka", "exited")}\n` +
+      containerJson("grafana", state, health),
+  ),
+});
+stackTest("stack: gives up on a service that stays on its way", still("running", "starting"), async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 1);
+  assertMatch(stack.text, /^grafana did not become healthy: starting after \d+ s/m);
+}, { waitMs: 5000 });
+stackTest("stack: gives up on a service that ends again and again", still("restarting", ""), async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 1);
+  assertMatch(stack.text, /^grafana did not become healthy: ends again and again/m);
+});
+
+const REFUSED = { "compose up": "echo 'Error response from daemon: something odd' >&2; exit 1" };
+stackTest("stack: nothing runs since Docker refuses", { ...REFUSED, "compose ps": "" }, async (stack) => {
+  const { message } = await assertRejects(() => up(PLAIN, stack.surroundings), ConfigError);
+  assertMatch(message, /^Cannot start all services as Docker refuses .*something odd/);
+});
+stackTest("stack: some run, then Docker refuses", {
+  ...REFUSED,
+  "compose ps": prints(containerJson("broker", "running", "healthy")),
+}, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 1);
+  assertStringIncludes(stack.text, "something odd");
+});
+
+stackTest("stack:down ends every form and keeps the data", {}, async (stack) => {
+  assertEquals(await down(stack.surroundings), 0);
+  assertMatch(
+    (await stack.calls()).at(-1) ?? "",
+    /zookeeper\.yml --file docker-compose\.demo\.yml down --remove-orphans$/,
+  );
+});
+
+stackTest("stack:logs follows all services or those that are named", {}, async (stack) => {
+  assertEquals(await logs(["grafana"], stack.surroundings), 0);
+  assertMatch((await stack.calls()).at(-1) ?? "", /logs --follow --tail 100 grafana$/);
+  const { message } = await assertRejects(() => logs(["nothing"], stack.surroundings), ConfigError);
+  assertMatch(message, /"nothing" as the names must be among broker, init-kafka, grafana/);
+});
+
+stackTest("stack:status tells how each service is", {
+  "compose config": [
+    prints(
+      JSON.stringify({ name: "x", services: { broker: serviceJson([9092]), grafana: serviceJson(), zookeeper: {} } }),
+    ),
+    prints(JSON.stringify({ name: "x", services: { broker: serviceJson([9092]), grafana: serviceJson() } })),
+  ],
+  "compose ps": prints(containerJson("broker", "running", "healthy")),
+}, async (stack) => {
+  assertEquals(await status(stack.surroundings), 1);
+  assertEquals(stack.told.map((line) => line.trim().split(/\s{2,}/)), [
+    ["broker", "healthy", "Up (healthy)", "localhost:9092"],
+    ["grafana", "not created"],
+  ]);
+});
+stackTest("stack:status when nothing is started", { "compose ps": "" }, async (stack) => {
+  assertEquals(await status(stack.surroundings), 1);
+  assertMatch(stack.text, /^Nothing is started/);
+});
+
+stackTest("stack:reset refuses without a terminal", {}, async (stack) => {
+  const problems = await refusal(stack, reset(false, stack.surroundings));
+  assertMatch(problems.join("\n"), /no terminal to ask on, and no --yes/);
+  assertEquals(await stack.calls(), [""]);
+});
+stackTest("stack:reset deletes without asking when told --yes", {}, async (stack) => {
+  assertEquals(await reset(true, stack.surroundings), 0);
+  assertMatch((await stack.calls()).at(-1) ?? "", /down --volumes --remove-orphans$/);
+});
+for (const [answer, deletes] of [["delete", true], ["yes", false], ["", false], [null, false]] as const) {
+  stackTest(
+    `stack:reset ${deletes ? "deletes" : "keeps"} the data at the answer ${JSON.stringify(answer)}`,
+    {},
+    async (stack) => {
+      assertEquals(await reset(false, stack.surroundings), deletes ? 0 : 1);
+      const calls = await stack.calls();
+      assertEquals(calls.some((call) => / down /.test(call)), deletes);
+    },
+    { ask: () => answer },
+  );
+}
+
+testUnless(
+  programsMissing(Deno.execPath()),
+  "the tasks' program gives exit code 2 when nothing can be started",
+  async () => {
+    const { tasks } = JSON.parse(await Deno.readTextFile("deno.json")) as {
+      tasks: Record<string, { command: string }>;
+    };
+    for (
+      const [task, args, sentence] of [
+        ["stack", ["--cluster"], 'Cannot use the arguments "--cluster" with stack as it takes --demo and --zookeeper'],
+        ["stack:down", ["x"], 'Cannot use the arguments "x" with stack:down as it takes none'],
+        ["stack:reset", [], "Cannot delete the data as somebody must agree"],
+        ["stack:status", [], "Cannot find the program docker"],
+      ] as const
+    ) {
+      const command = (tasks[task]?.command ?? "").split(" ").slice(1);
+      const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: [...command, ...args],
+        env: { PATH: "/nowhere", NO_COLOR: "1" },
+        stdin: "null",
+        stdout: "null",
+        stderr: "piped",
+      }).output();
+      assertEquals(code, 2, task);
+      assertStringIncludes(new TextDecoder().decode(stderr), sentence);
+    }
+  },
+);
