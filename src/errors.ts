@@ -2,10 +2,12 @@
 
 /** Settings or arguments that cannot be used: all of them, told at once. Exit 2, before any connection. */
 export class ConfigError extends Error {
+  /** Its class. */
   override name = "ConfigError";
   /** One sentence each: the attempt, the wish and the value. */
   readonly problems: readonly string[];
 
+  /** One sentence for each problem. */
   constructor(problems: readonly string[]) {
     super(problems.join("\n"));
     this.problems = problems;
@@ -14,11 +16,13 @@ export class ConfigError extends Error {
 
 /** The exchange refuses every product, or the channel: asking again will not help. Exit 3. */
 export class RefusedError extends Error {
+  /** Its class. */
   override name = "RefusedError";
 }
 
 /** A connection could not be opened, or broke. Never ends the program: the source waits and tries again. */
 export class ConnectionError extends Error {
+  /** Its class. */
   override name = "ConnectionError";
 }
 
@@ -30,10 +34,12 @@ export type SinkErrorKind = "retry" | "drop" | "fatal";
 
 /** A sink could not connect or store a batch. Exit 4 when it ends the program. */
 export class SinkError extends Error {
+  /** Its class. */
   override name = "SinkError";
   /** What the pipeline should do now. */
   readonly kind: SinkErrorKind;
 
+  /** The cause is what the library threw. */
   constructor(kind: SinkErrorKind, message: string, options?: ErrorOptions) {
     super(message, options);
     this.kind = kind;
@@ -42,10 +48,12 @@ export class SinkError extends Error {
 
 /** Asked to stop, and not all ticks could be stored in time. Exit 5. */
 export class DrainError extends Error {
+  /** Its class. */
   override name = "DrainError";
   /** Ticks taken from the exchange and stored nowhere, the sum over all sinks. */
   readonly left: number;
 
+  /** Says how many ticks were left, as a number and in words. */
   constructor(left: number, message: string) {
     super(message);
     this.left = left;

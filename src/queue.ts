@@ -68,6 +68,7 @@ export class EventQueue {
   /** `opened` of the gaps that readers know as open: their end must come under the same identity. */
   readonly #awaited = new Set<number>();
 
+  /** An empty one. */
   constructor(options: QueueOptions) {
     this.#options = options;
     this.#ring = new Array(options.capacity);

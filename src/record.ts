@@ -133,7 +133,11 @@ export function toGapRecord(gap: Gap): string {
 export class GapTimes {
   #last = 0;
 
-  /** @param now wall clock, ms; returns unix seconds */
+  /**
+   * The next one, unix seconds.
+   *
+   * @param now wall clock, ms
+   */
   next(now: number): number {
     this.#last = Math.max(Math.floor(now), this.#last + 1);
     return this.#last / 1000;

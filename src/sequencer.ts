@@ -16,6 +16,7 @@ export class Sequencer {
   readonly #precision: TimePrecision;
   readonly #last = new Map<string, Last>();
 
+  /** Has seen no tick yet. */
   constructor(precision: TimePrecision) {
     this.#precision = precision;
   }

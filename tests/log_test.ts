@@ -25,7 +25,7 @@ Deno.test("log as text is one line: time, level, message, fields", () => {
   const { lines, log } = setUp();
   log.warn("Cannot write", { sink: "kafka", queued: 12, why: "it is away" });
   assertEquals(lines.length, 1);
-  assertMatch(lines[0] as string, /^\d\d:\d\d:\d\d WARN  Cannot write sink=kafka queued=12 why="it is away"$/);
+  assertMatch(lines[0] as string, /^\d\d:\d\d:\d\d WARN {2}Cannot write sink=kafka queued=12 why="it is away"$/);
 });
 
 Deno.test("log as JSON is one object a line: time, level, message, fields", () => {

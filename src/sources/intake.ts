@@ -36,6 +36,7 @@ export class Intake {
   readonly #sequencer: Sequencer;
   readonly #handler: IntakeHandler;
 
+  /** Throws a TypeError if the exchange has no such channel. */
   constructor(options: IntakeOptions, handler: IntakeHandler) {
     const channel = options.exchange.channels[options.channel];
     if (channel === undefined) throw new TypeError(`No channel ${options.channel} at ${options.exchange.name}`);
