@@ -4,8 +4,7 @@ import { parse } from "@std/dotenv";
 import { systemClock as clock } from "./src/clock.ts";
 import { type Config, describeSettings, type Environment, hintsFor, readConfig } from "./src/config.ts";
 import { ConfigError, exitCodeFor } from "./src/errors.ts";
-import type { Exchange } from "./src/exchanges/exchange.ts";
-import { EXCHANGES } from "./src/exchanges/mod.ts";
+import { DEFAULT_EXCHANGE, EXCHANGES } from "./src/exchanges/mod.ts";
 import { createLogger, type Logger } from "./src/log.ts";
 import { Pipeline } from "./src/pipeline.ts";
 import { GapTimes } from "./src/record.ts";
@@ -23,6 +22,8 @@ import { serveStatus } from "./src/web/server.ts";
 /** Most ticks in one request to Kafka. */
 const MAX_BATCH = 2000;
 const SUMMARY_MS = 60_000;
+/** Until the status pages must have gone out, ms: whoever does not read them must not keep us. */
+const LAST_PAGES_MS = 300;
 
 const USAGE = `Usage: deno task <command>
 
@@ -32,6 +33,10 @@ const USAGE = `Usage: deno task <command>
   simulate            a Coinbase in the box; --help lists its options
   <command> --help    this text and all settings
 `;
+
+const UNREACHABLE_HINT =
+  "Without the internet: run `deno task simulate` in a second terminal, and start this one with " +
+  "COINBASE_WS_URL=ws://127.0.0.1:8765";
 
 const encoder = new TextEncoder();
 
@@ -56,12 +61,6 @@ function readEnvironment(): Environment {
     }
   }
   return { values: { ...file, ...Deno.env.toObject() }, readFile: (path) => Deno.readTextFileSync(path) };
-}
-
-function exchangeOf(name: string): Exchange {
-  const exchange = EXCHANGES[name];
-  if (exchange === undefined) throw new TypeError(`No exchange ${name}`);
-  return exchange;
 }
 
 /** A line a minute, in words. */
@@ -104,7 +103,7 @@ async function runFeed(command: "dev" | "start", config: Config, log: Logger, st
   const stats = new Stats();
   const gapTimes = new GapTimes();
   const shared = { clock, log, stats, gapTimes, random: Math.random };
-  const exchange = exchangeOf("coinbase");
+  const { exchange } = config;
   const source = new WebSocketSource({
     exchange,
     url: config.feedUrl,
@@ -112,8 +111,7 @@ async function runFeed(command: "dev" | "start", config: Config, log: Logger, st
     products: config.products,
     maxFrameBytes: config.maxFrameBytes,
     staleAfterMs: config.staleAfterMs,
-    unreachableHint: "Without the internet: run `deno task simulate` in a second terminal, and start this one with " +
-      "COINBASE_WS_URL=ws://127.0.0.1:8765",
+    ...(command === "dev" ? { unreachableHint: UNREACHABLE_HINT } : {}),
     ...shared,
   });
 
@@ -157,7 +155,7 @@ async function runFeed(command: "dev" | "start", config: Config, log: Logger, st
   } finally {
     over.abort();
     await summaries;
-    await server.shutdown();
+    await Promise.race([server.shutdown(), clock.sleep(LAST_PAGES_MS, new AbortController().signal)]);
     const sent = Object.fromEntries([...stats.sinks].map(([name, { sent }]) => [name, sent]));
     log.info("Stopped", {
       received: stats.received,
@@ -170,15 +168,17 @@ async function runFeed(command: "dev" | "start", config: Config, log: Logger, st
 
 /** `replay FILE`. */
 async function runReplay(args: readonly string[]): Promise<void> {
-  const exchange = exchangeOf("coinbase");
   const rest = [...args];
-  let channel = "ticker_batch";
-  const option = rest.indexOf("--channel");
-  if (option >= 0) channel = rest.splice(option, 2)[1] ?? "";
-  if (!Object.hasOwn(exchange.channels, channel)) {
-    const names = Object.keys(exchange.channels).join(" or ");
-    throw new ConfigError([`Cannot use --channel as it must be ${names}: current value is "${channel}"`]);
-  }
+  const choose = <T>(option: string, choices: Readonly<Record<string, T>>, usual: string): [string, T] => {
+    const at = rest.indexOf(option);
+    const name = at < 0 ? usual : rest.splice(at, 2)[1] ?? "";
+    const chosen = Object.hasOwn(choices, name) ? choices[name] : undefined;
+    if (chosen !== undefined) return [name, chosen];
+    const wish = Object.keys(choices).join(" or ");
+    throw new ConfigError([`Cannot use ${option} as it must be ${wish}: current value is "${name}"`]);
+  };
+  const [, exchange] = choose("--exchange", EXCHANGES, DEFAULT_EXCHANGE.name);
+  const [channel] = choose("--channel", exchange.channels, exchange.defaultChannel);
   const [path, ...more] = rest;
   if (path === undefined || more.length > 0 || (path.startsWith("-") && path !== "-")) {
     throw new ConfigError([
@@ -193,6 +193,7 @@ async function runReplay(args: readonly string[]): Promise<void> {
   } catch (error) {
     // the reader has seen enough (`... | head`)
     if (error instanceof Deno.errors.BrokenPipe) return;
+    if (error instanceof TypeError) throw error;
     const why = error instanceof Error ? error.message : String(error);
     throw new ConfigError([`Cannot read ${path} as it must be a readable file of recorded frames: ${why}`]);
   }
@@ -252,12 +253,12 @@ async function run(args: readonly string[], stop: AbortController): Promise<void
 }
 
 const stop = new AbortController();
-let stoppedAt = 0;
+let signalledAt: number | undefined;
 for (const name of Deno.build.os === "windows" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM"] as const) {
   Deno.addSignalListener(name, () => {
     // under `deno task` one Ctrl-C arrives twice within a millisecond: only a later one means "leave now"
-    if (stop.signal.aborted && clock.elapsed() - stoppedAt > 1000) Deno.exit(130);
-    stoppedAt ||= clock.elapsed();
+    if (signalledAt !== undefined && clock.elapsed() - signalledAt >= 1000) Deno.exit(130);
+    signalledAt ??= clock.elapsed();
     stop.abort(new DOMException(`Received ${name}`, "AbortError"));
   });
 }

@@ -2,7 +2,8 @@
 // are made from it.
 
 import { ConfigError } from "./errors.ts";
-import { EXCHANGES } from "./exchanges/mod.ts";
+import type { Exchange } from "./exchanges/exchange.ts";
+import { DEFAULT_EXCHANGE, EXCHANGES } from "./exchanges/mod.ts";
 import type { Level } from "./log.ts";
 
 /** Where the values of settings come from. */
@@ -13,39 +14,58 @@ export interface Environment {
   readonly readFile: (path: string) => string;
 }
 
-interface Setting {
+/** One setting as people read of it. */
+export interface Setting {
+  /** As it stands in the environment. */
   readonly name: string;
   /** As text, just as it could stand in the environment. */
   readonly default: string;
   /** What the value must be, as it stands in messages. */
   readonly wish: string;
+  /** What it does, with its unit. */
   readonly meaning: string;
   /** Also read from the file that `<NAME>_FILE` names. */
   readonly secret?: true;
 }
 
-const DEFAULT_PRODUCTS = "ETH-USD,BTC-USD,SOL-USD,BNB-USD,XRP-USD,ADA-USD,AVAX-USD,DOT-USD";
+const EXCHANGE_NAMES = Object.keys(EXCHANGES);
+
+/** Each exchange has the same three settings under its own name. */
+function settingsOf(exchange: Exchange): Setting[] {
+  const { title, url, channels, defaultChannel, defaultProducts } = exchange;
+  const prefix = exchange.name.toUpperCase();
+  const about = Object.entries(channels).map(([name, { meaning }]) => `${name}: ${meaning}`).join("; ");
+  return [
+    {
+      name: `${prefix}_PRODUCTS`,
+      default: defaultProducts.join(","),
+      wish: `product ids like ${defaultProducts[0]}, separated by commas`,
+      meaning: "Products to follow",
+    },
+    {
+      name: `${prefix}_CHANNEL`,
+      default: defaultChannel,
+      wish: Object.keys(channels).join(" or "),
+      meaning: about,
+    },
+    {
+      name: `${prefix}_WS_URL`,
+      default: url,
+      wish: "a ws:// or wss:// address",
+      meaning: `Where ${title}'s feed is; the simulator's address for machines without the internet`,
+    },
+  ];
+}
 
 /** All settings, in the order in which people meet them. */
-export const SETTINGS = [
+export const SETTINGS: readonly Setting[] = [
   {
-    name: "COINBASE_PRODUCTS",
-    default: DEFAULT_PRODUCTS,
-    wish: "product ids like BTC-USD, separated by commas",
-    meaning: "Products to follow",
+    name: "EXCHANGE",
+    default: DEFAULT_EXCHANGE.name,
+    wish: EXCHANGE_NAMES.join(" or "),
+    meaning: "Whose prices; for several exchanges run the program once for each",
   },
-  {
-    name: "COINBASE_CHANNEL",
-    default: "ticker_batch",
-    wish: "ticker_batch or ticker",
-    meaning: "ticker_batch: the last trade of each 5 s that had one; ticker: every trade, w_time with microseconds",
-  },
-  {
-    name: "COINBASE_WS_URL",
-    default: "wss://ws-feed.exchange.coinbase.com",
-    wish: "a ws:// or wss:// address",
-    meaning: "Where the feed is; the simulator's address for machines without the internet",
-  },
+  ...Object.values(EXCHANGES).flatMap(settingsOf),
   {
     name: "KAFKA_BROKERS",
     default: "",
@@ -136,16 +156,15 @@ export const SETTINGS = [
     wish: "auto, text or json",
     meaning: "auto: text on a terminal, JSON lines otherwise",
   },
-] as const satisfies readonly Setting[];
-
-/** The name of a setting. */
-export type SettingName = typeof SETTINGS[number]["name"];
+];
 
 /** Settings after the check. */
 export interface Config {
+  /** See EXCHANGE. */
+  readonly exchange: Exchange;
   /** See COINBASE_PRODUCTS: at least one, none twice. */
   readonly products: readonly string[];
-  /** See COINBASE_CHANNEL. */
+  /** See COINBASE_CHANNEL: one of the exchange's. */
   readonly channel: string;
   /** See COINBASE_WS_URL. */
   readonly feedUrl: string;
@@ -237,14 +256,14 @@ class Reader {
     this.#environment = environment;
   }
 
-  wrong(name: SettingName, value: string): void {
+  wrong(name: string, value: string): void {
     const setting = BY_NAME.get(name);
     // an address may hold a login
     const shown = setting?.secret === true ? "a secret" : JSON.stringify(value.replace(/[^\s,/]+@/g, "...@"));
     this.problems.push(`Cannot use ${name} as it must be ${setting?.wish}: current value is ${shown}`);
   }
 
-  text(name: SettingName, mayBeEmpty = false): string {
+  text(name: string, mayBeEmpty = false): string {
     const setting = BY_NAME.get(name) as Setting;
     const { values, readFile } = this.#environment;
     const file = setting.secret === true ? values[`${name}_FILE`] : undefined;
@@ -264,7 +283,7 @@ class Reader {
   }
 
   /** The wish of the setting says the bounds. */
-  count(name: SettingName): number {
+  count(name: string): number {
     const text = this.text(name);
     const [, low, high] = /^(\d+) to (\d+)$/.exec((BY_NAME.get(name) as Setting).wish) ?? [];
     const value = Number(text);
@@ -274,7 +293,7 @@ class Reader {
   }
 
   /** The wish of the setting says the choices. */
-  choice<T extends string>(name: SettingName): T {
+  choice<T extends string>(name: string): T {
     const text = this.text(name).toLowerCase();
     if ((BY_NAME.get(name) as Setting).wish.split(/, | or /).includes(text)) return text as T;
     this.wrong(name, text);
@@ -282,12 +301,12 @@ class Reader {
   }
 
   /** Without empty ones, and none twice. */
-  list(name: SettingName, form = (item: string) => item): string[] {
+  list(name: string, form = (item: string) => item): string[] {
     const items = this.text(name).split(",").map((item) => form(item.trim())).filter((item) => item !== "");
     return [...new Set(items)];
   }
 
-  topic(name: SettingName, mayBeEmpty: boolean): string {
+  topic(name: string, mayBeEmpty: boolean): string {
     const text = this.text(name, mayBeEmpty);
     if (!(mayBeEmpty && text === "") && !(TOPIC.test(text) && text !== "." && text !== "..")) this.wrong(name, text);
     return text;
@@ -301,14 +320,15 @@ class Reader {
  */
 export function readConfig(environment: Environment, needsKafka: boolean): Config {
   const read = new Reader(environment);
-  const coinbase = EXCHANGES.coinbase;
+  const exchange = EXCHANGES[read.choice("EXCHANGE")] ?? DEFAULT_EXCHANGE;
+  const prefix = exchange.name.toUpperCase();
 
-  const products = read.list("COINBASE_PRODUCTS", (product) => product.toUpperCase());
-  const bad = products.filter((product) => coinbase?.productPattern.test(product) !== true);
-  if (bad.length > 0 || products.length === 0) read.wrong("COINBASE_PRODUCTS", bad.join(",") || ",");
+  const products = read.list(`${prefix}_PRODUCTS`, (product) => product.toUpperCase());
+  const bad = products.filter((product) => !exchange.productPattern.test(product));
+  if (bad.length > 0 || products.length === 0) read.wrong(`${prefix}_PRODUCTS`, bad.join(",") || ",");
 
-  const feedUrl = read.text("COINBASE_WS_URL");
-  if (!/^wss?:$/.test(URL.parse(feedUrl)?.protocol ?? "")) read.wrong("COINBASE_WS_URL", feedUrl);
+  const feedUrl = read.text(`${prefix}_WS_URL`);
+  if (!/^wss?:$/.test(URL.parse(feedUrl)?.protocol ?? "")) read.wrong(`${prefix}_WS_URL`, feedUrl);
 
   const brokers = read.list("KAFKA_BROKERS");
   for (const broker of brokers) {
@@ -340,8 +360,9 @@ export function readConfig(environment: Environment, needsKafka: boolean): Confi
   const mechanism = read.choice<"plain" | "scram-sha-256" | "scram-sha-512">("KAFKA_SASL_MECHANISM");
 
   const config: Config = {
+    exchange,
     products,
-    channel: read.choice("COINBASE_CHANNEL"),
+    channel: read.choice(`${prefix}_CHANNEL`),
     feedUrl,
     brokers,
     topic,

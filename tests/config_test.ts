@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parse } from "@std/dotenv";
 import { type Config, describeSettings, envExample, hintsFor, readConfig, SETTINGS } from "../src/config.ts";
 import { ConfigError } from "../src/errors.ts";
+import { coinbase } from "../src/exchanges/coinbase.ts";
 
 const ALL_PRODUCTS = ["ETH-USD", "BTC-USD", "SOL-USD", "BNB-USD", "XRP-USD", "ADA-USD", "AVAX-USD", "DOT-USD"];
 
@@ -22,6 +23,7 @@ function problemsOf(...args: Parameters<typeof read>): readonly string[] {
 
 Deno.test("readConfig() of an empty environment is the defaults", () => {
   assertEquals(read(), {
+    exchange: coinbase,
     products: ALL_PRODUCTS,
     channel: "ticker_batch",
     feedUrl: "wss://ws-feed.exchange.coinbase.com",
@@ -87,6 +89,7 @@ const BAD: [name: string, value: string, shown?: string][] = [
   ["COINBASE_PRODUCTS", "BTC-USD ETH-USD"],
   ["COINBASE_PRODUCTS", "BTC/USD"],
   ["COINBASE_PRODUCTS", ","],
+  ["EXCHANGE", "kraken"],
   ["COINBASE_CHANNEL", "matches"],
   ["COINBASE_WS_URL", "https://example.com"],
   ["COINBASE_WS_URL", "example.com"],

@@ -62,6 +62,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "@std/dotenv": ["main.ts"],
   "kafkajs": ["src/sinks/kafka.ts", "src/sinks/kafkajs_fix.ts"],
   "prom-client": ["src/web/metrics.ts"],
+  "grafana-provisioning": ["src/stack/dashboards/queries.ts"],
 };
 
 /** `kafkajs` of `kafkajs/src/index.js`, `@std/log` of itself. */

@@ -110,10 +110,20 @@ export const coinbase: Exchange = {
   title: "Coinbase",
   url: "wss://ws-feed.exchange.coinbase.com",
   channels: {
-    ticker: { precision: "microseconds", samplingMs: 0 },
-    ticker_batch: { precision: "seconds", samplingMs: 5000 },
+    ticker_batch: {
+      meaning: "the last trade of each 5 s that had one",
+      precision: "seconds",
+      samplingMs: 5000,
+    },
+    ticker: {
+      meaning: "every trade, w_time with microseconds",
+      precision: "microseconds",
+      samplingMs: 0,
+    },
   },
   productPattern: PRODUCT,
+  defaultProducts: ["ETH-USD", "BTC-USD", "SOL-USD", "BNB-USD", "XRP-USD", "ADA-USD", "AVAX-USD", "DOT-USD"],
+  defaultChannel: "ticker_batch",
   maxHeartbeats: 50,
 
   subscribe(products, channel) {

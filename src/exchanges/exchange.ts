@@ -31,6 +31,8 @@ export interface Decoded {
 
 /** What follows from the choice of a channel. */
 export interface Channel {
+  /** What it gives, for people. */
+  readonly meaning: string;
   /** The times of its records: whole seconds, or microseconds where it ticks faster than once a second. */
   readonly precision: TimePrecision;
   /** How long a price may wait at the exchange before it is sent, ms; 0 where each trade is sent. */
@@ -45,10 +47,14 @@ export interface Exchange {
   readonly title: string;
   /** Where to open the socket. */
   readonly url: string;
-  /** The channels that can be asked for, by the exchange's own names. */
+  /** The channels that can be asked for, by the exchange's own names in lower case. */
   readonly channels: Readonly<Record<string, Channel>>;
   /** What a product id must look like. */
   readonly productPattern: RegExp;
+  /** Followed when nobody says which; the first one stands as an example in messages. */
+  readonly defaultProducts: readonly [string, ...string[]];
+  /** Read when nobody says which. */
+  readonly defaultChannel: string;
   /** Up to this many products each get a heartbeat of their own; of more, the first one alone. */
   readonly maxHeartbeats: number;
   /** Frames to send, in order, every time the socket opens, or to ask for some of the products again. */

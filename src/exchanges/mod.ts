@@ -5,3 +5,6 @@ import type { Exchange } from "./exchange.ts";
 
 /** All exchanges, by name. */
 export const EXCHANGES: Readonly<Record<string, Exchange>> = { coinbase };
+
+/** The one that is meant when nobody says which. */
+export const DEFAULT_EXCHANGE: Exchange = coinbase;

@@ -34,7 +34,7 @@ Deno.test({
         await first.says("Ready to write to kafka");
         await more(300);
         const since = performance.now();
-        assertEquals(await first.end("SIGTERM"), 0);
+        assertEquals(await first.end("SIGTERM"), 0, first.stderr);
         assertLess(performance.now() - since, 8000);
         const [stopped] = first.said("Stopped");
         assertEquals((stopped?.sent as { kafka: number }).kafka, stopped?.received);
@@ -74,7 +74,7 @@ Deno.test({
       await using fourth = new Producer(settings);
       await fourth.says("Ready to write to kafka");
       await more(200);
-      assertEquals(await fourth.end("SIGINT"), 0);
+      assertEquals(await fourth.end("SIGINT"), 0, fourth.stderr);
 
       const counted = await audit(simulator, kafka);
       const sent = simulator.sentCount;
@@ -100,7 +100,7 @@ Deno.test({
       };
       {
         await using refused = new Producer({ ...settings, KAFKA_PASSWORD: "wrong-horse" });
-        assertEquals(await refused.ended(), 4);
+        assertEquals(await refused.ended(), 4, refused.stderr);
         assertEquals(refused.stderr.split("refuses us").length, 2, refused.stderr);
         assertMatch(
           refused.log.at(-1)?.message ?? "",
@@ -113,7 +113,7 @@ Deno.test({
         await welcome.says("Ready to write to kafka");
         const before = simulator.sentCount;
         await until("100 ticks are sent", () => simulator.sentCount >= before + 100);
-        assertEquals(await welcome.end("SIGTERM"), 0);
+        assertEquals(await welcome.end("SIGTERM"), 0, welcome.stderr);
         assert(!welcome.stderr.includes(LOGIN.password), welcome.stderr);
       }
       const counted = await audit(simulator, kafka, { topic: "secret", gapsTopic: "secret_gaps" });
@@ -130,7 +130,7 @@ Deno.test({
         KAFKA_BROKERS: `127.0.0.1:${port}`,
         KAFKA_START_TIMEOUT_MS: "1000",
       });
-      assertEquals(await alone.ended(), 4);
+      assertEquals(await alone.ended(), 4, alone.stderr);
       assertMatch(
         alone.log.at(-1)?.message ?? "",
         new RegExp(`^Kafka at 127.0.0.1:${port} cannot be used: .*ECONNREFUSED`),
@@ -156,7 +156,7 @@ Deno.test({
         const paused = simulator.sentCount;
         await until("100 more are sent", () => simulator.sentCount >= paused + 100);
         const since = performance.now();
-        assertEquals(await stuck.end("SIGTERM"), 5);
+        assertEquals(await stuck.end("SIGTERM"), 5, stuck.stderr);
         const took = performance.now() - since;
         assertLess(took, 1500 + 2500);
         const [left] = stuck.said("Ticks were left unsent");

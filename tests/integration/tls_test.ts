@@ -88,7 +88,7 @@ Deno.test({
       };
       {
         await using stranger = new Producer(settings);
-        assertEquals(await stranger.ended(), 4);
+        assertEquals(await stranger.ended(), 4, stranger.stderr);
         assertMatch(
           stranger.log.at(-1)?.message ?? "",
           /cannot be used: Connection error: .*(?:UnknownIssuer|certificate)/,
@@ -98,7 +98,7 @@ Deno.test({
       await friend.says("Ready to write to kafka");
       const before = simulator.sentCount;
       await until("200 ticks are sent", () => simulator.sentCount >= before + 200);
-      assertEquals(await friend.end("SIGTERM"), 0);
+      assertEquals(await friend.end("SIGTERM"), 0, friend.stderr);
       assertGreater((await audit(simulator, kafka)).stored, 150);
     } finally {
       await Deno.remove(dir, { recursive: true });

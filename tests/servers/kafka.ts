@@ -4,6 +4,17 @@
  */
 import { Buffer } from "node:buffer";
 import type { Admin } from "kafkajs";
+import {
+  cache,
+  exists,
+  folderFor,
+  freePorts,
+  granted,
+  removeNow,
+  serverMissing,
+  ServerProcess,
+  sleep,
+} from "./process.ts";
 
 /** How to start a broker; none is needed. */
 export interface KafkaOptions {
@@ -51,10 +62,6 @@ export interface KafkaRecord {
   readonly value: string;
 }
 
-/** How long a start may take. After kill -9 most of it is the old registration running out, about 3 s. */
-const READY_MS = 60_000;
-/** How long a broker may take to end before it is killed. */
-const STOP_MS = 30_000;
 /** How long reading a topic may take. */
 const READ_MS = 60_000;
 
@@ -63,16 +70,8 @@ const READ_MS = 60_000;
  * Never prompts, so that a bare `deno test` ignores the tests and says why.
  */
 export function kafkaMissing(): string | undefined {
-  if (Deno.build.os === "windows") return "Kafka tests need Linux or macOS";
-  const wanted: Deno.PermissionDescriptor[] = [
-    ...["sh", "java"].map((command) => ({ name: "run", command }) as const),
-    ...["HOME", "CACHE", "PATH", "TMPDIR"].map((variable) => ({ name: "env", variable }) as const),
-    { name: "net", host: "127.0.0.1" },
-    { name: "read" },
-  ];
-  const refused = wanted.find((permission) => !granted(permission)) ??
-    [{ name: "write", path: Deno.env.get("TMPDIR") ?? "/tmp" } as const].find((permission) => !granted(permission));
-  if (refused) return `Kafka tests need --allow-${refused.name}: run it by deno task test`;
+  const refused = serverMissing("Kafka", ["sh", "java"]);
+  if (refused) return refused;
   if (!onPath("java")) return "Kafka tests need Java 17 or newer: install it, then run sh tests/servers/install.sh";
   if (!exists(`${jars()}/.done`)) return "Kafka tests need Kafka's jars: run sh tests/servers/install.sh";
   return undefined;
@@ -90,19 +89,24 @@ export class KafkaServer implements AsyncDisposable {
   /** Holds `log` (the data), the broker's settings, and `server-N.log` of each start. */
   readonly dataDir: string;
   readonly #temporary: boolean;
-  readonly #archive: string;
+  readonly #process: ServerProcess;
   readonly #unload = () => this.#endNow();
-  #process: Deno.ChildProcess | undefined;
-  #ended: Promise<unknown> = Promise.resolve();
-  #pid = 0;
-  #starts = 0;
 
   private constructor(options: KafkaOptions, dataDir: string, ports: Ports, archive: string) {
     this.broker = `127.0.0.1:${ports.broker}`;
     this.saslBroker = options.sasl && `127.0.0.1:${ports.sasl}`;
     this.dataDir = dataDir;
     this.#temporary = options.dataDir === undefined;
-    this.#archive = archive;
+    this.#process = new ServerProcess({
+      name: "Kafka",
+      command: ["java", "-Xms128m", "-Xmx512m", "-XX:+ExitOnOutOfMemoryError", archive].concat(
+        this.#java("kafka.Kafka"),
+        `${dataDir}/server.properties`,
+      ),
+      dir: dataDir,
+      // after kill -9 most of a start is the old registration running out, about 3 s
+      ready: (log) => log.includes("Kafka Server started"),
+    });
     addEventListener("unload", this.#unload);
   }
 
@@ -128,15 +132,16 @@ export class KafkaServer implements AsyncDisposable {
   }
 
   static async #start(options: KafkaOptions, archive: string, warm?: string): Promise<KafkaServer> {
-    const ports = freePorts(options.port);
-    const dataDir = options.dataDir ?? await Deno.makeTempDir({ prefix: "kafka-" });
+    const free = freePorts("broker", "sasl", "controller");
+    const ports = { ...free, broker: options.port ?? free.broker };
+    const dataDir = await folderFor("kafka", options.dataDir);
     const server = new KafkaServer(options, dataDir, ports, archive);
     try {
       await Deno.mkdir(`${dataDir}/log`, { recursive: true });
       await Deno.writeTextFile(`${dataDir}/log4j2.properties`, LOG4J);
       await Deno.writeTextFile(`${dataDir}/server.properties`, propertiesFile(settings(options, dataDir, ports)));
       if (!exists(`${dataDir}/log/meta.properties`)) await server.#format(warm);
-      await server.#run();
+      await server.#process.start();
       return server;
     } catch (error) {
       await server[Symbol.asyncDispose]();
@@ -146,16 +151,12 @@ export class KafkaServer implements AsyncDisposable {
 
   /** Of the last start. */
   get pid(): number {
-    return this.#pid;
+    return this.#process.pid;
   }
 
   /** Resolves when the process is gone; one that is paused, or gone already, is no problem. */
   async kill(signal: "SIGKILL" | "SIGTERM" | "SIGINT" = "SIGKILL"): Promise<void> {
-    this.#signal(signal);
-    this.#signal("SIGCONT");
-    const timer = setTimeout(() => this.#signal("SIGKILL"), STOP_MS);
-    await this.#ended;
-    clearTimeout(timer);
+    await this.#process.kill(signal);
   }
 
   /** An orderly end; the data stays until disposal. */
@@ -166,25 +167,36 @@ export class KafkaServer implements AsyncDisposable {
   /** Starts again on the same data and ports, after an orderly end when it still runs. */
   async restart(): Promise<void> {
     await this.stop();
-    await this.#run();
+    await this.#process.start();
   }
 
   /** Keeps its connections and answers nothing, until `resume()`. */
   pause(): void {
-    this.#signal("SIGSTOP");
+    this.#process.signal("SIGSTOP");
   }
 
   /** Ends `pause()`. */
   resume(): void {
-    this.#signal("SIGCONT");
+    this.#process.signal("SIGCONT");
   }
 
   /** Fails when there is one of that name; resolves when it can be written to. */
   async createTopic(topic: string, options: TopicOptions = {}): Promise<void> {
     const configEntries = Object.entries(options.config ?? {}).map(([name, value]) => ({ name, value }));
-    const created = await this.#admin((admin) =>
-      admin.createTopics({ topics: [{ topic, numPartitions: options.partitions ?? -1, configEntries }] })
-    );
+    const created = await this.#admin(async (admin) => {
+      const topics = [{ topic, numPartitions: options.partitions ?? -1, configEntries }];
+      // kafkajs's own waiting fails when the broker has not yet heard of the topic from the controller
+      const created = await admin.createTopics({ topics, waitForLeaders: false });
+      for (const end = Date.now() + READ_MS;; await sleep(20)) {
+        try {
+          // asks the leader of each partition
+          await admin.fetchTopicOffsets(topic);
+          return created;
+        } catch (error) {
+          if (Date.now() > end) throw error;
+        }
+      }
+    });
     if (!created) throw new Error(`Cannot create topic ${topic} as it exists`);
   }
 
@@ -215,22 +227,8 @@ export class KafkaServer implements AsyncDisposable {
 
   /** For a test process that ends without disposing: nothing can be awaited any more. */
   #endNow(): void {
-    this.#signal("SIGKILL");
-    if (!this.#temporary) return;
-    try {
-      Deno.removeSync(this.dataDir, { recursive: true });
-    } catch {
-      // the dying broker wrote a file in between: it stays in the temporary directory
-    }
-  }
-
-  #signal(signal: Deno.Signal): void {
-    try {
-      this.#process?.kill(signal);
-    } catch (error) {
-      // it has ended, and its status is on the way to us
-      if (!(error instanceof TypeError)) throw error;
-    }
+    this.#process.signal("SIGKILL");
+    if (this.#temporary) removeNow(this.dataDir);
   }
 
   async #format(warm: string | undefined): Promise<void> {
@@ -245,36 +243,6 @@ export class KafkaServer implements AsyncDisposable {
   #java(mainClass: string): string[] {
     const logging = `-Dlog4j2.configurationFile=${this.dataDir}/log4j2.properties`;
     return ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", logging, "-cp", `${jars()}/*`, mainClass];
-  }
-
-  async #run(): Promise<void> {
-    const log = `${this.dataDir}/server-${++this.#starts}.log`;
-    await Deno.writeTextFile(log, "");
-    const process = new Deno.Command("sh", {
-      // the shell only opens the file and becomes java: a pipe would fill up whenever this process does not read
-      args: ["-c", 'exec "$@" >> "$0" 2>&1', log, "java", "-Xms128m", "-Xmx512m", "-XX:+ExitOnOutOfMemoryError"].concat(
-        this.#archive,
-        this.#java("kafka.Kafka"),
-        `${this.dataDir}/server.properties`,
-      ),
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-    this.#process = process;
-    this.#pid = process.pid;
-    this.#ended = process.status.then(() => this.#process = undefined);
-    const deadline = Date.now() + READY_MS;
-    while (true) {
-      const running = this.#process !== undefined;
-      const text = await Deno.readTextFile(log);
-      if (running && text.includes("Kafka Server started")) return;
-      if (!running || Date.now() > deadline) {
-        const what = running ? `was not ready after ${READY_MS / 1000} s` : "ended before it was ready";
-        throw new Error(`Kafka ${what}:\n${text.trimEnd().split("\n").slice(-20).join("\n")}`);
-      }
-      await sleep(20);
-    }
   }
 
   async #admin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
@@ -491,32 +459,6 @@ async function collect(
   if (code !== 0) throw new Error(`${command} ended with ${code}: ${said.trim().split("\n").slice(-20).join("\n")}`);
 }
 
-/** Below the range from which systems take ports for outgoing connections: a reconnecting client could take ours from there. */
-function freePorts(broker: number | undefined): Ports {
-  const held: Deno.Listener[] = [];
-  const take = (): number => {
-    while (true) {
-      const port = 20_000 + Math.floor(Math.random() * 12_000);
-      try {
-        if (port !== broker) held.push(Deno.listen({ hostname: "127.0.0.1", port }));
-        else continue;
-        return port;
-      } catch (error) {
-        if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-      }
-    }
-  };
-  try {
-    return { broker: broker ?? take(), sasl: take(), controller: take() };
-  } finally {
-    for (const listener of held) listener.close();
-  }
-}
-
-function cache(): string {
-  return Deno.env.get("CACHE") ?? `${Deno.env.get("HOME")}/.cache/crypto-data-streaming`;
-}
-
 /** As the pom says, so that it stands in one place. */
 function version(): string {
   const pom = Deno.readTextFileSync(new URL("kafka/pom.xml", import.meta.url));
@@ -529,22 +471,4 @@ function jars(): string {
 
 function onPath(command: string): boolean {
   return (Deno.env.get("PATH") ?? "").split(":").some((dir) => exists(`${dir}/${command}`));
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
-    throw error;
-  }
-}
-
-function granted(permission: Deno.PermissionDescriptor): boolean {
-  return Deno.permissions.querySync(permission).state === "granted";
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((done) => setTimeout(done, ms));
 }
