@@ -80,6 +80,8 @@ class Lane {
   #inFlight = 0;
   /** Aborted once no tick is left: whoever still tries to send gaps tries a last time. */
   readonly #ended = new AbortController();
+  /** Aborted, and replaced, when the sink is back: gaps that wait must not stay behind the ticks after them. */
+  #back = new AbortController();
   #confirmedAt = -Infinity;
 
   constructor(sink: Sink, options: PipelineOptions) {
@@ -87,7 +89,13 @@ class Lane {
     this.sink = sink;
     this.#options = options;
     this.stats = options.stats.sink(sink.name);
-    this.queue = new EventQueue({ capacity: queueCapacity, clock, gapTimes, onDrop: () => this.stats.dropped++ });
+    this.queue = new EventQueue({
+      capacity: queueCapacity,
+      clock,
+      gapTimes,
+      onDrop: () => this.stats.dropped++,
+      onGap: () => options.stats.gaps++,
+    });
     if (sink.writeGaps !== undefined) this.#gaps = new EventQueue({ capacity: GAPS_CAPACITY, clock, gapTimes });
   }
 
@@ -206,7 +214,11 @@ class Lane {
         this.stats.gapsSent++;
       }
     }
-    if (this.#state === "failing") log.info(`Writing to ${this.sink.name} again`, { queued: this.queue.depth });
+    if (this.#state === "failing") {
+      log.info(`Writing to ${this.sink.name} again`, { queued: this.queue.depth });
+      this.#back.abort();
+      this.#back = new AbortController();
+    }
     this.#state = "ok";
     this.#trouble = undefined;
     this.#confirmedAt = clock.elapsed();
@@ -278,7 +290,7 @@ class Lane {
             // nobody waits at the end for a topic that was missing all the time
             if (this.#gaps.isClosed) throw error;
           }
-          const hurry = AbortSignal.any([deadline, this.#ended.signal]);
+          const hurry = AbortSignal.any([deadline, this.#ended.signal, this.#back.signal]);
           await this.#pause(attempt, hurry).catch(() => deadline.throwIfAborted());
         }
       }
@@ -301,6 +313,7 @@ export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #lanes: readonly Lane[];
 
+  /** Touches no sink before `run()`. */
   constructor(options: PipelineOptions) {
     this.#options = options;
     this.#lanes = options.sinks.map((sink) => new Lane(sink, options));

@@ -14,6 +14,8 @@ export interface QueueOptions {
   readonly gapTimes: GapTimes;
   /** Told of each tick that is dropped. */
   readonly onDrop?: (tick: Tick) => void;
+  /** Told of each gap that is opened for dropped ticks. */
+  readonly onGap?: () => void;
 }
 
 /** How `batches()` cuts them. */
@@ -204,6 +206,7 @@ export class EventQueue {
     const time = recordTime(event);
     const shed = this.#shed.get(series);
     if (shed === undefined) {
+      this.#options.onGap?.();
       const opened = this.#options.gapTimes.next(this.#options.clock.now());
       this.#shed.set(series, {
         first: event,

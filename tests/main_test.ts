@@ -217,7 +217,7 @@ for (
     [["replay", "a", "b"], "one file (or - for stdin) must be named"],
     [["replay", "no-such-file.jsonl"], "Cannot read no-such-file.jsonl"],
     [["replay", "."], "Cannot read ."],
-    [["replay", "--channel", "trades", "x"], "Cannot use --channel as it must be ticker or ticker_batch"],
+    [["replay", "--channel", "trades", "x"], "Cannot use --channel as it must be ticker_batch or ticker"],
     [["simulate", "--port", "x"], "Cannot use --port"],
   ] as const
 ) {
@@ -413,7 +413,6 @@ test("main: exit 4 when Kafka is away for KAFKA_START_TIMEOUT_MS", async () => {
     DRAIN_TIMEOUT_MS: "500",
   });
   assertEquals([await program.end(), program.stdout], [4, ""]);
-  assertStringIncludes(program.stderr, "Waiting for kafka");
   const { level, message, exitCode } = program.log.at(-1) ?? {};
   assertEquals([level, exitCode], ["error", 4]);
   assertStringIncludes(String(message), broker);
@@ -425,12 +424,15 @@ test("main: exit 4 when Kafka is away for KAFKA_START_TIMEOUT_MS", async () => {
 async function waitingForKafka(simulator: Simulator, drainMs: number): Promise<Program> {
   const program = new Program(["start"], {
     COINBASE_WS_URL: simulator.url,
+    COINBASE_CHANNEL: "ticker",
     KAFKA_BROKERS: nowhere(),
     DRAIN_TIMEOUT_MS: String(drainMs),
   });
   await program.says("Connected to Coinbase");
   await program.says("Waiting for kafka");
-  await program.until("ticks have come", () => simulator.sentCount >= 8);
+  const url = await statusUrl(program);
+  const end = performance.now() + PATIENCE_MS;
+  while ((await (await fetch(url)).json()).counters.received < 8) assert(performance.now() < end, "no ticks come");
   return program;
 }
 
@@ -451,8 +453,28 @@ test("main: a second signal a second after the first leaves at once", async () =
   await using simulator = await Simulator.start();
   await using program = await waitingForKafka(simulator, 60_000);
   program.kill("SIGINT");
+  await program.until("it has hung up", () => simulator.connections().every(({ closed }) => closed !== undefined));
   const before = performance.now();
   await program.until("more than a second has passed", () => performance.now() - before > 1100);
   program.kill("SIGTERM");
   assertEquals(await program.end(), 130);
+});
+
+test("main: the first signal is a first one, too, when the reader of stdout had gone before", async () => {
+  await using simulator = await Simulator.start({ ticksPerSecond: 50 });
+  await using program = new Program(["dev"], {
+    COINBASE_WS_URL: simulator.url,
+    COINBASE_CHANNEL: "ticker",
+    KAFKA_BROKERS: nowhere(),
+    DRAIN_TIMEOUT_MS: "3000",
+  });
+  const before = performance.now();
+  await program.until(
+    "it runs for more than a second",
+    () => program.stdout !== "" && performance.now() - before > 1500,
+  );
+  await program.stopReading({ hang: false });
+  await program.until("it has hung up", () => simulator.connections().every(({ closed }) => closed !== undefined));
+  program.kill("SIGINT");
+  assertEquals(await program.end(), 5);
 });

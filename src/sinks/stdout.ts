@@ -14,6 +14,8 @@ export class StdoutSink implements Sink {
   readonly #onClosed: () => void;
 
   /**
+   * Nothing is written before the first batch.
+   *
    * @param onClosed the reader is gone (`... | head`): nobody wants more
    * @param write takes some of the bytes and says how many; default stdout
    */

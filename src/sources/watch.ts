@@ -91,6 +91,7 @@ export class FeedWatch {
   #stallReconnects = 0;
   #nextStallReconnectAt = 0;
 
+  /** Nothing is expected before `start()`. */
   constructor(options: WatchOptions) {
     this.#options = options;
     for (const product of options.products) {

@@ -73,8 +73,10 @@ export class WebSocketSource implements Source {
   #client: WebSocketClient | undefined;
   #ticked = false;
   #acknowledged = false;
+  /** When it refused something for which the rest should be asked again. */
   #refusedAt: number | undefined;
 
+  /** Connects to nothing before `run()`. Throws a TypeError where the exchange has no such channel. */
   constructor(options: WebSocketSourceOptions) {
     const { exchange, channel, products, clock, gapTimes, stats } = options;
     const about = exchange.channels[channel];
@@ -307,10 +309,10 @@ export class WebSocketSource implements Source {
 
   #refuse(words: string, product: string | undefined): void {
     const { exchange, channel, clock, log } = this.#options;
-    this.#refusedAt = clock.elapsed();
     // any words may begin like a product
     if (product !== undefined && this.#options.products.includes(product)) {
       if (this.#watch.refuse(product, words)) {
+        this.#refusedAt = clock.elapsed();
         log.error(`${exchange.title} refuses a product, the others go on`, { product, words });
       }
       if (this.#watch.accepted().length === 0) this.#giveUp(`${exchange.title} refuses every product: ${words}`);
@@ -320,9 +322,10 @@ export class WebSocketSource implements Source {
     if (this.#acknowledged || this.#ticked) return;
     if (words.includes(channel) || /authenticat/i.test(words)) {
       this.#giveUp(`${exchange.title} refuses the channel ${channel}: ${words}`);
-    } else {
+    } else if (!this.#oneByOne) {
       // it does not say which product it means
       this.#oneByOne = true;
+      this.#refusedAt = clock.elapsed();
     }
   }
 

@@ -37,6 +37,8 @@ const MAX_HEAD_BYTES = 16 * 1024;
 const MAX_UNSENT_BYTES = 1024 * 1024;
 /** Until a goodbye must have left, ms. */
 const FAREWELL_MS = 500;
+/** Until a connect that nobody wants any more is abandoned, ms. */
+const ABANDON_MS = 250;
 const ACCEPT_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 const encoder = new TextEncoder();
@@ -90,7 +92,7 @@ export class WebSocketClient {
     let conn: Deno.Conn | undefined;
     const abandon = () => conn && closeQuietly(conn);
     try {
-      const tcp = await Deno.connect({ hostname: address, port: Number(port) || (secure ? 443 : 80), signal: stop });
+      const tcp = await openTcp(address, Number(port) || (secure ? 443 : 80), stop);
       conn = tcp;
       stop.addEventListener("abort", abandon);
       stop.throwIfAborted();
@@ -310,6 +312,24 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
     offset += part.length;
   }
   return whole;
+}
+
+/**
+ * Deno 2.9.6 loses a socket for good that is ready in the very moment in which its signal aborts. So an attempt that is
+ * under way is given time to succeed, and then its socket can be closed; only after that it is abandoned.
+ */
+async function openTcp(hostname: string, port: number, signal: AbortSignal): Promise<Deno.TcpConn> {
+  signal.throwIfAborted();
+  const abandon = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const onAbort = () => timer = setTimeout(() => abandon.abort(signal.reason), ABANDON_MS);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Deno.connect({ hostname, port, signal: abandon.signal });
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    clearTimeout(timer);
+  }
 }
 
 function closeQuietly(conn: Deno.Conn): void {

@@ -191,6 +191,10 @@ export class Peer implements Disposable {
 
   [Symbol.dispose](): void {
     for (const line of this.#lines) line[Symbol.dispose]();
-    this.#listener.close();
+    try {
+      this.#listener.close();
+    } catch {
+      // closed already
+    }
   }
 }
