@@ -244,7 +244,7 @@ export function markCandles(candles: readonly Candle[], now: number, gaps: reado
   }));
 }
 
-/** A gap that does not know its start began after the product's last tick: in the last candle before it, or in the one it ends in. */
+/** A gap that does not know its start began with the product's last tick, which may be in the last candle before it. */
 function lastTimeBefore(candles: readonly Candle[], time: number): number {
   const last = candles.findLast((candle) => closeTimeOf(candle) <= time) ?? candles[0];
   return last?.openTime ?? time;

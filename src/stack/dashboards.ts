@@ -1,0 +1,17 @@
+// `deno task dashboards`: writes what Grafana reads and what is made from typed parts. The files are committed, and a test
+// holds them equal to this.
+
+import { RULES } from "./dashboards/alerts.ts";
+import { PRICES } from "./dashboards/prices.ts";
+
+/** Texts by path, below grafana-provisioning. */
+export const FILES: Readonly<Record<string, string>> = {
+  "alerting/rules.yaml": RULES,
+  "dashboards/json/prices.json": `${JSON.stringify(PRICES, null, 2)}\n`,
+};
+
+if (import.meta.main) {
+  for (const [path, text] of Object.entries(FILES)) {
+    await Deno.writeTextFile(new URL(`../../grafana-provisioning/${path}`, import.meta.url), text);
+  }
+}

@@ -1,0 +1,111 @@
+// The few parts of Grafana's dashboard model that we use, in its classic JSON (which provisioning reads, up to 13.x too), and
+// functions for what is the same in every panel.
+
+/** Anything that JSON can hold. */
+export type Json = string | number | boolean | null | undefined | readonly Json[] | { readonly [name: string]: Json };
+
+/** The data source, by the uid in grafana-provisioning/datasources. */
+export const INFLUXDB = { type: "influxdb", uid: "influxdb" };
+
+/** One palette for everything: colour only where it says something. */
+export const COLORS = { up: "#26a69a", down: "#ef5350", warning: "#f2b84b", line: "#5b8ff9", faint: "#9aa0a6" };
+
+/** How a value is written and coloured. */
+export interface FieldConfig {
+  /** One of Grafana's units. */
+  readonly unit?: string;
+  /** At most so many with the unit `locale`, exactly so many with the others. */
+  readonly decimals?: number;
+  /** Stands in place of the column's name. */
+  readonly displayName?: string;
+  /** Stands where there is no value. */
+  readonly noValue?: string;
+  /** By thresholds, or always the same. */
+  readonly color?: { readonly mode: "thresholds" } | { readonly mode: "fixed"; readonly fixedColor: string };
+  /** See {@link steps}. */
+  readonly thresholds?: Json;
+  /** Where a click leads. */
+  readonly links?: Json;
+  /** What only this kind of panel knows. */
+  readonly custom?: { readonly [name: string]: Json };
+}
+
+/** A rule that changes the field config where it matches. */
+export interface Override {
+  /** Which columns or series. */
+  readonly matcher: { readonly id: "byName" | "byValue"; readonly options: Json };
+  /** What changes there. */
+  readonly properties: readonly { readonly id: string; readonly value: Json }[];
+}
+
+/** What makes a panel itself. */
+export interface PanelSpec {
+  /** Unique in the dashboard; annotations and alerts point at it. */
+  readonly id: number;
+  /** How it draws. */
+  readonly type: "candlestick" | "stat" | "table" | "timeseries";
+  /** May hold variables. */
+  readonly title: string;
+  /** What a person needs to read it right. */
+  readonly description?: string;
+  /** In a grid 24 wide. */
+  readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
+  /** Flux; the first becomes A, the next B. */
+  readonly queries: readonly string[];
+  /** Makes `v.windowPeriod` the range divided by it; by default the panel's width in pixels. */
+  readonly maxDataPoints?: number;
+  /** Of all fields. */
+  readonly field: FieldConfig;
+  /** Of some fields, a later one stronger. */
+  readonly overrides?: readonly Override[];
+  /** What only this kind of panel knows. */
+  readonly options: { readonly [name: string]: Json };
+  /** In order. */
+  readonly transformations?: readonly { readonly id: string; readonly options: Json }[];
+}
+
+/** A panel as it stands in a dashboard. */
+export function panel({ queries, field, overrides = [], ...spec }: PanelSpec): Json {
+  return {
+    ...spec,
+    datasource: INFLUXDB,
+    targets: queries.map((query, i) => ({ refId: String.fromCharCode(65 + i), datasource: INFLUXDB, query })),
+    fieldConfig: { defaults: { ...field }, overrides: overrides.map((each) => ({ ...each })) },
+  };
+}
+
+/** Changes the column of this name: `custom` becomes `custom.width` and so on. */
+export function column(name: string, { custom = {}, ...field }: FieldConfig): Override {
+  const properties = [
+    ...Object.entries(field).map(([id, value]) => ({ id, value })),
+    ...Object.entries(custom).map(([id, value]) => ({ id: `custom.${id}`, value })),
+  ];
+  return { matcher: { id: "byName", options: name }, properties };
+}
+
+/** Always this colour. */
+export function fixed(fixedColor: string): FieldConfig {
+  return { color: { mode: "fixed", fixedColor } };
+}
+
+/** One colour below the first number, and another from each number on. */
+export function steps(first: string, ...more: readonly (readonly [from: number, color: string])[]): FieldConfig {
+  return {
+    color: { mode: "thresholds" },
+    thresholds: {
+      mode: "absolute",
+      steps: [{ color: first, value: null }, ...more.map(([value, color]) => ({ color, value }))],
+    },
+  };
+}
+
+/** Prices of 0.00000827 and of 93,346.33 in the same panel: digits by size. No currency sign: products differ in theirs. */
+export const PRICE: FieldConfig = { unit: "locale", decimals: 8 };
+
+/** Belongs to {@link PRICE}, in this order. */
+export const PRICE_DIGITS: readonly Override[] = ([[0.01, 6], [1, 4], [10, 3], [50, 2]] as const).map((
+  [value, decimals],
+) => ({
+  matcher: { id: "byValue", options: { reducer: "max", op: "gte", value } },
+  properties: [{ id: "decimals", value: decimals }],
+}));

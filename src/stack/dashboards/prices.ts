@@ -1,0 +1,308 @@
+// The dashboard *Prices*: one product large, all of them in a list beside it.
+
+import type { Interval } from "../../candle.ts";
+import { COLORS, column, fixed, INFLUXDB, type Json, panel, PRICE, PRICE_DIGITS, steps } from "./grafana.ts";
+import { QUERIES } from "./queries.ts";
+
+/** Its address in Grafana, `/d/prices`. */
+export const PRICES_UID = "prices";
+
+/** Panels that others point at. */
+export const PANELS = { price: 1, summary: 2, candles: 3, market: 4, timeline: 5 };
+
+/** What one can choose for the length of candles. */
+export const CHOICES: readonly ("auto" | Interval)[] = [
+  "auto",
+  "1s",
+  "5s",
+  "15s",
+  "30s",
+  "1m",
+  "5m",
+  "15m",
+  "1h",
+  "4h",
+  "1d",
+];
+
+const SAMPLED =
+  "Candles are made of the prices we get, on the channel ticker_batch one of each 5 seconds: extremes between these samples are " +
+  "unseen, so a candle here differs from the exchange's own.";
+const NOTHING = "No ticks in this time range";
+const NO_LEGEND = { showLegend: false, displayMode: "list", placement: "bottom", calcs: [] };
+/** Seconds since the newest tick: a feed may rest for half a minute, not for five. */
+const AGE = { unit: "s", decimals: 0 };
+
+const price = panel({
+  id: PANELS.price,
+  type: "stat",
+  title: "${product}",
+  gridPos: { x: 0, y: 0, w: 5, h: 4 },
+  queries: [QUERIES.price],
+  field: { ...PRICE, ...fixed("text"), noValue: "-" },
+  overrides: PRICE_DIGITS,
+  options: {
+    colorMode: "none",
+    graphMode: "area",
+    justifyMode: "auto",
+    textMode: "value",
+    wideLayout: true,
+    reduceOptions: { calcs: ["lastNotNull"], fields: "", values: false },
+    text: { valueSize: 26 },
+  },
+});
+
+const summary = panel({
+  id: PANELS.summary,
+  type: "stat",
+  title: "Over the time range",
+  description:
+    "Change from the first to the last price; highest and lowest; how long data is missing by declared gaps; how old " +
+    "the newest tick is now.",
+  gridPos: { x: 5, y: 0, w: 19, h: 4 },
+  queries: [QUERIES.summary],
+  field: { ...PRICE, ...fixed("text"), noValue: "-" },
+  overrides: [
+    ...PRICE_DIGITS,
+    column("change", {
+      displayName: "Change",
+      unit: "percentunit",
+      decimals: 2,
+      ...steps(COLORS.down, [0, COLORS.up]),
+    }),
+    column("high", { displayName: "High" }),
+    column("low", { displayName: "Low" }),
+    column("missing", { displayName: "Missing", unit: "s", decimals: 1, ...steps("text", [1, COLORS.warning]) }),
+    column("age", {
+      displayName: "Last tick",
+      ...AGE,
+      ...steps(COLORS.up, [30, COLORS.warning], [300, COLORS.down]),
+    }),
+  ],
+  options: {
+    colorMode: "value",
+    graphMode: "none",
+    justifyMode: "center",
+    orientation: "vertical",
+    textMode: "value_and_name",
+    wideLayout: true,
+    reduceOptions: { calcs: ["lastNotNull"], fields: "/.*/", values: false },
+    text: { titleSize: 12, valueSize: 20 },
+  },
+  transformations: [order("change", "high", "low", "missing", "age")],
+});
+
+const candles = panel({
+  id: PANELS.candles,
+  type: "candlestick",
+  title: "${product} candles, ${Interval}",
+  description:
+    "Open, high, low and close of each interval (in UTC), standing at its start; the bars below count its ticks, they " +
+    `are no traded volume. ${SAMPLED} A time range too long for the chosen interval gets a longer one. Amber: declared gaps.`,
+  gridPos: { x: 0, y: 4, w: 15, h: 14 },
+  queries: [QUERIES.candles],
+  // narrower candles than a pixel are not drawn at all
+  maxDataPoints: 300,
+  field: {
+    ...PRICE,
+    noValue: NOTHING,
+    custom: { axisPlacement: "right", axisBorderShow: false, fillOpacity: 35 },
+  },
+  overrides: [
+    ...PRICE_DIGITS,
+    column("open", fixed(COLORS.faint)),
+    column("high", fixed(COLORS.up)),
+    column("low", fixed(COLORS.down)),
+    column("close", fixed("text")),
+    column("ticks", { ...fixed("#5f6368"), unit: "short", decimals: 0, custom: { axisPlacement: "hidden" } }),
+  ],
+  options: {
+    mode: "candles+volume",
+    candleStyle: "candles",
+    colorStrategy: "open-close",
+    colors: { up: COLORS.up, down: COLORS.down, flat: "#8e8e8e" },
+    // `volume` is what the panel calls the bars
+    fields: { open: "open", high: "high", low: "low", close: "close", volume: "ticks" },
+    includeAllFields: false,
+    legend: NO_LEGEND,
+    tooltip: { mode: "multi", sort: "none" },
+  },
+});
+
+const market = panel({
+  id: PANELS.market,
+  type: "table",
+  title: "Market",
+  description: "All products of the last day; last price and change within the time range. A click on a name shows it.",
+  gridPos: { x: 15, y: 4, w: 9, h: 14 },
+  queries: [QUERIES.market, QUERIES.trends],
+  maxDataPoints: 120,
+  field: {
+    noValue: NOTHING,
+    custom: { align: "auto", cellOptions: { type: "auto" }, filterable: false, minWidth: 50 },
+  },
+  overrides: [
+    column("product", {
+      displayName: "Product",
+      links: [{
+        title: "Show ${__value.text}",
+        url: `/d/${PRICES_UID}?var-product=\${__value.text}&var-Interval=\${Interval}&\${__url_time_range}`,
+        targetBlank: false,
+      }],
+      custom: { width: 95 },
+    }),
+    column("Trend #B", {
+      displayName: "Trend",
+      ...fixed(COLORS.line),
+      custom: {
+        cellOptions: {
+          type: "sparkline",
+          hideValue: true,
+          drawStyle: "line",
+          lineWidth: 1,
+          lineInterpolation: "linear",
+          fillOpacity: 10,
+          gradientMode: "none",
+          showPoints: "never",
+          spanNulls: true,
+          axisPlacement: "auto",
+          barAlignment: 0,
+        },
+        minWidth: 60,
+      },
+    }),
+    column("last", { displayName: "Last", ...PRICE, custom: { width: 90 } }),
+    column("change", {
+      displayName: "Change",
+      unit: "percentunit",
+      decimals: 2,
+      ...steps(COLORS.down, [0, COLORS.up]),
+      custom: { width: 78, cellOptions: { type: "color-text" } },
+    }),
+    column("age", {
+      displayName: "Age",
+      ...AGE,
+      ...steps("text", [30, COLORS.warning], [300, COLORS.down]),
+      custom: { width: 78, cellOptions: { type: "color-text" } },
+    }),
+  ],
+  options: { showHeader: true, cellHeight: "lg", footer: { show: false }, sortBy: [] },
+  transformations: [
+    { id: "timeSeriesTable", options: { B: { timeField: "Time", stat: "lastNotNull" } } },
+    { id: "joinByField", options: { byField: "product", mode: "outer" } },
+    order("product", "last", "change", "Trend #B", "age"),
+  ],
+});
+
+const timeline = panel({
+  id: PANELS.timeline,
+  type: "timeseries",
+  title: "${product} timeline",
+  description:
+    "The mean price of each stretch of time that one pixel stands for. The line breaks where no tick came for more " +
+    "than a minute. Amber: declared gaps.",
+  gridPos: { x: 0, y: 18, w: 24, h: 9 },
+  queries: [QUERIES.timeline],
+  field: {
+    ...PRICE,
+    ...fixed(COLORS.line),
+    displayName: "mean",
+    noValue: NOTHING,
+    custom: {
+      drawStyle: "line",
+      lineWidth: 1,
+      lineInterpolation: "linear",
+      fillOpacity: 14,
+      gradientMode: "opacity",
+      showPoints: "never",
+      // ms; ticks come every few seconds, so most of the shortest windows are empty
+      spanNulls: 60_000,
+      axisPlacement: "right",
+      axisBorderShow: false,
+    },
+  },
+  overrides: PRICE_DIGITS,
+  options: { legend: NO_LEGEND, tooltip: { mode: "multi", sort: "desc" } },
+});
+
+/** The order of columns, which differs from answer to answer. */
+function order(...names: readonly string[]): { id: string; options: Json } {
+  const indexByName = Object.fromEntries(names.map((name, i) => [name, i]));
+  return { id: "organize", options: { excludeByName: {}, indexByName, renameByName: {} } };
+}
+
+/** The dashboard as Grafana reads it. */
+export const PRICES: { readonly [name: string]: Json } = {
+  uid: PRICES_UID,
+  title: "Prices",
+  description: SAMPLED,
+  tags: ["crypto"],
+  schemaVersion: 41,
+  version: 1,
+  editable: false,
+  timezone: "browser",
+  fiscalYearStartMonth: 0,
+  // one crosshair for all charts
+  graphTooltip: 1,
+  refresh: "5s",
+  // short, so that the first minutes after a start are no empty chart
+  time: { from: "now-30m", to: "now" },
+  timepicker: { refresh_intervals: ["1s", "5s", "10s", "30s", "1m", "5m", "15m"] },
+  links: [{
+    type: "link",
+    title: "Full screen",
+    url: `/d/${PRICES_UID}?kiosk`,
+    icon: "external link",
+    tags: [],
+    keepTime: true,
+    includeVars: true,
+    asDropdown: false,
+    targetBlank: false,
+  }],
+  templating: {
+    list: [
+      {
+        name: "product",
+        label: "Product",
+        type: "query",
+        datasource: INFLUXDB,
+        query: { query: QUERIES.products, refId: "product" },
+        definition: "products of the time range",
+        // at each refresh: a page that was opened before there was data finds its product by itself
+        refresh: 2,
+        sort: 0,
+        multi: false,
+        includeAll: false,
+        current: { text: "BTC-USD", value: "BTC-USD" },
+        options: [],
+        hide: 0,
+        skipUrlSync: false,
+      },
+      {
+        name: "Interval",
+        label: "Interval",
+        type: "custom",
+        query: CHOICES.join(","),
+        multi: false,
+        includeAll: false,
+        current: { text: "auto", value: "auto" },
+        options: CHOICES.map((choice) => ({ text: choice, value: choice, selected: choice === "auto" })),
+        hide: 0,
+        skipUrlSync: false,
+      },
+    ],
+  },
+  annotations: {
+    list: [{
+      name: "Gaps",
+      datasource: INFLUXDB,
+      enable: true,
+      hide: false,
+      iconColor: COLORS.warning,
+      target: { query: QUERIES.gaps, refId: "gaps" },
+      mappings: {},
+      filter: { exclude: false, ids: [PANELS.candles, PANELS.timeline] },
+    }],
+  },
+  panels: [price, summary, candles, market, timeline],
+};
