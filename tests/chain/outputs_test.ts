@@ -1,0 +1,98 @@
+// The way out of Telegraf: metrics never push records out, and a new token is picked up.
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { tell, until } from "../integration/feed.ts";
+import { TelegrafServer } from "../servers/telegraf.ts";
+import { chainMissing, produce, settle, startChain, TOPIC, waiting } from "./chain.ts";
+import { countPoints } from "./count.ts";
+
+const missing = chainMissing();
+const skipped = missing ? ` [skipped: ${missing}]` : "";
+
+/** Whole seconds, an hour ago. */
+const START = Math.floor(Date.now() / 1000) - 3600;
+
+function records(from: number, count: number): string[] {
+  return Array.from(
+    { length: count },
+    (_, i) => `{"product":"BTC-USD","w_time":${START + (from + i) / 100},"price":1}`,
+  );
+}
+
+Deno.test({
+  name: `a flood of metrics while InfluxDB is away pushes no record out${skipped}`,
+  ignore: missing !== undefined,
+  async fn() {
+    // one look at them is more than the buffer for records would hold
+    const series = Array.from({ length: 130_000 }, (_, i) => `flood{series="${i}"} ${i}\n`).join("");
+    let [flooding, asked] = [true, 0];
+    await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => {
+      asked++;
+      return new Response(flooding ? series : "calm 1\n", { headers: { "Content-Type": "text/plain; version=0.0.4" } });
+    });
+    await using chain = await startChain({ metrics: `http://127.0.0.1:${server.addr.port}/metrics` });
+    const { kafka, influx, telegraf } = chain;
+    await settle(chain);
+    const before = asked;
+    await influx.kill();
+    await produce(kafka.broker, TOPIC, records(0, 20_000));
+    await until("Telegraf holds the records", async () => await waiting(telegraf) >= 20_000);
+    await until("metrics were dropped", async () => {
+      return asked > before && /Metric buffer overflow/.test(await telegraf.log());
+    }, 60_000);
+    await influx.restart();
+    await settle(chain);
+    assertEquals(await countPoints(influx, ["BTC-USD"]), 20_000);
+    assert(!/outputs\.influxdb_v2::records\] Metric buffer overflow/.test(await telegraf.log()));
+
+    // and afterwards metrics come through, Telegraf's own among them
+    flooding = false;
+    const names = async () => {
+      const rows = await influx.query(
+        `import "influxdata/influxdb/schema" schema.measurements(bucket: "${influx.bucket}")`,
+      );
+      return rows.map(({ _value }) => _value);
+    };
+    const wanted = ["prometheus", "internal_write", "internal_gather"];
+    await until(
+      "metrics arrive",
+      async () => (await names()).filter((name) => wanted.includes(String(name))).length === 3,
+    );
+  },
+});
+
+Deno.test({
+  name: `a new token is picked up by a running Telegraf, and nothing is lost in between${skipped}`,
+  ignore: missing !== undefined,
+  async fn() {
+    await using chain = await startChain();
+    const { kafka, influx, telegraf } = chain;
+    await produce(kafka.broker, TOPIC, records(0, 100));
+    await settle(chain);
+    await influx.deleteToken(chain.token);
+    await produce(kafka.broker, TOPIC, records(100, 100));
+    await until("Telegraf is refused", async () => /records\] .*401 Unauthorized/.test(await telegraf.log()));
+    assertEquals(await countPoints(influx, ["BTC-USD"]), 100);
+    const { pid } = telegraf;
+    await telegraf.writeToken(await influx.createToken({ write: influx.bucket }));
+    const since = performance.now();
+    await settle(chain);
+    tell(`picked up after ${Math.round(performance.now() - since)} ms`);
+    assertEquals([await countPoints(influx, ["BTC-USD"]), telegraf.pid], [200, pid]);
+  },
+});
+
+Deno.test({
+  name: `Telegraf tells its health, and without INFLUX_ORG it does not start${skipped}`,
+  ignore: missing !== undefined,
+  async fn() {
+    await using chain = await startChain();
+    await until("it says 200", async () => {
+      const response = await fetch(chain.telegraf.healthUrl).catch(() => undefined);
+      await response?.body?.cancel();
+      return response?.status === 200;
+    });
+    const error = await TelegrafServer.start({ env: { INFLUX_ORG: "" } }).then(() => undefined, (error) => error);
+    assertMatch(String(error), /required variable INFLUX_ORG is missing a value/);
+  },
+});
