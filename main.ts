@@ -3,7 +3,7 @@
 import { parse } from "@std/dotenv";
 import { systemClock as clock } from "./src/clock.ts";
 import { type Config, describeSettings, type Environment, hintsFor, readConfig } from "./src/config.ts";
-import { ConfigError, exitCodeFor } from "./src/errors.ts";
+import { ConfigError, exitCodeFor, SinkError } from "./src/errors.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "./src/exchanges/mod.ts";
 import { createLogger, type Logger } from "./src/log.ts";
 import { Pipeline } from "./src/pipeline.ts";
@@ -16,7 +16,7 @@ import { replay } from "./src/sources/replay.ts";
 import type { Source } from "./src/sources/source.ts";
 import { WebSocketSource } from "./src/sources/websocket.ts";
 import { runSimulator } from "./src/simulator/command.ts";
-import { Stats } from "./src/stats.ts";
+import { type SinkStats, Stats } from "./src/stats.ts";
 import { serveStatus } from "./src/web/server.ts";
 
 /** Most ticks in one request to Kafka. */
@@ -71,27 +71,29 @@ async function summarize(
   log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
-  let before = { received: 0, rejected: 0, repeated: 0, sent: 0 };
+  const counts = () => ({
+    received: stats.received,
+    rejected: stats.rejectedTotal,
+    repeated: stats.repeated,
+    sent: new Map([...stats.sinks].map(([name, { sent }]) => [name, sent])),
+  });
+  let before = counts();
   while (true) {
     await clock.sleep(SUMMARY_MS, signal).catch(() => {});
     if (signal.aborted) return;
-    const { products } = source.status();
-    const sinks = pipeline.status();
-    const now = {
-      received: stats.received,
-      rejected: stats.rejectedTotal,
-      repeated: stats.repeated,
-      sent: [...stats.sinks.values()].reduce((sum, { sent }) => sum + sent, 0),
-    };
-    const dropped = [...stats.sinks.values()].reduce((sum, sink) => sum + sink.dropped + sink.lost, 0);
-    const live = products.filter(({ state }) => state === "live" || state === "quiet").length;
+    const { exchange, link, products } = source.status();
+    const now = counts();
+    const sent = pipeline.status().map(({ name }) =>
+      `${(now.sent.get(name) ?? 0) - (before.sent.get(name) ?? 0)} sent to ${name}`
+    );
+    const fine = products.filter(({ state }) => state === "live" || state === "quiet").length;
+    const waiting = Math.max(0, ...pipeline.status().map(({ queueDepth }) => queueDepth));
+    const gone = [...stats.sinks.values()].reduce((sum, { dropped, lost }) => sum + dropped + lost, 0);
     log.info(
-      `Last minute: ${now.received - before.received} ticks received, ${now.sent - before.sent} sent, ` +
+      `Last minute: ${now.received - before.received} ticks received, ${sent.join(", ")}, ` +
         `${now.rejected - before.rejected} rejected, ${now.repeated - before.repeated} repeated; ` +
-        `${live} of ${products.length} products fine, ${
-          Math.max(0, ...sinks.map(({ queueDepth }) => queueDepth))
-        } waiting, ` +
-        `${dropped} dropped or lost since the start`,
+        `${link === "open" ? "" : `no data from ${exchange}, `}${fine} of ${products.length} products fine, ` +
+        `${waiting} waiting, ${gone} dropped or lost since the start`,
     );
     before = now;
   }
@@ -156,10 +158,12 @@ async function runFeed(command: "dev" | "start", config: Config, log: Logger, st
     over.abort();
     await summaries;
     await Promise.race([server.shutdown(), clock.sleep(LAST_PAGES_MS, new AbortController().signal)]);
-    const sent = Object.fromEntries([...stats.sinks].map(([name, { sent }]) => [name, sent]));
+    const perSink = (count: (sink: SinkStats) => number) =>
+      Object.fromEntries([...stats.sinks].map(([name, sink]) => [name, count(sink)]));
     log.info("Stopped", {
       received: stats.received,
-      sent,
+      sent: perSink(({ sent }) => sent),
+      droppedOrLost: perSink(({ dropped, lost }) => dropped + lost),
       rejected: describeRejected(stats),
       repeated: stats.repeated,
     });
@@ -187,19 +191,25 @@ async function runReplay(args: readonly string[]): Promise<void> {
   }
   const stats = new Stats();
   const intake = { exchange, channel, products: undefined, maxFrameLength: 1_048_576, stats };
+  let writeError: unknown;
+  const write = (lines: string) =>
+    writeAll(lines).catch((error) => {
+      throw writeError = error;
+    });
   try {
     const bytes = path === "-" ? Deno.stdin.readable : (await Deno.open(path)).readable;
-    await replay(bytes, intake, writeAll);
+    await replay(bytes, intake, write);
   } catch (error) {
     // the reader has seen enough (`... | head`)
     if (error instanceof Deno.errors.BrokenPipe) return;
     if (error instanceof TypeError) throw error;
     const why = error instanceof Error ? error.message : String(error);
+    if (error === writeError) throw new SinkError("fatal", `Cannot write the records to stdout: ${why}`);
     throw new ConfigError([`Cannot read ${path} as it must be a readable file of recorded frames: ${why}`]);
   }
   tell(
     `${stats.received} ticks, ${stats.repeated} repeats, rejected: ${describeRejected(stats)}, ` +
-      `${stats.ignored} ignored, of ${stats.frames} lines\n`,
+      `${stats.ignored} ignored, ${stats.control} heartbeats and replies, of ${stats.frames} lines\n`,
   );
 }
 
@@ -268,6 +278,7 @@ try {
   Deno.exit(0);
 } catch (error) {
   if (error instanceof ConfigError) tell(error.problems.map((problem) => `${problem}\n`).join(""));
+  else if (error instanceof SinkError) tell(`${error.message}\n`);
   else tell(`${error instanceof Error ? error.stack : error}\n`);
   Deno.exit(exitCodeFor(error));
 }

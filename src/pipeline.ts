@@ -64,6 +64,10 @@ const GAPS_CAPACITY = 10_000;
 const BUSY_MS = 1000;
 /** The longest pause of a source for the sake of a busy sink, ms: one slow sink must not hold up another. */
 const RELIEF_MS = 20;
+/** A write that takes longer, or a tick dropped so recently, and the sink is not well, ms. */
+const SLOW_MS = 5000;
+/** While a sink is waited for, this is said so often, ms. */
+const WAITING_MS = 10_000;
 /** Until a sink must have closed, ms. */
 const CLOSE_MS = 1500;
 
@@ -83,6 +87,8 @@ class Lane {
   /** Aborted, and replaced, when the sink is back: gaps that wait must not stay behind the ticks after them. */
   #back = new AbortController();
   #confirmedAt = -Infinity;
+  #writingSince: number | undefined;
+  #droppedAt = -Infinity;
 
   constructor(sink: Sink, options: PipelineOptions) {
     const { clock, gapTimes, queueCapacity } = options;
@@ -93,7 +99,7 @@ class Lane {
       capacity: queueCapacity,
       clock,
       gapTimes,
-      onDrop: () => this.stats.dropped++,
+      onDrop: () => this.#drop(),
       onGap: () => options.stats.gaps++,
     });
     if (sink.writeGaps !== undefined) this.#gaps = new EventQueue({ capacity: GAPS_CAPACITY, clock, gapTimes });
@@ -111,14 +117,31 @@ class Lane {
   }
 
   status(): SinkStatus {
+    const trouble = this.#trouble ?? this.#slowness();
     return {
       name: this.sink.name,
-      state: this.#state,
-      ...(this.#trouble === undefined ? {} : { trouble: this.#trouble }),
+      state: this.#state === "ok" && trouble !== undefined ? "failing" : this.#state,
+      ...(trouble === undefined ? {} : { trouble }),
       ...(this.#gapsTrouble === undefined ? {} : { gapsTrouble: this.#gapsTrouble }),
       queueDepth: this.queue.depth,
       queueCapacity: this.queue.capacity,
     };
+  }
+
+  /** What is wrong although no write has failed. */
+  #slowness(): string | undefined {
+    const elapsed = this.#options.clock.elapsed();
+    if (elapsed - this.#droppedAt < SLOW_MS) return "its queue is full, the oldest ticks are dropped";
+    const writing = elapsed - (this.#writingSince ?? elapsed);
+    return writing < SLOW_MS ? undefined : `it has not confirmed a write for ${Math.round(writing / 1000)} s`;
+  }
+
+  #drop(): void {
+    this.#droppedAt = this.#options.clock.elapsed();
+    if (this.stats.dropped++ % 1000 > 0) return;
+    this.#options.log.often("error", `The queue of ${this.sink.name} is full, the oldest ticks are dropped`, {
+      dropped: this.stats.dropped,
+    });
   }
 
   /**
@@ -129,8 +152,11 @@ class Lane {
   async run(deadline: AbortSignal, fail: (error: unknown) => void): Promise<void> {
     const gaps = this.#deliverGaps(deadline).catch(fail);
     try {
-      await this.#connect(deadline);
-      const { maxBatch, lingerMs } = this.#options;
+      const { maxBatch, lingerMs, log } = this.#options;
+      if (!await this.#connect(deadline)) {
+        log.warn(`Gap records were left unsent to ${this.sink.name}`, { left: this.queue.depth, why: this.#trouble });
+        return;
+      }
       for await (const batch of this.queue.batches({ maxBatch, lingerMs }, deadline)) {
         const own = this.#gaps === undefined ? batch : this.#withoutGaps(batch, this.#gaps);
         const ticks = own.filter((event) => event.kind === "tick").length;
@@ -155,28 +181,51 @@ class Lane {
     }
   }
 
-  async #connect(deadline: AbortSignal): Promise<void> {
+  /** False where the end came first and no tick waits for the sink. */
+  async #connect(deadline: AbortSignal): Promise<boolean> {
     const { clock, log, startTimeoutMs } = this.#options;
     const since = clock.elapsed();
-    for (let attempt = 0;; attempt++) {
-      try {
-        await this.sink.connect(deadline);
-        this.#state = "ok";
-        log.info(`Ready to write to ${this.sink.name}`);
-        return;
-      } catch (error) {
-        if (!(error instanceof SinkError) || error.kind === "fatal") throw error;
-        const waited = clock.elapsed() - since;
-        if (startTimeoutMs > 0 && waited >= startTimeoutMs) throw error;
-        this.#trouble = error.message;
-        log.often("warn", `Waiting for ${this.sink.name}`, {
-          why: error.message,
-          seconds: Math.round(waited / 1000),
-          queued: this.queue.depth,
-        });
+    const connected = new AbortController();
+    const telling = this.#tellWaiting(since, AbortSignal.any([deadline, connected.signal]));
+    try {
+      for (let attempt = 0;; attempt++) {
+        try {
+          await this.sink.connect(deadline);
+          this.#state = "ok";
+          this.#trouble = undefined;
+          log.info(`Ready to write to ${this.sink.name}`);
+          return true;
+        } catch (error) {
+          if (!(error instanceof SinkError) || error.kind === "fatal") throw error;
+          if (startTimeoutMs > 0 && clock.elapsed() - since >= startTimeoutMs) throw error;
+          this.#trouble = error.message;
+          if (attempt === 0) this.#sayWaiting(since);
+          if (this.queue.isClosed && this.left === 0) return false;
+        }
+        await this.#pause(attempt, deadline);
       }
-      await this.#pause(attempt, deadline);
+    } finally {
+      connected.abort();
+      await telling;
     }
+  }
+
+  /** Also while one attempt hangs. */
+  async #tellWaiting(since: number, signal: AbortSignal): Promise<void> {
+    while (true) {
+      await this.#options.clock.sleep(WAITING_MS, signal).catch(() => {});
+      if (signal.aborted) return;
+      this.#sayWaiting(since);
+    }
+  }
+
+  #sayWaiting(since: number): void {
+    const { clock, log } = this.#options;
+    log.warn(`Waiting for ${this.sink.name}`, {
+      why: this.#trouble ?? "no answer yet",
+      seconds: Math.round((clock.elapsed() - since) / 1000),
+      queued: this.queue.depth,
+    });
   }
 
   /** The same batch until it is stored, except for records that the sink will never take. */
@@ -185,6 +234,7 @@ class Lane {
     if (batch.length === 0) return;
     for (let attempt = 0;; attempt++) {
       try {
+        this.#writingSince = this.#options.clock.elapsed();
         await this.sink.write(batch, deadline);
         this.#confirm(batch);
         return;
@@ -221,6 +271,7 @@ class Lane {
     }
     this.#state = "ok";
     this.#trouble = undefined;
+    this.#writingSince = undefined;
     this.#confirmedAt = clock.elapsed();
   }
 
@@ -366,8 +417,10 @@ export class Pipeline {
       left += lane.left;
       lane.stats.lost += lane.left;
     }
-    if (left > 0) log.error("Ticks were left unsent", { left });
-    if (failures.length > 0) throw failures[0];
+    if (failures.length > 0) {
+      if (left > 0) log.error("Ticks were left unsent", { left });
+      throw failures[0];
+    }
     if (left > 0) throw new DrainError(left, `${left} ticks could not be stored within ${drainMs} ms`);
   }
 

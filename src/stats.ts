@@ -43,6 +43,8 @@ export class Stats {
   frames = 0;
   /** Frames that were not for us: types we do not know, products we did not ask for. */
   ignored = 0;
+  /** Heartbeats, acknowledgements and refusals. */
+  control = 0;
   /** Ticks that passed every check and went on the road. */
   received = 0;
   /** That product's last tick once more. */

@@ -281,7 +281,10 @@ test("main: replay prints the records of a file and nothing else, and a summary 
   await using program = new Program(["replay", "frames.jsonl"], {}, { "frames.jsonl": RECORDING });
   assertEquals(await program.end(), 0);
   assertEquals(program.stdout, `${RECORDS.join("\n")}\n`);
-  assertEquals(program.stderr, "2 ticks, 1 repeats, rejected: 1 bad-json, 1 ignored, of 6 lines\n");
+  assertEquals(
+    program.stderr,
+    "2 ticks, 1 repeats, rejected: 1 bad-json, 1 ignored, 1 heartbeats and replies, of 6 lines\n",
+  );
 });
 
 test("main: replay reads stdin, and microseconds of the channel that has them", async () => {
@@ -338,7 +341,7 @@ test("main: dev says that Coinbase cannot be reached, names the simulator, and g
   assertStringIncludes(program.stderr, "did you mean KAFKA_BROKERS?");
   const response = await fetch((await statusUrl(program)).replace("/api/status", "/readyz"));
   assertEquals(response.status, 503);
-  assertStringIncludes(await response.text(), "no connection to Coinbase");
+  assertStringIncludes(await response.text(), "no data from Coinbase");
   // and there it is
   await using _simulator = await Simulator.start({ port: Number(address.split(":")[1]), ticksPerSecond: 50 });
   await program.until("there are records", () => program.records.length > 0);

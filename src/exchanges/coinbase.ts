@@ -113,12 +113,10 @@ export const coinbase: Exchange = {
     ticker_batch: {
       meaning: "the last trade of each 5 s that had one",
       precision: "seconds",
-      samplingMs: 5000,
     },
     ticker: {
       meaning: "every trade, w_time with microseconds",
       precision: "microseconds",
-      samplingMs: 0,
     },
   },
   productPattern: PRODUCT,

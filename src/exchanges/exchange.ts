@@ -35,8 +35,6 @@ export interface Channel {
   readonly meaning: string;
   /** The times of its records: whole seconds, or microseconds where it ticks faster than once a second. */
   readonly precision: TimePrecision;
-  /** How long a price may wait at the exchange before it is sent, ms; 0 where each trade is sent. */
-  readonly samplingMs: number;
 }
 
 /** An exchange: no I/O, no state, no clock. */

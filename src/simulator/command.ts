@@ -70,7 +70,7 @@ async function readFrames(file: string, problems: string[]): Promise<RecordedFra
  * Throws a `ConfigError` that tells of all arguments that cannot be used, before anything is opened.
  */
 export async function runSimulator(args: readonly string[], signal: AbortSignal): Promise<void> {
-  if (args.includes("--help")) return tell(HELP);
+  if (args.includes("--help")) return void Deno.stdout.writeSync(new TextEncoder().encode(HELP));
   const problems: string[] = [];
   const flags = readFlags(args, problems);
   const number = (name: Name, fallback: number, wish: string, fits: (value: number) => boolean): number => {

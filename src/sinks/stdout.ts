@@ -1,4 +1,5 @@
-// Records as JSON lines on stdout, for `dev` without Kafka. Gaps are not records: they show in the log.
+// Records as JSON lines on stdout, for `dev` without Kafka. Gaps are not records: they are left
+// out here, and the log tells of them.
 
 import { SinkError } from "../errors.ts";
 import { type FeedEvent, toRecord } from "../record.ts";

@@ -73,7 +73,8 @@ export class Intake {
     }
     const { heartbeat, subscribed, refused } = decoded;
     const empty = decoded.ticks.length === 0 && decoded.rejected.length === 0;
-    if (empty && heartbeat === undefined && subscribed === undefined && refused === undefined) stats.ignored++;
+    if (heartbeat !== undefined || subscribed !== undefined || refused !== undefined) stats.control++;
+    else if (empty) stats.ignored++;
     return decoded;
   }
 

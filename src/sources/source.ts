@@ -2,11 +2,11 @@
 
 import type { FeedEvent, Gap } from "../record.ts";
 
-/** `connecting`: no connection. `open`: connected and frames come. `silent`: connected, and nothing came for a while. */
+/** `connecting`: no connection, or nothing came on it yet. `open`: connected and frames come. `silent`: connected, and nothing came for a while. */
 export type LinkState = "connecting" | "open" | "silent";
 
 /**
- * `waiting`: no tick yet. `live`: ticks come. `quiet`: none come because nothing was traded. `stalled`: the exchange trades
+ * `waiting`: no tick yet, or none for a while and nobody knows whether there was a trade. `live`: ticks come. `quiet`: none come because nothing was traded. `stalled`: the exchange trades
  * it and does not tell us. `refused`: the exchange said no.
  */
 export type ProductState = "waiting" | "live" | "quiet" | "stalled" | "refused";
@@ -45,6 +45,8 @@ export interface SourceStatus {
   readonly nextTrySeconds?: number;
   /** Why the last connection ended. */
   readonly lastTrouble?: string;
+  /** All ticks are refused, since the local clock is wrong: by how much. */
+  readonly clockTrouble?: string;
   /** All products that were asked for. */
   readonly products: readonly ProductStatus[];
 }

@@ -15,8 +15,6 @@ export interface WatchOptions {
   readonly products: readonly string[];
   /** Precision of the channel's record times. */
   readonly precision: TimePrecision;
-  /** How long the channel may hold back a price, ms. */
-  readonly samplingMs: number;
   /** Whether each product was asked to have a heartbeat of its own. */
   readonly ownHeartbeats: boolean;
   /** How long nothing may come where something should, ms. */
@@ -84,8 +82,6 @@ export class FeedWatch {
   #open = false;
   #openedAt = 0;
   #frameAt: number | undefined;
-  /** Exchange time of the newest frame that bore one, us. */
-  #frameTimeUs = 0;
   /** A heartbeat came on this link, or was asked for once more. */
   #heartbeats = false;
   #stallReconnects = 0;
@@ -185,7 +181,6 @@ export class FeedWatch {
     watched.lastAt = elapsed;
     watched.heard = true;
     watched.aheadAt = watched.stalledAt = undefined;
-    this.#saw(tick.exchangeTimeUs);
   }
 
   /** The product's last tick once more: nothing was traded since. */
@@ -206,7 +201,6 @@ export class FeedWatch {
   /** A heartbeat. */
   heartbeat(heartbeat: Heartbeat, receivedTime: number): void {
     const timeUs = Math.min(heartbeat.timeUs ?? Infinity, receivedTime * 1000);
-    this.#saw(timeUs);
     this.#heartbeats = true;
     const watched = this.#products.get(heartbeat.product);
     if (watched === undefined) return;
@@ -294,7 +288,9 @@ export class FeedWatch {
     if (watched.refused !== undefined) return "refused";
     if (watched.stalledAt !== undefined) return "stalled";
     if (watched.lastAt === undefined) return "waiting";
-    return elapsed - watched.lastAt < this.#options.staleAfterMs ? "live" : "quiet";
+    if (elapsed - watched.lastAt < this.#options.staleAfterMs) return "live";
+    // quiet is a promise: nothing was traded. Nobody knows that without a link, or while heartbeats tell of a newer trade
+    return this.#open && watched.gap === undefined && watched.aheadAt === undefined ? "quiet" : "waiting";
   }
 
   #isStalled(watched: Watched, elapsed: number): boolean {
@@ -314,20 +310,11 @@ export class FeedWatch {
     return watched.spacings >= ENOUGH_SPACINGS && silentMs >= watched.spacingMs * SPACINGS * watched.patience;
   }
 
-  #saw(timeUs: number): void {
-    if (timeUs > this.#frameTimeUs) this.#frameTimeUs = timeUs;
-  }
-
-  /** Up to when nothing of this product is missing, unix seconds. */
-  #knownUntil(watched: Watched): number | null {
-    const { last } = watched;
+  /** Up to when nothing of this product is missing, unix seconds: other products' frames prove nothing about it. */
+  #knownUntil({ last, provenUs }: Watched): number | null {
     if (last === undefined) return null;
-    const { precision, samplingMs } = this.#options;
-    const provenUs = watched.heartbeatAt !== undefined
-      ? watched.provenUs
-      : this.#frameTimeUs - samplingMs * 1000 - PROOF_MARGIN_US;
     if (provenUs <= last.recordTimeUs) return recordTime(last);
-    return precision === "seconds" ? Math.floor(provenUs / 1e6) : provenUs / 1e6;
+    return this.#options.precision === "seconds" ? Math.floor(provenUs / 1e6) : provenUs / 1e6;
   }
 
   #openGap(watched: Watched, reason: GapReason): void {

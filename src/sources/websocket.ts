@@ -49,6 +49,8 @@ const HANDSHAKE_MS = 10_000;
 const CHECK_MS = 500;
 /** The lower of two limits that Coinbase publishes: 8 connects or subscribes a second. */
 const REQUESTS_PER_SECOND = 8;
+/** Without one good tick for so long, those that are refused for their time are all there are, ms. */
+const ALL_REFUSED_MS = 5000;
 /** Until a subscribe of which one product was refused must have been acknowledged for the others, ms. */
 const ACKNOWLEDGE_MS = 1000;
 
@@ -56,6 +58,7 @@ const ACKNOWLEDGE_MS = 1000;
 export class WebSocketSource implements Source {
   readonly #options: WebSocketSourceOptions;
   readonly #url: string;
+  readonly #shownUrl: string;
   readonly #watch: FeedWatch;
   readonly #intake: Intake;
   readonly #requests: number[] = [];
@@ -72,6 +75,7 @@ export class WebSocketSource implements Source {
   // of the current connection
   #client: WebSocketClient | undefined;
   #ticked = false;
+  #tickedAt = -Infinity;
   #acknowledged = false;
   /** When it refused something for which the rest should be asked again. */
   #refusedAt: number | undefined;
@@ -83,6 +87,9 @@ export class WebSocketSource implements Source {
     if (about === undefined) throw new TypeError(`No channel ${channel} at ${exchange.name}`);
     this.#options = options;
     this.#url = options.url ?? exchange.url;
+    const { protocol, host, pathname } = new URL(this.#url);
+    // a login or a key in the address is nobody's business
+    this.#shownUrl = `${protocol}//${host}${pathname === "/" ? "" : pathname}`;
     this.#watch = new FeedWatch({
       exchange: exchange.name,
       products,
@@ -98,6 +105,9 @@ export class WebSocketSource implements Source {
           stats.gaps++;
         }
         this.#emit(gap);
+        if (gap.to === null || !gap.missed || gap.reason === "restart") return;
+        const { product, reason, from, to } = gap;
+        options.log.often("warn", "Ticks may be missing", { product, reason, from, to });
       },
     });
     this.#intake = new Intake(
@@ -105,6 +115,7 @@ export class WebSocketSource implements Source {
       {
         onTick: (tick) => {
           this.#ticked = true;
+          this.#tickedAt = clock.elapsed();
           this.#clockTrouble = undefined;
           this.#watch.tick(tick);
           this.#emit(tick);
@@ -149,18 +160,19 @@ export class WebSocketSource implements Source {
     const { exchange, channel, clock, staleAfterMs } = this.#options;
     const elapsed = clock.elapsed();
     const { frameAt } = this.#watch;
-    const trouble = this.#clockTrouble ?? this.#lastTrouble;
+    const begun = this.#client !== undefined && frameAt !== undefined && frameAt >= this.#openedAt;
     const silent = frameAt !== undefined && elapsed - frameAt >= staleAfterMs;
     return {
       exchange: exchange.title,
-      url: this.#url,
+      url: this.#shownUrl,
       channel,
-      link: this.#client === undefined ? "connecting" : silent ? "silent" : "open",
+      link: !begun ? "connecting" : silent ? "silent" : "open",
       ...(frameAt === undefined ? {} : { lastFrameSeconds: Math.round(elapsed - frameAt) / 1000 }),
       ...(this.#nextTryAt === undefined
         ? {}
         : { nextTrySeconds: Math.max(0, Math.round(this.#nextTryAt - elapsed)) / 1000 }),
-      ...(trouble === undefined ? {} : { lastTrouble: trouble }),
+      ...(this.#lastTrouble === undefined ? {} : { lastTrouble: this.#lastTrouble }),
+      ...(this.#clockTrouble === undefined ? {} : { clockTrouble: this.#clockTrouble }),
       products: this.#watch.status(),
     };
   }
@@ -177,14 +189,14 @@ export class WebSocketSource implements Source {
     } catch (error) {
       if (!(error instanceof ConnectionError)) throw error;
       this.#lastTrouble = error.message;
-      log.often("warn", `Cannot reach ${exchange.title}, trying again`, { url: this.#url, error: error.message });
+      log.often("warn", `Cannot reach ${exchange.title}, trying again`, { url: this.#shownUrl, error: error.message });
       if (this.#opened === 0 && !this.#hinted && this.#options.unreachableHint !== undefined) {
         this.#hinted = true;
         log.info(this.#options.unreachableHint);
       }
       return;
     }
-    log.often("info", `Connected to ${exchange.title}`, { url: this.#url, channel: this.#options.channel });
+    log.often("info", `Connected to ${exchange.title}`, { url: this.#shownUrl, channel: this.#options.channel });
     if (this.#opened++ > 0) stats.reconnects++;
     this.#openedAt = clock.elapsed();
     this.#client = client;
@@ -220,6 +232,8 @@ export class WebSocketSource implements Source {
       if (verdict === "link-silent") reason = verdict;
       const why = verdict === "link-silent"
         ? `nothing came for ${staleAfterMs / 1000} s`
+        : verdict === "stalled" && this.#clockTrouble !== undefined
+        ? this.#clockTrouble
         : verdict === "stalled"
         ? `no prices came of ${this.#stalled().join(", ")}, which ${exchange.title} trades`
         : `closed with code ${closed.code} ${closed.reason}`.trim();
@@ -245,7 +259,7 @@ export class WebSocketSource implements Source {
         return reconnect;
       }
       if (resubscribe.length > 0) {
-        log.often("warn", "Asking again for products that should tick and do not", { products: resubscribe });
+        log.often("warn", "Asking the exchange again for products", { products: resubscribe });
         await this.#subscribe(client, resubscribe, signal);
       }
       if (this.#refusedAt !== undefined && clock.elapsed() - this.#refusedAt >= ACKNOWLEDGE_MS) {
@@ -284,7 +298,7 @@ export class WebSocketSource implements Source {
 
   /** What a frame without ticks had to say. */
   #other(text: string, decoded: Decoded, now: number): void {
-    const { exchange, log } = this.#options;
+    const { exchange, clock, log } = this.#options;
     const { heartbeat, subscribed, refused, refusedProduct, rejected } = decoded;
     if (heartbeat !== undefined) return this.#watch.heartbeat(heartbeat, now);
     if (subscribed !== undefined) {
@@ -294,7 +308,7 @@ export class WebSocketSource implements Source {
     if (refused !== undefined) this.#refuse(refused, refusedProduct);
     for (const reason of rejected) {
       log.often("warn", "Frame rejected", { reason, frame: text.slice(0, 200) });
-      if (reason !== "bad-time" || this.#ticked) continue;
+      if (reason !== "bad-time" || clock.elapsed() - this.#tickedAt < ALL_REFUSED_MS) continue;
       const aheadMs = this.#intake.aheadMs(text, now) ?? 0;
       if (aheadMs <= MAX_AHEAD_MS) continue;
       this.#clockTrouble = `the local clock looks wrong: ${exchange.title} is ${
@@ -320,7 +334,7 @@ export class WebSocketSource implements Source {
     }
     log.often("error", `${exchange.title} answers with an error`, { words });
     if (this.#acknowledged || this.#ticked) return;
-    if (words.includes(channel) || /authenticat/i.test(words)) {
+    if (words.endsWith(`${channel} is not a valid channel`) || /authenticat/i.test(words)) {
       this.#giveUp(`${exchange.title} refuses the channel ${channel}: ${words}`);
     } else if (!this.#oneByOne) {
       // it does not say which product it means

@@ -1,7 +1,9 @@
 // A WebSocket client (RFC 6455) on a plain TCP or TLS connection. The platform's own cannot be paused, hides why an upgrade
 // was refused, holds any frame in memory, and keeps the socket of a silent peer open for ever; this one does none of that.
 
+import { isIP } from "node:net";
 import { setImmediate } from "node:timers";
+import tls from "node:tls";
 import { ConnectionError } from "../errors.ts";
 
 /** How a connection ended. */
@@ -30,6 +32,9 @@ export interface WebSocketHandler {
   relief(): Promise<void> | undefined;
 }
 
+/** What is used of a socket. */
+type Connection = Pick<Deno.Conn, "read" | "write" | "close">;
+
 const TEXT = 1, BINARY = 2, CONTINUATION = 0, CLOSE = 8, PING = 9, PONG = 10;
 const READ_BYTES = 128 * 1024;
 const MAX_HEAD_BYTES = 16 * 1024;
@@ -56,7 +61,7 @@ function wordsOf(error: unknown): string {
 
 /** One open connection. `receive()` may be called once; `terminate()` at any time. */
 export class WebSocketClient {
-  readonly #conn: Deno.Conn;
+  readonly #conn: Connection;
   readonly #maxMessageBytes: number;
   // what was read and not yet understood stands from #start to #end
   #buffer: Uint8Array<ArrayBuffer> = new Uint8Array(READ_BYTES);
@@ -74,7 +79,7 @@ export class WebSocketClient {
   #writes: Promise<void> = Promise.resolve();
   #unsent = 0;
 
-  private constructor(conn: Deno.Conn, rest: Uint8Array, limits: WebSocketLimits) {
+  private constructor(conn: Connection, rest: Uint8Array, limits: WebSocketLimits) {
     this.#conn = conn;
     this.#maxMessageBytes = limits.maxMessageBytes;
     this.#buffer.set(rest);
@@ -89,16 +94,13 @@ export class WebSocketClient {
     const address = hostname.replace(/^\[|\]$/g, "");
     const tooLate = AbortSignal.timeout(limits.handshakeMs);
     const stop = AbortSignal.any([signal, tooLate]);
-    let conn: Deno.Conn | undefined;
+    let conn: Connection | undefined;
     const abandon = () => conn && closeQuietly(conn);
     try {
-      const tcp = await openTcp(address, Number(port) || (secure ? 443 : 80), stop);
-      conn = tcp;
+      conn = secure
+        ? await TlsConnection.open(address, Number(port) || 443, stop)
+        : await openTcp(address, Number(port) || 80, stop);
       stop.addEventListener("abort", abandon);
-      stop.throwIfAborted();
-      tcp.setNoDelay(true);
-      // closed in the middle of its handshake, the socket stays until the peer ends it (Deno 2.9.6)
-      if (secure) conn = await Deno.startTls(tcp, { hostname: address, alpnProtocols: ["http/1.1"] });
       stop.throwIfAborted();
       const rest = await upgrade(conn, host, pathname + search);
       stop.throwIfAborted();
@@ -325,14 +327,87 @@ async function openTcp(hostname: string, port: number, signal: AbortSignal): Pro
   const onAbort = () => timer = setTimeout(() => abandon.abort(signal.reason), ABANDON_MS);
   signal.addEventListener("abort", onAbort, { once: true });
   try {
-    return await Deno.connect({ hostname, port, signal: abandon.signal });
+    const conn = await Deno.connect({ hostname, port, signal: abandon.signal });
+    conn.setNoDelay(true);
+    return conn;
   } finally {
     signal.removeEventListener("abort", onAbort);
     clearTimeout(timer);
   }
 }
 
-function closeQuietly(conn: Deno.Conn): void {
+/**
+ * TLS by node:tls, since Deno.startTls (2.9.6) keeps the socket of a handshake that hangs for as long as the peer likes, and
+ * this one can be destroyed at any moment.
+ */
+class TlsConnection implements Connection {
+  readonly #socket: tls.TLSSocket;
+  #wake: () => void = () => {};
+  #error: Error | undefined;
+
+  private constructor(socket: tls.TLSSocket) {
+    this.#socket = socket;
+    socket.on("readable", () => this.#wake());
+    socket.on("end", () => this.#wake());
+    socket.on("close", () => this.#wake());
+    socket.on("error", (error: Error) => {
+      this.#error = error;
+      this.#wake();
+    });
+  }
+
+  static async open(host: string, port: number, signal: AbortSignal): Promise<TlsConnection> {
+    signal.throwIfAborted();
+    const servername = isIP(host) === 0 ? { servername: host } : {};
+    const socket = tls.connect({ host, port, ...servername, ALPNProtocols: ["http/1.1"] });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    socket.once("secureConnect", resolve);
+    socket.once("error", reject);
+    socket.once("close", () => reject(new ConnectionError("the server hung up during the TLS handshake")));
+    try {
+      await promise;
+      socket.setNoDelay(true);
+      return new TlsConnection(socket);
+    } catch (error) {
+      // its last words have been heard
+      socket.on("error", () => {});
+      socket.destroy();
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  async read(bytes: Uint8Array): Promise<number | null> {
+    while (true) {
+      const { readableLength } = this.#socket;
+      const chunk = readableLength > 0 ? this.#socket.read(Math.min(readableLength, bytes.length)) : null;
+      if (chunk !== null) {
+        bytes.set(chunk);
+        return chunk.length;
+      }
+      if (this.#error !== undefined) throw this.#error;
+      if (this.#socket.readableEnded || this.#socket.destroyed) return null;
+      // asks for more, and lets the end show
+      this.#socket.read(0);
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+  }
+
+  write(bytes: Uint8Array): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#socket.write(bytes, (error) => error ? reject(error) : resolve(bytes.length));
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+}
+
+function closeQuietly(conn: Connection): void {
   try {
     conn.close();
   } catch {
@@ -340,12 +415,12 @@ function closeQuietly(conn: Deno.Conn): void {
   }
 }
 
-async function writeAll(conn: Deno.Conn, bytes: Uint8Array): Promise<void> {
+async function writeAll(conn: Connection, bytes: Uint8Array): Promise<void> {
   for (let written = 0; written < bytes.length;) written += await conn.write(bytes.subarray(written));
 }
 
 /** Asks for the upgrade; resolves with the bytes that came behind the answer. */
-async function upgrade(conn: Deno.Conn, host: string, path: string): Promise<Uint8Array> {
+async function upgrade(conn: Connection, host: string, path: string): Promise<Uint8Array> {
   const key = base64(crypto.getRandomValues(new Uint8Array(16)));
   await writeAll(
     conn,

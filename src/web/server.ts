@@ -46,11 +46,15 @@ export function isOwnHost(header: string | null, allowedHosts: readonly string[]
 
 /** Why the program is not ready, in words; none: it is. */
 export function notReadyReasons(source: Source, pipeline: Pick<Pipeline, "status">): string[] {
-  const { link, exchange, lastTrouble, lastFrameSeconds } = source.status();
+  const { link, exchange, lastTrouble, clockTrouble, lastFrameSeconds, products } = source.status();
   const reasons: string[] = [];
-  if (link === "connecting") reasons.push(`no connection to ${exchange}: ${lastTrouble ?? "connecting"}`);
+  if (link === "connecting") reasons.push(`no data from ${exchange}: ${lastTrouble ?? "connecting"}`);
   else if (link === "silent") reasons.push(`nothing from ${exchange} for ${lastFrameSeconds} s`);
-  else if (lastFrameSeconds === undefined) reasons.push(`nothing from ${exchange} yet`);
+  if (clockTrouble !== undefined) reasons.push(clockTrouble);
+  const accepted = products.filter(({ state }) => state !== "refused");
+  if (accepted.every(({ state }) => state === "stalled")) {
+    reasons.push(`${exchange} sends no prices: all products are stalled`);
+  }
   for (const sink of pipeline.status()) {
     if (sink.state !== "ok") reasons.push(`${sink.name} is ${sink.state}: ${sink.trouble ?? "no answer yet"}`);
   }
@@ -97,6 +101,7 @@ function statusOf(source: Source, pipeline: Pick<Pipeline, "status">, stats: Sta
     counters: {
       frames: stats.frames,
       ignored: stats.ignored,
+      control: stats.control,
       received: stats.received,
       rejected: stats.rejected,
       repeated: stats.repeated,

@@ -87,7 +87,7 @@ export function exchangeContract(exchange: Exchange, frames: string): void {
     assert(/^[a-z][a-z0-9]*$/.test(name));
     assertEquals(new URL(exchange.url).protocol, "wss:");
     assert(Object.keys(exchange.channels).length > 0);
-    for (const { samplingMs } of Object.values(exchange.channels)) assert(samplingMs >= 0);
+    for (const { meaning } of Object.values(exchange.channels)) assert(meaning.length > 0);
   });
 
   Deno.test(`${name}.decode() finds valid ticks of this exchange in captured frames`, () => {

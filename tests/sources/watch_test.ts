@@ -54,7 +54,6 @@ class Story {
       exchange: "coinbase",
       products,
       precision: "seconds",
-      samplingMs: 5000,
       ownHeartbeats: true,
       staleAfterMs: 15_000,
       clock: this.clock,
@@ -438,14 +437,23 @@ Deno.test("FeedWatch opens a gap at the last tick, or later where a heartbeat sh
   assertEquals(story.told("B").at(-1), "link-silent 99..?");
 });
 
-Deno.test("FeedWatch without heartbeats takes the link's last frame for the edge, less the time of sampling", () => {
-  for (const [samplingMs, precision, edge] of [[5000, "seconds", "64"], [0, "microseconds", "69.25"]] as const) {
-    const story = new Story(["A", "B"], { samplingMs, precision }).begin();
+Deno.test("FeedWatch without heartbeats opens a gap at the product's own last tick: other products prove nothing", () => {
+  for (const precision of ["seconds", "microseconds"] as const) {
+    const story = new Story(["A", "B"], { precision }).begin();
     story.clock.advance(70_250);
     story.live("B");
     story.watch.linkLost("link-closed");
-    assertEquals(story.told("A").at(-1), `link-closed ${edge}..?`);
+    assertEquals(story.told("A").at(-1), "link-closed 0..?");
   }
+});
+
+Deno.test("FeedWatch calls no product quiet while nobody knows whether it was traded", () => {
+  const story = new Story(["A"]).begin();
+  const state = () => story.watch.status()[0]?.state;
+  story.pass(20);
+  assertEquals(state(), "quiet");
+  story.watch.linkLost("link-closed");
+  assertEquals(state(), "waiting");
 });
 
 Deno.test("FeedWatch never opens a gap before the last tick", () => {

@@ -331,7 +331,7 @@ test("WebSocketSource ends with RefusedError when the exchange does not know the
   await using simulator = await Simulator.start(BRISK);
   const exchange: Exchange = {
     ...coinbase,
-    channels: { nonsense: { precision: "seconds", samplingMs: 0, meaning: "nothing" } },
+    channels: { nonsense: { precision: "seconds", meaning: "nothing" } },
   };
   await using feed = new Running(simulator.url, { exchange, channel: "nonsense" });
   await within(
@@ -462,12 +462,12 @@ test("WebSocketSource says that the local clock looks wrong, until it is right",
   for (const product of PRODUCTS) simulator.levers.trade(product);
   await using feed = new Running(simulator.url);
   await until("it is told", () => feed.log.find("the local clock looks wrong").length > 0);
-  assertStringIncludes(feed.status.lastTrouble ?? "", "the local clock looks wrong: Coinbase is 3600 s ahead of it");
+  assertStringIncludes(feed.status.clockTrouble ?? "", "the local clock looks wrong: Coinbase is 3600 s ahead of it");
   assertEquals([feed.ticks.length, feed.log.lines.filter(({ level }) => level === "error").length > 0], [0, true]);
   assert(feed.stats.rejected["bad-time"] > 0);
   simulator.levers.clockOffset(0);
   await feed.ticksOf(...PRODUCTS);
-  assertEquals(feed.status.lastTrouble, undefined);
+  assertEquals(feed.status.clockTrouble, undefined);
 });
 
 // ---- stopping

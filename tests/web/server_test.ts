@@ -107,11 +107,11 @@ for (
       "there is no link",
       { link: "connecting", lastTrouble: "the upgrade was refused: 503" },
       [SINK],
-      ["no connection to Coinbase: the upgrade was refused: 503"],
+      ["no data from Coinbase: the upgrade was refused: 503"],
     ],
-    ["it is only starting", { link: "connecting" }, [], ["no connection to Coinbase: connecting"]],
+    ["it is only starting", { link: "connecting" }, [], ["no data from Coinbase: connecting"]],
     ["the link is silent", { link: "silent", lastFrameSeconds: 16.5 }, [SINK], ["nothing from Coinbase for 16.5 s"]],
-    ["nothing came yet", { lastFrameSeconds: undefined }, [SINK], ["nothing from Coinbase yet"]],
+    ["the clock is wrong", { clockTrouble: "the local clock looks wrong" }, [SINK], ["the local clock looks wrong"]],
     [
       "sinks are not ready",
       {},
@@ -157,6 +157,7 @@ test("/api/status tells of link, products, open gaps, sinks and counters", async
       counters: {
         frames: 0,
         ignored: 0,
+        control: 0,
         received: 7,
         rejected: stats.rejected,
         repeated: 0,
@@ -330,6 +331,7 @@ test("/metrics is Prometheus text with our prefix, names and types", async () =>
   assertEquals(types, {
     feed_frames_total: "counter",
     feed_frames_ignored_total: "counter",
+    feed_frames_control_total: "counter",
     feed_ticks_received_total: "counter",
     feed_ticks_repeated_total: "counter",
     feed_ticks_rejected_total: "counter",
