@@ -1,4 +1,5 @@
-// An encrypted connection to Kafka: with a certificate whose authority the program knows, and with one it does not.
+// Encrypted connections to the exchange and to Kafka: with a certificate whose authority the
+// program knows, and with one it does not.
 
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
@@ -56,8 +57,37 @@ function freePort(): number {
   return listener.addr.port;
 }
 
+/** Takes encrypted connections and hands what they carry to a plain port, as a load balancer before an exchange does. */
+function terminate(cert: string, key: string, port: number): { port: number } & AsyncDisposable {
+  const listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert, key });
+  const conns = new Set<Deno.Conn>();
+  const pipes: Promise<unknown>[] = [];
+  const accepting = (async () => {
+    for await (const outer of listener) {
+      const inner = await Deno.connect({ hostname: "127.0.0.1", port });
+      conns.add(outer).add(inner);
+      pipes.push(outer.readable.pipeTo(inner.writable).catch(() => {}));
+      pipes.push(inner.readable.pipeTo(outer.writable).catch(() => {}));
+    }
+  })().catch(() => {});
+  return {
+    port: listener.addr.port,
+    async [Symbol.asyncDispose]() {
+      listener.close();
+      for (const conn of conns) {
+        try {
+          conn.close();
+        } catch {
+          // its pipe has closed it
+        }
+      }
+      await Promise.all([accepting, ...pipes]);
+    },
+  };
+}
+
 Deno.test({
-  name: `an encrypted connection to Kafka${missing ? ` [skipped: ${missing}]` : ""}`,
+  name: `encrypted connections to exchange and Kafka${missing ? ` [skipped: ${missing}]` : ""}`,
   ignore: missing !== undefined,
   async fn() {
     const dir = await Deno.makeTempDir();
@@ -80,8 +110,9 @@ Deno.test({
       await kafka.createTopic("ticker_batch");
       await kafka.createTopic("feed_gaps");
       await using simulator = await Simulator.start({ seed: 16, ticksPerSecond: 15 });
+      await using exchange = terminate(chain, key, simulator.port);
       const settings = {
-        COINBASE_WS_URL: simulator.url,
+        COINBASE_WS_URL: `wss://localhost:${exchange.port}`,
         KAFKA_BROKERS: `localhost:${encrypted}`,
         KAFKA_SSL: "true",
         KAFKA_START_TIMEOUT_MS: "1000",
@@ -93,6 +124,8 @@ Deno.test({
           stranger.log.at(-1)?.message ?? "",
           /cannot be used: Connection error: .*(?:UnknownIssuer|certificate)/,
         );
+        const [refusal] = stranger.said("Cannot reach Coinbase, trying again");
+        assertMatch(String(refusal?.error), /UnknownIssuer|certificate/);
       }
       await using friend = new Producer({ ...settings, DENO_CERT: ca });
       await friend.says("Ready to write to kafka");
