@@ -1,10 +1,9 @@
 // A WebSocket client (RFC 6455) on a plain TCP or TLS connection. The platform's own cannot be paused, hides why an upgrade
 // was refused, holds any frame in memory, and keeps the socket of a silent peer open for ever; this one does none of that.
 
-import { isIP } from "node:net";
 import { setImmediate } from "node:timers";
-import tls from "node:tls";
 import { ConnectionError } from "../errors.ts";
+import { type Connection, openTcp, openTls } from "./connection.ts";
 
 /** How a connection ended. */
 export interface Closed {
@@ -32,9 +31,6 @@ export interface WebSocketHandler {
   relief(): Promise<void> | undefined;
 }
 
-/** What is used of a socket. */
-type Connection = Pick<Deno.Conn, "read" | "write" | "close">;
-
 const TEXT = 1, BINARY = 2, CONTINUATION = 0, CLOSE = 8, PING = 9, PONG = 10;
 const READ_BYTES = 128 * 1024;
 const MAX_HEAD_BYTES = 16 * 1024;
@@ -42,8 +38,6 @@ const MAX_HEAD_BYTES = 16 * 1024;
 const MAX_UNSENT_BYTES = 1024 * 1024;
 /** Until a goodbye must have left, ms. */
 const FAREWELL_MS = 500;
-/** Until a connect that nobody wants any more is abandoned, ms. */
-const ABANDON_MS = 250;
 const ACCEPT_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 const encoder = new TextEncoder();
@@ -98,7 +92,7 @@ export class WebSocketClient {
     const abandon = () => conn && closeQuietly(conn);
     try {
       conn = secure
-        ? await TlsConnection.open(address, Number(port) || 443, stop)
+        ? await openTls(address, Number(port) || 443, stop)
         : await openTcp(address, Number(port) || 80, stop);
       stop.addEventListener("abort", abandon);
       stop.throwIfAborted();
@@ -314,97 +308,6 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
     offset += part.length;
   }
   return whole;
-}
-
-/**
- * Deno 2.9.6 loses a socket for good that is ready in the very moment in which its signal aborts. So an attempt that is
- * under way is given time to succeed, and then its socket can be closed; only after that it is abandoned.
- */
-async function openTcp(hostname: string, port: number, signal: AbortSignal): Promise<Deno.TcpConn> {
-  signal.throwIfAborted();
-  const abandon = new AbortController();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const onAbort = () => timer = setTimeout(() => abandon.abort(signal.reason), ABANDON_MS);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    const conn = await Deno.connect({ hostname, port, signal: abandon.signal });
-    conn.setNoDelay(true);
-    return conn;
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-    clearTimeout(timer);
-  }
-}
-
-/**
- * TLS by node:tls, since Deno.startTls (2.9.6) keeps the socket of a handshake that hangs for as long as the peer likes, and
- * this one can be destroyed at any moment.
- */
-class TlsConnection implements Connection {
-  readonly #socket: tls.TLSSocket;
-  #wake: () => void = () => {};
-  #error: Error | undefined;
-
-  private constructor(socket: tls.TLSSocket) {
-    this.#socket = socket;
-    socket.on("readable", () => this.#wake());
-    socket.on("end", () => this.#wake());
-    socket.on("close", () => this.#wake());
-    socket.on("error", (error: Error) => {
-      this.#error = error;
-      this.#wake();
-    });
-  }
-
-  static async open(host: string, port: number, signal: AbortSignal): Promise<TlsConnection> {
-    signal.throwIfAborted();
-    const servername = isIP(host) === 0 ? { servername: host } : {};
-    const socket = tls.connect({ host, port, ...servername, ALPNProtocols: ["http/1.1"] });
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    socket.once("secureConnect", resolve);
-    socket.once("error", reject);
-    socket.once("close", () => reject(new ConnectionError("the server hung up during the TLS handshake")));
-    try {
-      await promise;
-      socket.setNoDelay(true);
-      return new TlsConnection(socket);
-    } catch (error) {
-      // its last words have been heard
-      socket.on("error", () => {});
-      socket.destroy();
-      throw error;
-    } finally {
-      signal.removeEventListener("abort", onAbort);
-    }
-  }
-
-  async read(bytes: Uint8Array): Promise<number | null> {
-    while (true) {
-      const { readableLength } = this.#socket;
-      const chunk = readableLength > 0 ? this.#socket.read(Math.min(readableLength, bytes.length)) : null;
-      if (chunk !== null) {
-        bytes.set(chunk);
-        return chunk.length;
-      }
-      if (this.#error !== undefined) throw this.#error;
-      if (this.#socket.readableEnded || this.#socket.destroyed) return null;
-      // asks for more, and lets the end show
-      this.#socket.read(0);
-      await new Promise<void>((resolve) => this.#wake = resolve);
-    }
-  }
-
-  write(bytes: Uint8Array): Promise<number> {
-    return new Promise((resolve, reject) => {
-      this.#socket.write(bytes, (error) => error ? reject(error) : resolve(bytes.length));
-    });
-  }
-
-  close(): void {
-    this.#socket.destroy();
-  }
 }
 
 function closeQuietly(conn: Connection): void {
