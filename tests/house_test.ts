@@ -47,7 +47,7 @@ const FLOORS: readonly { readonly name: string; readonly files: RegExp }[] = [
   // made in main and handed down: below, only their types are known
   { name: "settings and log", files: /^src\/(?:config|log)\.ts$/ },
   { name: "sources and sinks", files: /^src\/(?:sources|sinks)\// },
-  { name: "pipeline", files: /^src\/pipeline\.ts$/ },
+  { name: "pipeline", files: /^src\/(?:pipeline|lane)\.ts$/ },
   { name: "web and simulator", files: /^src\/(?:web|simulator|stack)\// },
   { name: "main", files: /^main\.ts$/ },
 ];
@@ -92,7 +92,8 @@ const RULES: readonly { readonly rule: string; readonly breaks: (each: Import) =
   },
   {
     rule: "sources, sinks and pipeline know of settings and log only types",
-    breaks: ({ from, to, typeOnly }) => /^src\/(?:sources|sinks|pipeline)/.test(from) && floorOf(to) === 2 && !typeOnly,
+    breaks: ({ from, to, typeOnly }) =>
+      /^src\/(?:sources|sinks|pipeline|lane)/.test(from) && floorOf(to) === 2 && !typeOnly,
   },
   {
     rule: "the simulator uses nothing of the program but its errors, and only main starts it",

@@ -1,7 +1,7 @@
 // The counters as Prometheus reads them. All names begin with `feed_`; labels come from closed lists and the settings.
 
 import prom from "prom-client";
-import type { SinkStatus } from "../pipeline.ts";
+import type { SinkStatus } from "../lane.ts";
 import type { SourceStatus } from "../sources/source.ts";
 import { DELAY_BUCKETS, type Delays, type Stats } from "../stats.ts";
 

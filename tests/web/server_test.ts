@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { ConfigError } from "../../src/errors.ts";
-import type { SinkStatus } from "../../src/pipeline.ts";
+import type { SinkStatus } from "../../src/lane.ts";
 import { DELAY_BUCKETS, Stats } from "../../src/stats.ts";
 import type { SourceStatus } from "../../src/sources/source.ts";
 import { renderMetrics } from "../../src/web/metrics.ts";
