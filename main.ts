@@ -3,7 +3,7 @@
 import { parse } from "@std/dotenv";
 import { systemClock as clock } from "./src/clock.ts";
 import { type Config, describeSettings, type Environment, hintsFor, readConfig } from "./src/config.ts";
-import { ConfigError, exitCodeFor, SinkError } from "./src/errors.ts";
+import { ConfigError, DrainError, exitCodeFor, SinkError } from "./src/errors.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "./src/exchanges/mod.ts";
 import { createLogger, type Logger } from "./src/log.ts";
 import { Pipeline } from "./src/pipeline.ts";
@@ -249,6 +249,7 @@ async function run(args: readonly string[], stop: AbortController): Promise<void
         log.error(error instanceof Error ? error.message : String(error), {
           exitCode: code,
           ...(code === 1 && error instanceof Error ? { stack: error.stack } : {}),
+          ...(error instanceof DrainError ? { left: error.left } : {}),
         });
         Deno.exit(code);
       }
