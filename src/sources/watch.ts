@@ -71,6 +71,8 @@ const ENOUGH_SPACINGS = 10;
 const BURST_MS = 1000;
 /** Two machines' parts of an exchange do not agree to the millisecond: what a heartbeat proves ends this long before it, us. */
 const PROOF_MARGIN_US = 1e6;
+/** Heartbeats come every second: without any frame for so long the link itself is in doubt, ms. */
+const LINK_DOUBT_MS = 3000;
 /** Reconnecting for a stalled product interrupts all others: the second time only after this, then twice as long, ... ms. */
 const STALL_RECONNECT_MS = 30_000;
 const STALL_RECONNECT_CAP_MS = 600_000;
@@ -234,9 +236,10 @@ export class FeedWatch {
     const { clock, staleAfterMs } = this.#options;
     const elapsed = clock.elapsed();
     if (!this.#open) return { resubscribe: [] };
-    if (elapsed - Math.max(this.#frameAt ?? 0, this.#openedAt) >= staleAfterMs) {
-      return { reconnect: "link-silent", resubscribe: [] };
-    }
+    const silentMs = elapsed - Math.max(this.#frameAt ?? 0, this.#openedAt);
+    if (silentMs >= staleAfterMs) return { reconnect: "link-silent", resubscribe: [] };
+    // while nothing comes at all the link is the question, not its products
+    if (silentMs >= Math.min(LINK_DOUBT_MS, staleAfterMs / 2)) return { resubscribe: [] };
     const asked: string[] = [];
     let all = true, overdue = false;
     for (const watched of this.#products.values()) {

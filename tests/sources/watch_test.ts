@@ -447,6 +447,17 @@ Deno.test("FeedWatch without heartbeats opens a gap at the product's own last ti
   }
 });
 
+Deno.test("FeedWatch blames no product while the whole link is silent", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.pass(10);
+  for (let ms = 500; ms < 15_000; ms += 500) {
+    story.clock.advance(500);
+    assertEquals(story.watch.check(), { resubscribe: [] });
+  }
+  story.clock.advance(500);
+  assertEquals(story.watch.check(), { reconnect: "link-silent", resubscribe: [] });
+});
+
 Deno.test("FeedWatch calls no product quiet while nobody knows whether it was traded", () => {
   const story = new Story(["A"]).begin();
   const state = () => story.watch.status()[0]?.state;
