@@ -19,6 +19,8 @@ COPY src/ src/
 RUN if [ -n "$CA_CERTIFICATE" ]; then printf '%s\n' "$CA_CERTIFICATE" > /tmp/ca.pem && export DENO_CERT=/tmp/ca.pem; fi \
   && deno install --frozen --entrypoint main.ts && rm -f /tmp/ca.pem
 
+# a checkout made for one user's eyes only would be unreadable for the next line's
+RUN chmod -R go+rX /app
 # the user deno of the image
 USER 1993:1993
 EXPOSE 8000

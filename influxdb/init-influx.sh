@@ -69,19 +69,21 @@ accepted() {
   [[ $status == 2* ]]
 }
 log_in() {
-  local first user=${DOCKER_INFLUXDB_INIT_USERNAME:-} password=${DOCKER_INFLUXDB_INIT_PASSWORD:-}
-  credential="Authorization: Token ${DOCKER_INFLUXDB_INIT_ADMIN_TOKEN:-}"
-  [[ -z ${DOCKER_INFLUXDB_INIT_ADMIN_TOKEN:-} ]] || ! accepted || return 0
-
-  # the file holds commented examples, too
+  local first admin=${DOCKER_INFLUXDB_INIT_ADMIN_TOKEN:-}
+  local user=${DOCKER_INFLUXDB_INIT_USERNAME:-} password=${DOCKER_INFLUXDB_INIT_PASSWORD:-}
+  # the token of the first start stands beside the data and may do everything; the file holds commented examples, too
   first=$(sed -n 's/^[[:space:]]*token[[:space:]]*=[[:space:]]*"\(.*\)".*/\1/p' "$configs" 2> /dev/null | sed -n 1p) || first=
   credential="Authorization: Token $first"
   if [[ -n $first ]] && accepted; then
-    [[ -z ${DOCKER_INFLUXDB_INIT_ADMIN_TOKEN:-} ]] ||
+    credential="Authorization: Token $admin"
+    [[ -z $admin || $admin == "$first" ]] || accepted ||
       echo "DOCKER_INFLUXDB_INIT_ADMIN_TOKEN in influxv2.env is not known to InfluxDB, which read it at its first start only:" \
         "going on with the token of that start (docs/stack.md, \"Changed passwords\")"
+    credential="Authorization: Token $first"
     return 0
   fi
+  credential="Authorization: Token $admin"
+  [[ -z $admin ]] || ! accepted || return 0
 
   if [[ -n $user && -n $password ]]; then
     credential="Authorization: Basic $(printf %s "$user:$password" | base64 | tr -d '\n')"

@@ -21,8 +21,10 @@ fail() {
 # whole NAME MINIMUM: the variable is empty or a whole number, not below the minimum
 whole() {
   local value=${!1:-}
-  [[ -z $value || ($value =~ ^-?[0-9]{1,15}$ && $value -ge $2) ]] ||
+  [[ -z $value || ($value =~ ^-?[0-9]{1,15}$ && (${value#-} == "$value" && 10#$value -ge $2 || $value -ge $2)) ]] ||
     fail "Cannot use $1 as it must be a whole number from $2 on: current value is \"$value\""
+  # a leading zero would make it octal
+  [[ ! $value =~ ^0+[0-9] ]] || printf -v "$1" %d "$((10#$value))"
 }
 whole TOPIC_PARTITIONS 1
 whole TOPIC_REPLICATION 1
