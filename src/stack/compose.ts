@@ -143,3 +143,20 @@ export function conditionOf(service: Service, container: Container | undefined):
   if (health === "unhealthy") return { is: "failed", as: "unhealthy" };
   return { is: "waiting", as: health === "" ? state : health };
 }
+
+/**
+ * Which services `docker compose up` names as the reason of its failure, and what it says of each:
+ * `dependency failed to start: container x-broker-1 is unhealthy`,
+ * `service "init-kafka" didn't complete successfully: exit 1`.
+ */
+export function namedBy(stderr: string, { name: project, services }: Project): Map<string, string> {
+  const named = new Map<string, string>();
+  for (const { name } of services) {
+    // older versions of Compose have _ between the parts
+    const container = `${project}[-_]${name}[-_]\\d+`.replaceAll(".", "\\.");
+    const found = new RegExp(`\\bcontainer ${container} (?:is )?(unhealthy|exited \\(\\d+\\))`).exec(stderr) ??
+      new RegExp(`\\bservice "${name}" did(?:n't| not) complete successfully: (exit \\d+)`).exec(stderr);
+    if (found?.[1] !== undefined) named.set(name, found[1]);
+  }
+  return named;
+}

@@ -44,7 +44,12 @@ const MAX_CERTIFICATE = 100_000;
 async function buildEnvironment(): Promise<Record<string, string>> {
   const file = Deno.env.get("DENO_CERT");
   if (file === undefined || file === "" || Deno.env.has("CA_CERTIFICATE")) return {};
-  const certificates = await Deno.readTextFile(file);
+  const certificates = await Deno.readTextFile(file).catch((error) => {
+    const reason = error instanceof Error ? error.message : error;
+    throw new ConfigError([
+      `Cannot read DENO_CERT as it must name a file with certificates: current value is "${file}" (${reason})`,
+    ]);
+  });
   if (certificates.length <= MAX_CERTIFICATE) return { CA_CERTIFICATE: certificates };
   tell(
     `${file} (DENO_CERT) is too long to build with: if the build fails, set CA_CERTIFICATE to your proxy's one alone`,
@@ -52,11 +57,12 @@ async function buildEnvironment(): Promise<Record<string, string>> {
   return {};
 }
 
-async function surroundings(): Promise<Surroundings> {
+/** Only what builds needs an environment for that. */
+function surroundings(environment: Readonly<Record<string, string>> = {}): Surroundings {
   const dir = decodeURIComponent(new URL("../..", import.meta.url).pathname).replace(/^\/(?=[A-Za-z]:)/, "");
   return {
     dir,
-    docker: new Docker(dir, await buildEnvironment()),
+    docker: new Docker(dir, environment),
     clock,
     computer: {
       isPortFree(port) {
@@ -91,18 +97,19 @@ async function run([task, ...args]: readonly string[]): Promise<number> {
   switch (task) {
     case "up": {
       const options = readOptions("stack", args, ["--demo", "--zookeeper"]);
-      return await up({ demo: options.has("--demo"), zookeeper: options.has("--zookeeper") }, await surroundings());
+      const forms = { demo: options.has("--demo"), zookeeper: options.has("--zookeeper") };
+      return await up(forms, surroundings(await buildEnvironment()));
     }
     case "down":
       readOptions("stack:down", args, []);
-      return await down(await surroundings());
+      return await down(surroundings());
     case "logs":
-      return await logs(args, await surroundings());
+      return await logs(args, surroundings());
     case "status":
       readOptions("stack:status", args, []);
-      return await status(await surroundings());
+      return await status(surroundings());
     case "reset":
-      return await reset(readOptions("stack:reset", args, ["--yes"]).has("--yes"), await surroundings());
+      return await reset(readOptions("stack:reset", args, ["--yes"]).has("--yes"), surroundings());
     default:
       throw new ConfigError([`Cannot run "${task ?? ""}" as the task must be up, down, logs, status or reset`]);
   }

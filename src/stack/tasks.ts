@@ -10,6 +10,7 @@ import {
   conditionOf,
   type Container,
   type Forms,
+  namedBy,
   parseContainers,
   parseProject,
   type Project,
@@ -38,6 +39,8 @@ export interface Surroundings {
 
 /** Between two looks at the services. */
 const LOOK_MS = 1000;
+/** While the start lasts, it is said so often that it does. */
+const STILL_MS = 60_000;
 /** So many looks in a row that find a service restarting mean: it does not get up. */
 const RESTARTING_LOOKS = 5;
 /** Lines of a failed service's log that are shown. */
@@ -57,30 +60,36 @@ async function readProject(docker: Docker, files: readonly string[]): Promise<Pr
 
 async function readContainers(docker: Docker, files: readonly string[]): Promise<Container[]> {
   const ran = await docker.run([...files, "ps", "--all", "--format", "json"]);
-  return ran.code === 0 ? parseContainers(ran.stdout) : [];
+  if (ran.code !== 0) throw failed(ran, "Cannot tell how the services are as `docker compose ps` must answer");
+  return parseContainers(ran.stdout);
 }
 
 /** Tells of each service once when it is ready, and remembers how each was at the last look. */
 class Progress {
   readonly conditions = new Map<string, Condition>();
-  readonly #project: Project;
+  /** The containers at the last look. */
+  containers: readonly Container[] = [];
+  readonly project: Project;
   readonly #tell: (line: string) => void;
   readonly #told = new Set<string>();
   readonly #restarting = new Map<string, number>();
+  readonly #restarted = new Set<string>();
 
   constructor(project: Project, tell: (line: string) => void) {
-    this.#project = project;
+    this.project = project;
     this.#tell = tell;
   }
 
   /** How the services are now, `seconds` after the start. */
   look(containers: readonly Container[], seconds: number): void {
-    for (const service of this.#project.services) {
+    this.containers = containers;
+    for (const service of this.project.services) {
       const { name } = service;
       const container = containers.find((one) => one.service === name);
       let condition = conditionOf(service, container);
       const restarting = container?.state === "restarting" ? (this.#restarting.get(name) ?? 0) + 1 : 0;
       this.#restarting.set(name, restarting);
+      if (restarting > 0) this.#restarted.add(name);
       if (restarting >= RESTARTING_LOOKS) condition = { is: "failed", as: "ends again and again" };
       this.conditions.set(name, condition);
       if (condition.is === "ready" && !this.#told.has(name)) {
@@ -92,7 +101,23 @@ class Progress {
 
   /** The services that are in that state. */
   which(is: Condition["is"]): Service[] {
-    return this.#project.services.filter(({ name }) => this.conditions.get(name)?.is === is);
+    return this.project.services.filter(({ name }) => this.conditions.get(name)?.is === is);
+  }
+
+  /**
+   * Who is to blame for a start that failed, and what is known of each: those that Compose has `named`, and those that
+   * were seen to restart, since between two restarts it looks as if all were well on the way.
+   */
+  blamed(named: ReadonlyMap<string, string>): Map<Service, string> {
+    const blamed = new Map<Service, string>();
+    for (const service of this.project.services) {
+      const { name } = service;
+      const condition = this.conditions.get(name);
+      const ended = this.#restarted.has(name) && condition?.is === "waiting" ? "it ended" : undefined;
+      const reason = named.get(name) ?? ended;
+      if (reason !== undefined) blamed.set(service, `${reason}, now ${condition?.as ?? "unknown"},`);
+    }
+    return blamed;
   }
 }
 
@@ -143,53 +168,75 @@ export async function up(forms: Forms, around: Surroundings): Promise<number> {
     return started = ran;
   });
   let deadline = Infinity;
+  let saidAt = since;
+  /** Why the last look failed. While containers are made, one may be gone when `ps` asks for it: the next look tells. */
+  let blind: ConfigError | undefined;
   while (true) {
     // asked before the look, so that the last look comes after the end of `up`
     const isOver = started !== undefined;
-    progress.look(await readContainers(docker, files), seconds());
+    try {
+      progress.look(await readContainers(docker, files), seconds());
+      blind = undefined;
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      blind = error;
+    }
     if (isOver) {
       if (deadline === Infinity) deadline = clock.elapsed() + around.waitMs;
       if (started?.code !== 0 || progress.which("failed").length > 0) break;
-      if (progress.which("waiting").length === 0) break;
+      if (blind === undefined && progress.which("waiting").length === 0) break;
       if (clock.elapsed() >= deadline) break;
+    } else if (clock.elapsed() - saidAt >= STILL_MS) {
+      saidAt = clock.elapsed();
+      const names = progress.which("waiting").map(({ name }) => name).join(", ");
+      tell(`  still starting after ${seconds()} s${names === "" ? "" : `, not ready: ${names}`}`);
     }
     // the end of `up` cuts the wait short
     await clock.sleep(LOOK_MS, isOver ? never : over.signal).catch(() => {});
   }
   const ran = await starting;
 
-  if (ran.code === 0 && progress.which("ready").length === project.services.length) {
+  if (ran.code === 0 && blind === undefined && progress.which("ready").length === project.services.length) {
     tell("");
     for (const line of await welcome(forms, project, around)) tell(line);
     return 0;
   }
-  return await tellFailure(ran, progress, seconds(), files, around);
+  if (blind !== undefined) tell(blind.message);
+  return await tellFailure(ran, progress, blind === undefined, seconds(), files, around);
 }
 
 async function tellFailure(
   ran: Ran,
   progress: Progress,
+  /** Whether the last look told how the services are. */
+  seen: boolean,
   seconds: number,
   files: readonly string[],
   { docker, tell }: Surroundings,
 ): Promise<number> {
-  let guilty = progress.which("failed");
-  // when the start went through, those that still wait are to blame; else they only wait for the others
-  if (guilty.length === 0 && ran.code === 0) guilty = progress.which("waiting");
-  for (const { name, oneShot } of guilty) {
+  const named = namedBy(ran.stderr, progress.project);
+  const guilty = new Map<Service, string>();
+  // those that merely wait, wait for these
+  for (const [service, reason] of ran.code === 0 ? [] : progress.blamed(named)) guilty.set(service, reason);
+  const as = (service: Service) => progress.conditions.get(service.name)?.as ?? "unknown";
+  for (const service of progress.which("failed")) guilty.set(service, as(service));
+  // the start went through: those that still wait are to blame themselves
+  if (ran.code === 0 && guilty.size === 0 && seen) {
+    for (const service of progress.which("waiting")) guilty.set(service, as(service));
+  }
+  for (const [{ name, oneShot }, reason] of guilty) {
     const logs = await docker.run([...files, "logs", "--no-color", "--no-log-prefix", "--tail", `${LOG_LINES}`, name]);
     const wish = oneShot ? "succeed" : "become healthy";
-    tell(
-      `${name} did not ${wish}: ${progress.conditions.get(name)?.as} after ${seconds} s. The last lines of its log:`,
-    );
+    tell(`${name} did not ${wish}: ${reason} after ${seconds} s. The last lines of its log:`);
     const log = lastLines(logs.stdout + logs.stderr, LOG_LINES) || "(it is empty)";
     tell(log.split("\n").map((line) => `  | ${line}`).join("\n"));
   }
-  if (guilty.length === 0) {
-    const wish = "Cannot start all services as Docker refuses";
-    const containers = await readContainers(docker, files);
-    if (!containers.some(({ state }) => state === "running")) throw failed(ran, wish);
-    tell(failed(ran, wish).message);
+  if (ran.code !== 0) {
+    const refused = failed(ran, "Cannot start all services as Docker refuses");
+    const nothing = seen && progress.containers.every(({ state }) => state === "created");
+    if (guilty.size === 0 && nothing) throw refused;
+    // where Docker has named none, its words may tell more than the logs
+    if (named.size === 0) tell(refused.message);
   }
   tell("What runs goes on: `deno task stack:status` shows it, `deno task stack:down` ends it.");
   return 1;

@@ -23,6 +23,8 @@ interface Service {
   readonly image: string;
   readonly build?: { readonly context: string };
   readonly user?: string;
+  readonly entrypoint?: readonly string[] | null;
+  readonly stop_signal?: string;
   readonly restart?: string;
   readonly read_only?: boolean;
   readonly cap_drop?: readonly string[];
@@ -36,7 +38,7 @@ interface Service {
   readonly volumes?: readonly Mount[];
   readonly tmpfs?: readonly string[];
   readonly environment?: Readonly<Record<string, string | null>>;
-  readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
+  readonly depends_on?: Readonly<Record<string, { readonly condition: string; readonly restart?: boolean }>>;
   readonly networks?: Readonly<Record<string, unknown>>;
   readonly network_mode?: string;
 }
@@ -173,6 +175,164 @@ for (const files of COMBINATIONS) {
   });
 }
 
+/** What a service must be besides hardened: whoever changes one of these has changed how the stack runs. */
+interface Expected {
+  readonly test?: readonly string[];
+  readonly stopSignal?: string;
+  readonly entrypoint?: readonly string[];
+  readonly user: string;
+  readonly tmpfs?: readonly string[];
+  /** Of the environment, what matters. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Volumes with a token, where they stand, and whether they can be written. */
+  readonly tokens?: readonly string[];
+  /** Condition by service; `restart`: when that one is made anew, so is this. */
+  readonly after?: Readonly<Record<string, string>>;
+}
+
+const BROKERS = "broker:19092";
+
+const EXPECTED: Record<string, Expected> = {
+  "broker": {
+    test: ["CMD", "bash", "-c", "</dev/tcp/broker/19092"],
+    user: "1000:1000",
+    tmpfs: [
+      "/opt/kafka/config:uid=1000,gid=1000,mode=0755,size=1m",
+      "/opt/kafka/logs:uid=1000,gid=1000,mode=0755,size=16m",
+      "/etc/kafka/secrets:mode=0755,size=1m",
+      "/tmp:size=16m",
+    ],
+    environment: {
+      CLUSTER_ID: "iEj26M4RQXyzOJjUpnBRuA",
+      EXTRA_ARGS: "-name kafkaServer",
+      KAFKA_AUTO_CREATE_TOPICS_ENABLE: "false",
+      KAFKA_BROKER_HEARTBEAT_INTERVAL_MS: "500",
+      KAFKA_BROKER_SESSION_TIMEOUT_MS: "3000",
+      KAFKA_LOG_DIRS: "/var/lib/kafka/data",
+      KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS: "1",
+      KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR: "1",
+    },
+  },
+  "init-kafka": {
+    entrypoint: ["/bin/bash", "/mnt/shared/config/init-kafka.sh"],
+    user: "1000:1000",
+    tmpfs: [
+      "/opt/kafka/logs:uid=1000,gid=1000,mode=0755,size=1m",
+      "/etc/kafka/secrets:size=1k",
+      "/var/lib/kafka/data:size=1k",
+      "/tmp:size=16m",
+    ],
+    environment: { KAFKA_BROKERS: BROKERS },
+    after: { "broker": "service_healthy" },
+  },
+  "coinbase-producer": {
+    test: ["CMD", "deno", "eval", "Deno.exit((await fetch('http://127.0.0.1:8000/healthz')).ok ? 0 : 1)"],
+    user: "1993:1993",
+    environment: { HOST: "0.0.0.0", PORT: "8000", ALLOWED_HOSTS: "coinbase-producer", KAFKA_BROKERS: BROKERS },
+    after: { "init-kafka": "service_completed_successfully" },
+  },
+  "check-env": {
+    entrypoint: ["/bin/bash", "/stack/check-env.sh"],
+    user: "1000:1000",
+    tmpfs: ["/var/lib/influxdb2:size=1k", "/etc/influxdb2:size=1k"],
+  },
+  "influxdb": {
+    test: ["CMD", "influx", "ping", "--host", "http://localhost:8086"],
+    stopSignal: "SIGINT",
+    user: "1000:1000",
+    tmpfs: ["/tmp:size=16m"],
+    environment: { INFLUXD_REPORTING_DISABLED: "true", INFLUXD_STORAGE_CACHE_MAX_MEMORY_SIZE: "268435456" },
+    after: { "check-env": "service_completed_successfully" },
+  },
+  "init-influx": {
+    entrypoint: ["/bin/bash", "/stack/init-influx.sh"],
+    user: "0:0",
+    tmpfs: ["/var/lib/influxdb2:size=1k", "/tmp:size=1m"],
+    environment: {
+      INFLUX_URL: "http://influxdb:8086",
+      TOKENS_TELEGRAF: "/tokens/telegraf",
+      TOKENS_GRAFANA: "/tokens/grafana",
+    },
+    tokens: ["token-telegraf /tokens/telegraf", "token-grafana /tokens/grafana"],
+    after: { "influxdb": "service_healthy" },
+  },
+  "telegraf": {
+    test: ["CMD", "curl", "-fsS", "-o", "/dev/null", "http://localhost:8080/"],
+    entrypoint: ["/bin/sh", "/stack/with-influx.sh", "/entrypoint.sh"],
+    user: "telegraf",
+    environment: {
+      KAFKA_BROKER_1: BROKERS,
+      KAFKA_BROKER_2: BROKERS,
+      KAFKA_BROKER_3: BROKERS,
+      INFLUX_URL: "http://influxdb:8086",
+      TOKENS: "/run/tokens",
+      PRODUCER_METRICS: "http://coinbase-producer:8000/metrics",
+      HEALTH: "http://:8080",
+    },
+    tokens: ["token-telegraf /run/tokens ro"],
+    after: {
+      "init-influx": "service_completed_successfully restart",
+      "init-kafka": "service_completed_successfully restart",
+    },
+  },
+  "grafana": {
+    test: ["CMD", "wget", "-qO", "/dev/null", "http://localhost:3000/api/health"],
+    entrypoint: ["/bin/sh", "/stack/with-influx.sh", "/run.sh"],
+    user: "472:0",
+    tmpfs: ["/tmp:size=64m"],
+    environment: {
+      INFLUX_URL: "http://influxdb:8086",
+      ALERT_WEBHOOK_URL: "http://127.0.0.1:9/",
+      GF_PLUGINS_PREINSTALL_DISABLED: "true",
+      GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED: "true",
+    },
+    tokens: ["token-grafana /run/tokens ro"],
+    after: { "init-influx": "service_completed_successfully restart" },
+  },
+};
+
+/** Without what is undefined or empty. */
+function said(expected: Expected): Partial<Expected> {
+  return Object.fromEntries(
+    Object.entries(expected).filter(([, value]) => value !== undefined && Object.keys(value).length > 0),
+  );
+}
+
+// Grafana does not start with an empty address, so an empty variable must count as none
+for (const env of [{}, { ALERT_WEBHOOK_URL: "" }]) {
+  const given = Object.keys(env).map((name) => ` with ${name}= empty`).join("");
+  testUnless(missing, `${BASE}${given}: each service is probed, ended, started and mounted as it must be`, async () => {
+    const { services } = await merge([BASE], await example(), env);
+    const found = Object.entries(services).map(([name, service]) => {
+      const matters = Object.keys(EXPECTED[name]?.environment ?? {});
+      const tokens = (service.volumes ?? []).filter(({ source }) => source?.startsWith("token-"));
+      return [
+        name,
+        said({
+          test: service.healthcheck?.test ?? [],
+          stopSignal: service.stop_signal ?? "",
+          entrypoint: service.entrypoint ?? [],
+          user: service.user ?? "",
+          tmpfs: service.tmpfs ?? [],
+          environment: Object.fromEntries(
+            matters.map((variable) => [variable, service.environment?.[variable] ?? "(not set)"]),
+          ),
+          tokens: tokens.map(({ source, target, read_only: readOnly }) =>
+            `${source} ${target}${readOnly === true ? " ro" : ""}`
+          ),
+          after: Object.fromEntries(
+            Object.entries(service.depends_on ?? {}).map(([on, { condition, restart }]) => [
+              on,
+              `${condition}${restart === true ? " restart" : ""}`,
+            ]),
+          ),
+        }),
+      ];
+    });
+    assertEquals(Object.fromEntries(found), EXPECTED);
+  });
+}
+
 testUnless(missing, "the stack has the services, images, ports and networks that its pages tell of", async () => {
   const { services, networks, name } = await merge([BASE, ZOOKEEPER, DEMO], await example());
   assertEquals(name, "crypto-data-streaming");
@@ -211,22 +371,25 @@ testUnless(missing, "the stack has the services, images, ports and networks that
 });
 
 testUnless(missing, "ports and settings of the stack come from .env and the environment", async () => {
-  const { services } = await merge([BASE, ZOOKEEPER, DEMO], {
-    ...await example(),
-    ".env": "KAFKA_PORT=19\nGRAFANA_PORT=20\nCOINBASE_PRODUCTS=BTC-USD\nKAFKA_BROKERS=localhost:9092\nHOST=127.0.0.1\n",
-  }, {
-    INFLUX_PORT: "21",
-    PRODUCER_PORT: "22",
-    ZOOKEEPER_PORT: "23",
-    SIMULATOR_PORT: "24",
-    TOPIC_RETENTION_MS: "3600000",
-    INFLUX_RETENTION: "30d",
-    ALERT_WEBHOOK_URL: "http://hook",
-  });
+  const settings = async (files: readonly string[]) =>
+    await merge(files, {
+      ...await example(),
+      ".env":
+        "KAFKA_PORT=19\nGRAFANA_PORT=20\nCOINBASE_PRODUCTS=BTC-USD\nKAFKA_BROKERS=localhost:9092\nHOST=127.0.0.1\n",
+    }, {
+      INFLUX_PORT: "21",
+      PRODUCER_PORT: "22",
+      ZOOKEEPER_PORT: "23",
+      SIMULATOR_PORT: "24",
+      TOPIC_RETENTION_MS: "3600000",
+      INFLUX_RETENTION: "30d",
+      ALERT_WEBHOOK_URL: "http://hook",
+    });
+  const { services } = await settings([BASE, ZOOKEEPER, DEMO]);
   const published = Object.values(services).flatMap(({ ports = [] }) => ports.map(({ published }) => published));
   assertEquals(published.sort(), ["19", "20", "21", "22", "23", "24"]);
   assertMatch(services["broker"]?.environment?.["KAFKA_ADVERTISED_LISTENERS"] ?? "", /localhost:19$/);
-  const producer = services["coinbase-producer"]?.environment ?? {};
+  const producer = (await settings([BASE, ZOOKEEPER])).services["coinbase-producer"]?.environment ?? {};
   // where this program runs outside of the stack is not where the one inside finds things
   assertEquals([producer["COINBASE_PRODUCTS"], producer["KAFKA_BROKERS"], producer["HOST"]], [
     "BTC-USD",

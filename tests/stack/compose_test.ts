@@ -6,6 +6,7 @@ import {
   type Container,
   fetchedImages,
   isAtLeast,
+  namedBy,
   parseContainers,
   parseProject,
   type Service,
@@ -94,5 +95,23 @@ for (const [service, container, expected] of CONDITIONS) {
       container && { service: "a", state: "", health: "", exitCode: 0, status: "", ...container },
     );
     assertEquals(`${found.is} ${found.as}`, expected);
+  });
+}
+
+const NAMED: [string, Record<string, string>][] = [
+  ["dependency failed to start: container x-kafka-1 is unhealthy", { kafka: "unhealthy" }],
+  [" Container x-kafka-1  Error\ndependency failed to start: container x-init-kafka-1 exited (137)\n", {
+    "init-kafka": "exited (137)",
+  }],
+  ["container x_kafka_1 is unhealthy", { kafka: "unhealthy" }],
+  [`service "init-kafka" didn't complete successfully: exit 1`, { "init-kafka": "exit 1" }],
+  [" Container x-kafka-1  Healthy\ncontainer y-kafka-1 is unhealthy", {}],
+  ["Error response from daemon: driver failed programming external connectivity on endpoint x-kafka-1", {}],
+  ["", {}],
+];
+for (const [stderr, named] of NAMED) {
+  Deno.test(`namedBy() of ${JSON.stringify(stderr)}`, () => {
+    const project = parseProject('{"name":"x","services":{"kafka":{},"init-kafka":{}}}');
+    assertEquals(Object.fromEntries(namedBy(stderr, project)), named);
   });
 }

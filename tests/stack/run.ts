@@ -1,5 +1,5 @@
-// For a machine with Docker, and no part of the tests: starts the stack, waits, asks the query of each panel through Grafana,
-// takes a picture of each dashboard where playwright-core and a Chromium are at hand, and ends the stack. The last line counts.
+// For a machine with Docker, and no part of the tests: starts the stack, waits, asks each query of the dashboards through
+// Grafana and how its alert rules are, takes a picture of each dashboard where playwright-core and a Chromium are at hand, and ends the stack. The last line counts.
 //
 //   deno run -A tests/stack/run.ts [--demo] [--zookeeper] [--keep]       --keep: does not end the stack
 
@@ -23,10 +23,45 @@ interface Panel {
   readonly panels?: readonly Panel[];
 }
 
+interface Variable {
+  readonly name: string;
+  readonly type: string;
+  readonly datasource?: { readonly uid?: string };
+  /** Of the type `query`, as Grafana's InfluxDB source has it. */
+  readonly query: string | Target;
+}
+
+interface Annotation {
+  readonly name: string;
+  readonly datasource?: { readonly uid?: string };
+  readonly target?: Target;
+}
+
 interface Dashboard {
   readonly uid: string;
   readonly title: string;
   readonly panels: readonly Panel[];
+  readonly templating?: { readonly list: readonly Variable[] };
+  readonly annotations?: { readonly list: readonly Annotation[] };
+}
+
+/** A query of a dashboard. */
+interface Question {
+  /** For people. */
+  readonly what: string;
+  readonly target: Target;
+  /** Of its data source; undefined: the standard one. */
+  readonly uid: string | undefined;
+  /** An answer without a row is right, too. */
+  readonly mayBeEmpty: boolean;
+}
+
+interface Rules {
+  readonly data: {
+    readonly groups: readonly {
+      readonly rules: readonly { readonly name: string; readonly health: string; readonly lastError?: string }[];
+    }[];
+  };
 }
 
 interface QueryResult {
@@ -142,28 +177,68 @@ async function takePicture(grafana: Grafana, dashboard: Dashboard): Promise<void
   }
 }
 
-async function askPanels(grafana: Grafana): Promise<{ passed: number; failed: number }> {
+/** All that a dashboard asks: for its panels, its variables, its annotations. */
+function questionsOf({ title, panels, templating, annotations }: Dashboard): Question[] {
+  const questions: Question[] = [];
+  const add = (name: string, target: Target, uid: string | undefined, mayBeEmpty = false) => {
+    if (target.query === undefined) return;
+    questions.push({ what: `${title} / ${name} / ${target.refId}`, target, uid, mayBeEmpty });
+  };
+  for (const { title, type, targets = [], datasource } of panelsOf(panels)) {
+    for (const target of targets) add(title ?? type, target, datasource?.uid);
+  }
+  for (const { name, type, query, datasource } of templating?.list ?? []) {
+    if (type !== "query") continue;
+    add(`variable ${name}`, typeof query === "string" ? { refId: name, query } : query, datasource?.uid);
+  }
+  for (const { name, target, datasource } of annotations?.list ?? []) {
+    // where there was no gap there is none to show
+    if (target !== undefined) add(`annotation ${name}`, target, datasource?.uid, true);
+  }
+  return questions;
+}
+
+type Count = (name: string, good: boolean) => boolean;
+
+async function askDashboards(grafana: Grafana, count: Count): Promise<void> {
   const sources = await grafana.ask("/api/datasources") as { uid: string; type: string }[];
   const standard = sources.find(({ type }) => type === "influxdb")?.uid ?? "";
-  let [passed, failed] = [0, 0];
-  for (const dashboard of await readDashboards()) {
-    for (const panel of panelsOf(dashboard.panels)) {
-      for (const target of (panel.targets ?? []).filter(({ query }) => query !== undefined)) {
-        const what = `${dashboard.title} / ${panel.title ?? panel.type} / ${target.refId}`;
-        const uid = panel.datasource?.uid ?? standard;
-        try {
-          const rows = await grafana.rows(target, uid.startsWith("$") ? standard : uid, "BTC-USD");
-          say(`ok      ${what}: ${rows} rows`);
-          passed++;
-        } catch (error) {
-          say(`FAILED  ${what}: ${error instanceof Error ? error.message : error}`);
-          failed++;
-        }
+  const dashboards = await readDashboards();
+  count("there are dashboards", dashboards.length > 0);
+  for (const dashboard of dashboards) {
+    const questions = questionsOf(dashboard);
+    count(`${dashboard.title} asks something`, questions.length > 0);
+    for (const { what, target, uid = standard, mayBeEmpty } of questions) {
+      try {
+        const rows = await grafana.rows(target, uid.startsWith("$") ? standard : uid, "BTC-USD");
+        count(`${what}: ${rows} rows`, rows > 0 || mayBeEmpty);
+      } catch (error) {
+        count(`${what}: ${error instanceof Error ? error.message : error}`, false);
       }
     }
     await takePicture(grafana, dashboard);
   }
-  return { passed, failed };
+}
+
+/** Whether each alert rule can be evaluated; a rule that was not yet has half a minute for it. */
+async function askRules(grafana: Grafana, count: Count): Promise<void> {
+  const ask = async () => {
+    const { data } = await grafana.ask("/api/prometheus/grafana/api/v1/rules") as Rules;
+    return data.groups.flatMap(({ rules }) => rules);
+  };
+  try {
+    let rules = await ask();
+    for (let i = 0; i < 15 && rules.some(({ health }) => health === "unknown"); i++) {
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+      rules = await ask();
+    }
+    count("there are alert rules", rules.length > 0);
+    for (const { name, health, lastError = "" } of rules) {
+      count(`alert rule ${name}: ${health} ${lastError}`.trimEnd(), health === "ok");
+    }
+  } catch (error) {
+    count(`alert rules: ${error instanceof Error ? error.message : error}`, false);
+  }
 }
 
 /** Whether prices arrive in InfluxDB, as Grafana sees it, within two minutes. */
@@ -182,7 +257,7 @@ async function pricesArrive(grafana: Grafana): Promise<boolean> {
 async function main(): Promise<number> {
   const keep = Deno.args.includes("--keep");
   let [passed, failed] = [0, 0];
-  const count = (name: string, good: boolean) => {
+  const count: Count = (name, good) => {
     say(`${good ? "ok    " : "FAILED"}  ${name}`);
     if (good) passed++;
     else failed++;
@@ -198,10 +273,8 @@ async function main(): Promise<number> {
     if (count("prices arrive", await pricesArrive(grafana))) {
       // so that each panel has some windows
       await new Promise((resolve) => setTimeout(resolve, 60_000));
-      const panels = await askPanels(grafana);
-      passed += panels.passed;
-      failed += panels.failed;
-      count("there are panels", panels.passed + panels.failed > 0);
+      await askDashboards(grafana, count);
+      await askRules(grafana, count);
     }
   } finally {
     if (!keep) count("the stack ends", await stack("stack:down") === 0);

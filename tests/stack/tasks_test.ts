@@ -220,6 +220,97 @@ stackTest("stack: some run, then Docker refuses", {
   assertStringIncludes(stack.text, "something odd");
 });
 
+const UNHEALTHY =
+  "echo 'dependency failed to start: container crypto-data-streaming-broker-1 is unhealthy' >&2; exit 1";
+for (const [state, health] of [["running", "starting"], ["restarting", ""], ["running", "healthy"]] as const) {
+  const how = `${state} ${health}`.trim();
+  stackTest(`stack: names the service that Compose gave up on, though it is ${how} at the last look`, {
+    "compose up": UNHEALTHY,
+    "compose ps": [
+      "",
+      prints(
+        `${containerJson("broker", state, health)}\n${containerJson("init-kafka", "created")}\n` +
+          containerJson("grafana", "created"),
+      ),
+    ],
+  }, async (stack) => {
+    assertEquals(await up(PLAIN, stack.surroundings), 1);
+    const now = health || state;
+    assertMatch(stack.text, new RegExp(`^broker did not become healthy: unhealthy, now ${now}, after \\d+ s\\.`, "m"));
+    assertStringIncludes(stack.text, "  | a line\n  | another line");
+    assert(!/^(grafana|init-kafka) did not/m.test(stack.text));
+    assert((await stack.calls()).some((call) => call.endsWith("logs --no-color --no-log-prefix --tail 20 broker")));
+  });
+}
+stackTest("stack: names first what Compose names, then what has ended, once each", {
+  "compose up": "echo 'dependency failed to start: container crypto-data-streaming-grafana-1 exited (1)' >&2; exit 1",
+  "compose ps": prints(`${containerJson("broker", "exited", "", 143)}\n${containerJson("grafana", "restarting")}`),
+}, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 1);
+  assertEquals(stack.told.filter((line) => / did not /.test(line)).map((line) => line.replace(/,? after.*/, "")), [
+    "grafana did not become healthy: exited (1), now restarting",
+    "broker did not become healthy: ended with exit code 143",
+  ]);
+});
+stackTest("stack: names the one-shot that Compose names, though it runs once more", {
+  "compose up": `echo 'service "init-kafka" didn'"'"'t complete successfully: exit 1' >&2; exit 1`,
+  "compose ps": prints(containerJson("init-kafka", "running")),
+}, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 1);
+  assertMatch(stack.text, /^init-kafka did not succeed: exit 1, now running, after/m);
+});
+stackTest("stack: names a service that was seen to restart where Docker names none, and tells its words", {
+  ...REFUSED,
+  "compose ps": prints(containerJson("broker", "restarting")),
+}, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 1);
+  assertMatch(stack.text, /^broker did not become healthy: it ended, now restarting, after/m);
+  assertStringIncludes(stack.text, "something odd");
+});
+stackTest("stack: containers that were only created are nothing that was started", {
+  ...REFUSED,
+  "compose ps": prints(containerJson("broker", "created")),
+}, async (stack) => {
+  await assertRejects(() => up(PLAIN, stack.surroundings), ConfigError, "something odd");
+});
+
+stackTest("stack: says once a minute that the start goes on", { "compose up": "sleep 1.5" }, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 0);
+  const said = stack.told.filter((line) => line.startsWith("  still starting after "));
+  // 150 s of the faked time, more on a busy machine
+  assert(said.length >= 2 && said.length <= 10, stack.text);
+});
+
+const BLIND = "echo 'the daemon is gone' >&2; exit 1";
+const ALL_WELL = prints(
+  `${containerJson("broker", "running", "healthy")}\n${containerJson("init-kafka", "exited")}\n` +
+    containerJson("grafana", "running", "healthy"),
+);
+stackTest("stack: a look that fails is made again", {
+  "compose ps": ["", BLIND, BLIND, ALL_WELL],
+}, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 0);
+});
+stackTest("stack: what cannot be seen is not well", {
+  "compose ps": ["", ALL_WELL, BLIND],
+  "compose up": "sleep 0.3",
+}, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 1);
+  assertMatch(stack.text, /^Cannot tell how the services are .*the daemon is gone/m);
+}, { waitMs: 5000 });
+stackTest("stack: starts nothing when it cannot be told what runs", { "compose ps": BLIND }, async (stack) => {
+  const problems = await refusal(stack, up(PLAIN, stack.surroundings));
+  assertMatch(problems.join("\n"), /^Cannot tell how the services are .*the daemon is gone/);
+});
+stackTest(
+  "stack:status tells docker's words when it cannot be told what runs",
+  { "compose ps": BLIND },
+  async (stack) => {
+    await assertRejects(() => status(stack.surroundings), ConfigError, "the daemon is gone");
+    assertEquals(stack.told, []);
+  },
+);
+
 stackTest("stack:down ends every form and keeps the data", {}, async (stack) => {
   assertEquals(await down(stack.surroundings), 0);
   assertMatch(
@@ -285,17 +376,26 @@ testUnless(
       tasks: Record<string, { command: string }>;
     };
     for (
-      const [task, args, sentence] of [
+      const [task, args, sentence, certificates = ""] of [
         ["stack", ["--cluster"], 'Cannot use the arguments "--cluster" with stack as it takes --demo and --zookeeper'],
         ["stack:down", ["x"], 'Cannot use the arguments "x" with stack:down as it takes none'],
         ["stack:reset", [], "Cannot delete the data as somebody must agree"],
-        ["stack:status", [], "Cannot find the program docker"],
+        ["stack:status", [], "Cannot find the program docker", "/no/such.pem"],
+        [
+          "stack",
+          [],
+          'Cannot read DENO_CERT as it must name a file with certificates: current value is "/no/',
+          "/no/x.pem",
+        ],
+        ["stack", ["--demo"], "Cannot find the program docker", ""],
       ] as const
     ) {
+      const { CA_CERTIFICATE: _, ...inherited } = Deno.env.toObject();
       const command = (tasks[task]?.command ?? "").split(" ").slice(1);
       const { code, stderr } = await new Deno.Command(Deno.execPath(), {
         args: [...command, ...args],
-        env: { PATH: "/nowhere", NO_COLOR: "1" },
+        clearEnv: true,
+        env: { ...inherited, PATH: "/nowhere", NO_COLOR: "1", DENO_CERT: certificates },
         stdin: "null",
         stdout: "null",
         stderr: "piped",
