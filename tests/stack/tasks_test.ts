@@ -274,6 +274,14 @@ stackTest("stack: containers that were only created are nothing that was started
   await assertRejects(() => up(PLAIN, stack.surroundings), ConfigError, "something odd");
 });
 
+stackTest("stack: a one-shot that is done was started, so Docker's refusal is no exit code 2", {
+  ...REFUSED,
+  "compose ps": prints(`${containerJson("init-kafka", "exited")}\n${containerJson("broker", "created")}`),
+}, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 1);
+  assertStringIncludes(stack.text, "something odd");
+});
+
 stackTest("stack: says once a minute that the start goes on", { "compose up": "sleep 1.5" }, async (stack) => {
   assertEquals(await up(PLAIN, stack.surroundings), 0);
   const said = stack.told.filter((line) => line.startsWith("  still starting after "));
