@@ -228,8 +228,7 @@ export class Lane {
     if (batch.length === 0) return;
     for (let attempt = 0;; attempt++) {
       try {
-        this.#writingSince = this.#options.clock.elapsed();
-        await this.sink.write(batch, deadline);
+        await this.#write(batch, deadline);
         this.#confirm(batch);
         return;
       } catch (error) {
@@ -243,6 +242,16 @@ export class Lane {
         this.#trouble = error.message;
       }
       await this.#pause(attempt, deadline);
+    }
+  }
+
+  /** One attempt, and since when it lasts: any answer, a refusal too, ends it. */
+  async #write(batch: readonly FeedEvent[], deadline: AbortSignal): Promise<void> {
+    this.#writingSince = this.#options.clock.elapsed();
+    try {
+      await this.sink.write(batch, deadline);
+    } finally {
+      this.#writingSince = undefined;
     }
   }
 
@@ -265,7 +274,6 @@ export class Lane {
     }
     this.#state = "ok";
     this.#trouble = undefined;
-    this.#writingSince = undefined;
     this.#confirmedAt = clock.elapsed();
   }
 

@@ -551,3 +551,44 @@ Deno.test("Pipeline that is told to stop before it runs closes its sinks", async
   await running.done;
   assertEquals([sink.closes, running.isOver], [1, true]);
 });
+
+Deno.test("Pipeline calls a sink failing that has not confirmed a write for a while, until it has", async () => {
+  const sink = new FakeSink();
+  await using running = new Running([sink]);
+  await running.push();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  sink.onWrite = () => promise;
+  await running.push(...ticksOf("A", 1));
+  await running.clock.advance(4000);
+  assertEquals(running.pipeline.status()[0]?.state, "ok");
+  await running.clock.advance(2000);
+  const [status] = running.pipeline.status();
+  assertEquals([status?.state, status?.trouble], ["failing", "it has not confirmed a write for 6 s"]);
+  resolve();
+  await settle();
+  assertEquals(running.pipeline.status()[0]?.state, "ok");
+});
+
+Deno.test("Pipeline calls a sink well that has refused a record and has nothing more to write", async () => {
+  const sink = new FakeSinkWithGaps();
+  await using running = new Running([sink]);
+  await running.push();
+  sink.onWrite = () => {
+    throw new SinkError("drop", "the record is too large");
+  };
+  await running.push(...ticksOf("A", 1));
+  await running.clock.advance(60_000);
+  assertEquals(running.pipeline.status()[0]?.state, "ok");
+});
+
+Deno.test("Pipeline says in log and status that it drops ticks", async () => {
+  const sink = new FakeSink();
+  await using running = new Running([sink], { queueCapacity: 5, drainMs: 0 });
+  await running.push();
+  sink.onWrite = (_, signal) => stuck(signal);
+  await running.push(...ticksOf("A", 1));
+  await running.push(...ticksOf("A", 9, 2));
+  const [status] = running.pipeline.status();
+  assertEquals([status?.state, status?.trouble], ["failing", "its queue is full, the oldest ticks are dropped"]);
+  assertEquals(running.log.find("is full, the oldest ticks are dropped").length, 1);
+});
