@@ -3,7 +3,7 @@
  * program is brought by install.sh. It is the server alone, without its page and its command line client.
  */
 import { type FluxRow, parseFluxCsv } from "./flux_csv.ts";
-import { binary, binaryMissing, folderFor, freePorts, removeNow, ServerProcess } from "./process.ts";
+import { binary, binaryMissing, folderFor, freePorts, removeNow, RunningServer, ServerProcess } from "./process.ts";
 
 /** How to start a server; none is needed. */
 export interface InfluxOptions {
@@ -54,7 +54,7 @@ export function influxMissing(): string | undefined {
  * A server process. Disposing of it ends the process in whatever state, and removes data that nobody asked to keep.
  * The leak checks of `deno test` want it to live within one test: to share it, make the cases steps of one.
  */
-export class InfluxServer implements AsyncDisposable {
+export class InfluxServer extends RunningServer implements AsyncDisposable {
   /** `http://127.0.0.1:PORT`; the same after a restart. */
   readonly url: string;
   /** Holds the data and `server-N.log` of each start. */
@@ -66,10 +66,13 @@ export class InfluxServer implements AsyncDisposable {
   /** May do everything. */
   readonly adminToken: string;
   readonly #temporary: boolean;
-  readonly #process: ServerProcess;
+  /** It does not know SIGTERM. */
+  protected override readonly stopSignal = "SIGINT";
+  protected override readonly process: ServerProcess;
   readonly #unload = () => this.#endNow();
 
   private constructor(options: InfluxOptions, dataDir: string) {
+    super();
     const port = options.port ?? freePorts("http").http;
     this.url = `http://127.0.0.1:${port}`;
     this.dataDir = dataDir;
@@ -77,7 +80,7 @@ export class InfluxServer implements AsyncDisposable {
     this.bucket = options.bucket ?? "coinbase-bucket";
     this.adminToken = options.adminToken ?? crypto.randomUUID();
     this.#temporary = options.dataDir === undefined;
-    this.#process = new ServerProcess({
+    this.process = new ServerProcess({
       name: "InfluxDB",
       command: [binary("influxd")].concat(
         ["--http-bind-address", `127.0.0.1:${port}`, "--reporting-disabled", "--log-level", "warn"],
@@ -96,49 +99,13 @@ export class InfluxServer implements AsyncDisposable {
   static async start(options: InfluxOptions = {}): Promise<InfluxServer> {
     const server = new InfluxServer(options, await folderFor("influxdb", options.dataDir));
     try {
-      await server.#process.start();
+      await server.process.start();
       await server.#setUp(options.retentionSeconds ?? 0);
       return server;
     } catch (error) {
       await server[Symbol.asyncDispose]();
       throw error;
     }
-  }
-
-  /** Of the last start. */
-  get pid(): number {
-    return this.#process.pid;
-  }
-
-  /** What it has written since its first start. */
-  log(): Promise<string> {
-    return this.#process.log();
-  }
-
-  /** Resolves when the process is gone; one that is paused, or gone already, is no problem. It ends in order on SIGINT alone. */
-  async kill(signal: "SIGKILL" | "SIGINT" = "SIGKILL"): Promise<void> {
-    await this.#process.kill(signal);
-  }
-
-  /** An orderly end; the data stays until disposal. */
-  async stop(): Promise<void> {
-    await this.kill("SIGINT");
-  }
-
-  /** Starts again on the same data and port, after an orderly end when it still runs. */
-  async restart(): Promise<void> {
-    await this.stop();
-    await this.#process.start();
-  }
-
-  /** Keeps its connections and answers nothing, until `resume()`. */
-  pause(): void {
-    this.#process.signal("SIGSTOP");
-  }
-
-  /** Ends `pause()`. */
-  resume(): void {
-    this.#process.signal("SIGCONT");
   }
 
   /** The rows of all tables of an answer, in order. A time is text with up to nine digits. */
@@ -193,7 +160,7 @@ export class InfluxServer implements AsyncDisposable {
 
   /** For a test process that ends without disposing: nothing can be awaited any more. */
   #endNow(): void {
-    this.#process.signal("SIGKILL");
+    this.process.signal("SIGKILL");
     if (this.#temporary) removeNow(this.dataDir);
   }
 

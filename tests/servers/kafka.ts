@@ -11,6 +11,7 @@ import {
   freePorts,
   granted,
   removeNow,
+  RunningServer,
   serverMissing,
   ServerProcess,
   sleep,
@@ -81,7 +82,7 @@ export function kafkaMissing(): string | undefined {
  * A broker process. Disposing of it ends the process in whatever state, and removes data that nobody asked to keep.
  * The leak checks of `deno test` want it to live within one test: to share it, make the cases steps of one.
  */
-export class KafkaServer implements AsyncDisposable {
+export class KafkaServer extends RunningServer implements AsyncDisposable {
   /** "127.0.0.1:PORT", for clients that do not log in; the same after a restart. */
   readonly broker: string;
   /** "127.0.0.1:PORT", for clients that do; undefined without `sasl`. */
@@ -89,15 +90,16 @@ export class KafkaServer implements AsyncDisposable {
   /** Holds `log` (the data), the broker's settings, and `server-N.log` of each start. */
   readonly dataDir: string;
   readonly #temporary: boolean;
-  readonly #process: ServerProcess;
+  protected override readonly process: ServerProcess;
   readonly #unload = () => this.#endNow();
 
   private constructor(options: KafkaOptions, dataDir: string, ports: Ports, archive: string) {
+    super();
     this.broker = `127.0.0.1:${ports.broker}`;
     this.saslBroker = options.sasl && `127.0.0.1:${ports.sasl}`;
     this.dataDir = dataDir;
     this.#temporary = options.dataDir === undefined;
-    this.#process = new ServerProcess({
+    this.process = new ServerProcess({
       name: "Kafka",
       command: ["java", "-Xms128m", "-Xmx512m", "-XX:+ExitOnOutOfMemoryError", archive].concat(
         this.#java("kafka.Kafka"),
@@ -141,43 +143,12 @@ export class KafkaServer implements AsyncDisposable {
       await Deno.writeTextFile(`${dataDir}/log4j2.properties`, LOG4J);
       await Deno.writeTextFile(`${dataDir}/server.properties`, propertiesFile(settings(options, dataDir, ports)));
       if (!exists(`${dataDir}/log/meta.properties`)) await server.#format(warm);
-      await server.#process.start();
+      await server.process.start();
       return server;
     } catch (error) {
       await server[Symbol.asyncDispose]();
       throw error;
     }
-  }
-
-  /** Of the last start. */
-  get pid(): number {
-    return this.#process.pid;
-  }
-
-  /** Resolves when the process is gone; one that is paused, or gone already, is no problem. */
-  async kill(signal: "SIGKILL" | "SIGTERM" | "SIGINT" = "SIGKILL"): Promise<void> {
-    await this.#process.kill(signal);
-  }
-
-  /** An orderly end; the data stays until disposal. */
-  async stop(): Promise<void> {
-    await this.kill("SIGTERM");
-  }
-
-  /** Starts again on the same data and ports, after an orderly end when it still runs. */
-  async restart(): Promise<void> {
-    await this.stop();
-    await this.#process.start();
-  }
-
-  /** Keeps its connections and answers nothing, until `resume()`. */
-  pause(): void {
-    this.#process.signal("SIGSTOP");
-  }
-
-  /** Ends `pause()`. */
-  resume(): void {
-    this.#process.signal("SIGCONT");
   }
 
   /** Fails when there is one of that name; resolves when it can be written to. */
@@ -227,7 +198,7 @@ export class KafkaServer implements AsyncDisposable {
 
   /** For a test process that ends without disposing: nothing can be awaited any more. */
   #endNow(): void {
-    this.#process.signal("SIGKILL");
+    this.process.signal("SIGKILL");
     if (this.#temporary) removeNow(this.dataDir);
   }
 

@@ -99,6 +99,50 @@ export class ServerProcess {
   }
 }
 
+/** What every server of this folder can do besides its own. The process is made by the class of the server. */
+export abstract class RunningServer {
+  /** Made once, started perhaps often. */
+  protected abstract readonly process: ServerProcess;
+  /** What ends it in order. */
+  protected readonly stopSignal: Deno.Signal = "SIGTERM";
+
+  /** Of the last start. */
+  get pid(): number {
+    return this.process.pid;
+  }
+
+  /** What it has written since its first start. */
+  log(): Promise<string> {
+    return this.process.log();
+  }
+
+  /** Resolves when the process is gone; one that is paused, or gone already, is no problem. */
+  async kill(signal: Deno.Signal = "SIGKILL"): Promise<void> {
+    await this.process.kill(signal);
+  }
+
+  /** An orderly end; the data stays until disposal. */
+  async stop(): Promise<void> {
+    await this.kill(this.stopSignal);
+  }
+
+  /** Starts again on the same data and ports, after an orderly end when it still runs. */
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.process.start();
+  }
+
+  /** Keeps its connections and answers nothing, until `resume()`. */
+  pause(): void {
+    this.process.signal("SIGSTOP");
+  }
+
+  /** Ends `pause()`. */
+  resume(): void {
+    this.process.signal("SIGCONT");
+  }
+}
+
 /** A folder of a server: one that was given is kept, a new one is temporary. */
 export async function folderFor(name: string, given: string | undefined): Promise<string> {
   if (given === undefined) return await Deno.makeTempDir({ prefix: `${name}-` });

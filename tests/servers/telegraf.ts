@@ -2,7 +2,7 @@
  * A real Telegraf for tests: started with the stack's own configuration or another, killed, paused and restarted. The program is
  * brought by install.sh, with the plugins that the configuration needs.
  */
-import { binary, binaryMissing, folderFor, freePorts, removeNow, ServerProcess } from "./process.ts";
+import { binary, binaryMissing, folderFor, freePorts, removeNow, RunningServer, ServerProcess } from "./process.ts";
 
 /** How to start it. */
 export interface TelegrafOptions {
@@ -26,17 +26,18 @@ export function telegrafMissing(): string | undefined {
  * A Telegraf process. Disposing of it ends the process in whatever state. TOKENS and HEALTH of its environment are set here.
  * The leak checks of `deno test` want it to live within one test: to share it, make the cases steps of one.
  */
-export class TelegrafServer implements AsyncDisposable {
+export class TelegrafServer extends RunningServer implements AsyncDisposable {
   /** Where it tells its health, `http://127.0.0.1:PORT`. */
   readonly healthUrl: string;
   readonly #dir: string;
-  readonly #process: ServerProcess;
+  protected override readonly process: ServerProcess;
   readonly #unload = () => this.#endNow();
 
   private constructor(options: TelegrafOptions, dir: string) {
+    super();
     this.#dir = dir;
     this.healthUrl = `http://127.0.0.1:${freePorts("health").health}`;
-    this.#process = new ServerProcess({
+    this.process = new ServerProcess({
       name: "Telegraf",
       command: [binary("telegraf"), "--debug", "--config", options.config ?? TELEGRAF_CONF],
       dir,
@@ -52,7 +53,7 @@ export class TelegrafServer implements AsyncDisposable {
     const server = new TelegrafServer(options, await folderFor("telegraf", undefined));
     try {
       await server.writeToken(options.token ?? "");
-      await server.#process.start();
+      await server.process.start();
       return server;
     } catch (error) {
       await server[Symbol.asyncDispose]();
@@ -60,47 +61,11 @@ export class TelegrafServer implements AsyncDisposable {
     }
   }
 
-  /** Of the last start. */
-  get pid(): number {
-    return this.#process.pid;
-  }
-
   /** Replaces the token's file at once, as the stack does. */
   async writeToken(token: string): Promise<void> {
     await Deno.mkdir(`${this.#dir}/tokens`, { recursive: true });
     await Deno.writeTextFile(`${this.#dir}/tokens/telegraf.new`, token);
     await Deno.rename(`${this.#dir}/tokens/telegraf.new`, `${this.#dir}/tokens/telegraf`);
-  }
-
-  /** What it has written since its first start. */
-  log(): Promise<string> {
-    return this.#process.log();
-  }
-
-  /** Resolves when the process is gone; one that is paused, or gone already, is no problem. */
-  async kill(signal: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promise<void> {
-    await this.#process.kill(signal);
-  }
-
-  /** An orderly end. */
-  async stop(): Promise<void> {
-    await this.kill("SIGTERM");
-  }
-
-  /** Starts again, after an orderly end when it still runs. */
-  async restart(): Promise<void> {
-    await this.stop();
-    await this.#process.start();
-  }
-
-  /** Keeps its connections and does nothing, until `resume()`. */
-  pause(): void {
-    this.#process.signal("SIGSTOP");
-  }
-
-  /** Ends `pause()`. */
-  resume(): void {
-    this.#process.signal("SIGCONT");
   }
 
   /** Kills without asking. */
@@ -112,7 +77,7 @@ export class TelegrafServer implements AsyncDisposable {
 
   /** For a test process that ends without disposing: nothing can be awaited any more. */
   #endNow(): void {
-    this.#process.signal("SIGKILL");
+    this.process.signal("SIGKILL");
     removeNow(this.#dir);
   }
 }
