@@ -1,0 +1,51 @@
+// What can be asked of the store: the web's and the tasks' side of it. Who answers is left to the store.
+
+import type { Interval, MarkedCandle } from "../candle.ts";
+import type { FeedEvent, Gap, Tick } from "../record.ts";
+
+/** A range of time, unix seconds; how much of it is read at once. */
+export interface Range {
+  /** Included. With it the first `limit` from there are read, without it the newest `limit`. */
+  readonly from?: number | undefined;
+  /** Excluded. */
+  readonly to?: number | undefined;
+  /** At most so many. */
+  readonly limit: number;
+}
+
+/** A product as the store knows it. */
+export interface ProductKey {
+  /** Lower case: `coinbase`. */
+  readonly exchange: string;
+  /** The exchange's own id. */
+  readonly product: string;
+}
+
+/** A candle, and how it came to be. */
+export interface StoredCandle extends MarkedCandle {
+  /** `ticks`: folded from what we received; `exchange`: the exchange's own. */
+  readonly origin: "ticks" | "exchange";
+  /** The highest sequence among its ticks: a later tick with a higher one is not in it yet. */
+  readonly lastSequence: number;
+}
+
+/** All lists are in order of time. */
+export interface StoreReader {
+  /** The last tick of each product: the one with the highest exchange time. */
+  lastTicks(): Promise<Tick[]>;
+  /** Ticks of one product, by exchange time. */
+  ticks(product: ProductKey, range: Range): Promise<Tick[]>;
+  /**
+   * Candles of one product whose `openTime` lies in the range, marked.
+   *
+   * @param now wall clock, ms: whether the last one still runs
+   */
+  candles(product: ProductKey, interval: Interval, range: Range, now: number): Promise<StoredCandle[]>;
+  /** Gaps that touch the range, by `opened`; of all products, or of one. */
+  gaps(product: ProductKey | undefined, range: Range): Promise<Gap[]>;
+  /**
+   * What arrived after this moment (our clock, ms), in order of arrival; undefined where it would be more than `limit`.
+   * A tick whose exchange time lies more than a minute before that moment is not among it.
+   */
+  since(products: readonly ProductKey[], receivedTime: number, limit: number): Promise<FeedEvent[] | undefined>;
+}
