@@ -21,10 +21,12 @@ RUN if [ -n "$CA_CERTIFICATE" ]; then printf '%s\n' "$CA_CERTIFICATE" > /tmp/ca.
 
 # a checkout made for one user's eyes only would be unreadable for the next line's
 RUN chmod -R go+rX /app
+# where CURSOR_FILE may lie; a named volume there takes over its owner
+RUN install -d -o 1993 -g 1993 /var/lib/coinbase-producer
 # the user deno of the image
 USER 1993:1993
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
   CMD ["deno", "eval", "Deno.exit((await fetch('http://127.0.0.1:8000/healthz')).ok ? 0 : 1)"]
 # the entry point of the image is deno, with an init process before it that passes on TERM
-CMD ["run", "--cached-only", "--allow-net", "--allow-env", "--allow-read", "main.ts", "start"]
+CMD ["run", "--cached-only", "--allow-net", "--allow-env", "--allow-read", "--allow-write=/var/lib/coinbase-producer", "main.ts", "start"]

@@ -3,6 +3,7 @@
 import { parse } from "@std/dotenv";
 import { systemClock as clock } from "./src/clock.ts";
 import { type Config, describeSettings, type Environment, hintsFor, readConfig } from "./src/config.ts";
+import { Cursor, readCursor } from "./src/cursor.ts";
 import { ConfigError, DrainError, exitCodeFor, SinkError } from "./src/errors.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "./src/exchanges/mod.ts";
 import { createLogger, type Logger } from "./src/log.ts";
@@ -105,7 +106,8 @@ async function runFeed(command: "dev" | "start", config: Config, log: Logger, st
   const stats = new Stats();
   const gapTimes = new GapTimes();
   const shared = { clock, log, stats, gapTimes, random: Math.random };
-  const { exchange } = config;
+  const { exchange, cursorFile } = config;
+  const last = cursorFile === undefined ? undefined : await readCursor(cursorFile, log);
   const source = new WebSocketSource({
     exchange,
     url: config.feedUrl,
@@ -113,6 +115,7 @@ async function runFeed(command: "dev" | "start", config: Config, log: Logger, st
     products: config.products,
     maxFrameBytes: config.maxFrameBytes,
     staleAfterMs: config.staleAfterMs,
+    last,
     ...(command === "dev" ? { unreachableHint: UNREACHABLE_HINT } : {}),
     ...shared,
   });
@@ -129,6 +132,7 @@ async function runFeed(command: "dev" | "start", config: Config, log: Logger, st
     // a developer's Kafka may come and go as it likes
     startTimeoutMs: command === "dev" ? 0 : config.startTimeoutMs,
     drainMs: config.drainMs,
+    last,
     ...shared,
   });
 
@@ -152,11 +156,16 @@ async function runFeed(command: "dev" | "start", config: Config, log: Logger, st
 
   const over = new AbortController();
   const summaries = summarize(source, pipeline, stats, log, over.signal);
+  const cursor = cursorFile === undefined
+    ? undefined
+    : new Cursor({ path: cursorFile, positions: () => pipeline.positions(), clock, log });
+  const noting = cursor?.run(over.signal);
   try {
     await pipeline.run(signal);
   } finally {
     over.abort();
-    await summaries;
+    await Promise.all([summaries, noting]);
+    await cursor?.write();
     await Promise.race([server.shutdown(), clock.sleep(LAST_PAGES_MS, new AbortController().signal)]);
     const perSink = (count: (sink: SinkStats) => number) =>
       Object.fromEntries([...stats.sinks].map(([name, sink]) => [name, count(sink)]));
@@ -234,7 +243,7 @@ async function run(args: readonly string[], stop: AbortController): Promise<void
       const hints = hintsFor(Object.keys(environment.values));
       let config: Config;
       try {
-        config = readConfig(environment, command === "start");
+        config = readConfig(environment, command);
       } catch (error) {
         throw error instanceof ConfigError ? new ConfigError([...error.problems, ...hints]) : error;
       }

@@ -28,6 +28,9 @@ export interface Setting {
   readonly secret?: true;
 }
 
+/** Where `dev` keeps its store when nobody says otherwise. */
+export const STORE_FILE = "data/prices.sqlite";
+
 const EXCHANGE_NAMES = Object.keys(EXCHANGES);
 
 /** Each exchange has the same three settings under its own name. */
@@ -108,6 +111,32 @@ export const SETTINGS: readonly Setting[] = [
   { name: "KAFKA_USERNAME", default: "", wish: "a name", meaning: "Log in to Kafka as", secret: true },
   { name: "KAFKA_PASSWORD", default: "", wish: "a password", meaning: "Log in to Kafka with", secret: true },
   {
+    name: "STORE_FILE",
+    default: STORE_FILE,
+    wish: "the path of a file, or empty",
+    meaning:
+      "Where dev keeps its store; set it to nothing to run without store and page. Start has none unless it is set",
+  },
+  {
+    name: "STORE_TICKS_DAYS",
+    default: "7",
+    wish: "0 to 36500",
+    meaning: "The store keeps ticks for so many days; 0: for ever",
+  },
+  {
+    name: "STORE_CANDLES_DAYS",
+    default: "0",
+    wish: "0 to 36500",
+    meaning: "The store keeps candles and gaps for so many days; 0: for ever",
+  },
+  {
+    name: "CURSOR_FILE",
+    default: "",
+    wish: "the path of a file",
+    meaning:
+      "Notes how far each product has got, so that the next start knows what it missed, after kill -9 too; with store and Kafka it is kept beside the store",
+  },
+  {
     name: "QUEUE_CAPACITY",
     default: "100000",
     wish: "1000 to 10000000",
@@ -135,14 +164,20 @@ export const SETTINGS: readonly Setting[] = [
     name: "HOST",
     default: "127.0.0.1",
     wish: "an address of this machine",
-    meaning: "Address of the status pages; 0.0.0.0 opens them to the network",
+    meaning: "Address of the page, its API and the status pages; 0.0.0.0 opens them to the network",
   },
-  { name: "PORT", default: "8000", wish: "0 to 65535", meaning: "Port of the status pages; 0: any free one" },
+  { name: "PORT", default: "8000", wish: "0 to 65535", meaning: "Port of the same; 0: any free one" },
   {
     name: "ALLOWED_HOSTS",
     default: "",
     wish: "host names, separated by commas",
-    meaning: "Names under which the status pages may be asked for, besides localhost and IP addresses",
+    meaning: "Names under which the pages may be asked for, besides localhost and IP addresses",
+  },
+  {
+    name: "ALLOWED_ORIGINS",
+    default: "",
+    wish: "addresses like https://example.org, separated by commas",
+    meaning: "Web pages that may read the API from another address (CORS)",
   },
   {
     name: "LOG_LEVEL",
@@ -190,6 +225,14 @@ export interface Config {
     readonly username: string;
     readonly password: string;
   };
+  /** See STORE_FILE; undefined: no store. */
+  readonly storeFile?: string;
+  /** See STORE_TICKS_DAYS. */
+  readonly ticksDays: number;
+  /** See STORE_CANDLES_DAYS. */
+  readonly candlesDays: number;
+  /** See CURSOR_FILE; undefined: none. */
+  readonly cursorFile?: string;
   /** See QUEUE_CAPACITY. */
   readonly queueCapacity: number;
   /** See STALE_AFTER_MS. */
@@ -204,6 +247,8 @@ export interface Config {
   readonly port: number;
   /** See ALLOWED_HOSTS: lower case. */
   readonly allowedHosts: readonly string[];
+  /** See ALLOWED_ORIGINS. */
+  readonly allowedOrigins: readonly string[];
   /** See LOG_LEVEL. */
   readonly logLevel: Level;
   /** See LOG_FORMAT. */
@@ -316,9 +361,9 @@ class Reader {
 /**
  * The checked settings. Throws a ConfigError with everything that is wrong.
  *
- * @param needsKafka whether it is an error that no broker is named
+ * @param command `start` must have a broker, and has a store only when one is named
  */
-export function readConfig(environment: Environment, needsKafka: boolean): Config {
+export function readConfig(environment: Environment, command: "dev" | "start"): Config {
   const read = new Reader(environment);
   const exchange = EXCHANGES[read.choice("EXCHANGE")] ?? DEFAULT_EXCHANGE;
   const prefix = exchange.name.toUpperCase();
@@ -335,12 +380,21 @@ export function readConfig(environment: Environment, needsKafka: boolean): Confi
     const port = Number(BROKER.exec(broker)?.[1] ?? 0);
     if (port < 1 || port > 65535) read.wrong("KAFKA_BROKERS", broker);
   }
-  if (needsKafka && brokers.length === 0) {
+  if (command === "start" && brokers.length === 0) {
     read.problems.push(
       `Cannot start without Kafka as KAFKA_BROKERS must be ${BY_NAME.get("KAFKA_BROKERS")?.wish}: it is not set ` +
         "(`deno task dev` runs without Kafka)",
     );
   }
+
+  const storeFile = command === "start" && environment.values.STORE_FILE === undefined
+    ? ""
+    : read.text("STORE_FILE", true);
+  const cursorFile = read.text("CURSOR_FILE") || (storeFile !== "" && brokers.length > 0 ? `${storeFile}.cursor` : "");
+
+  const allowedOrigins = read.list("ALLOWED_ORIGINS");
+  const badOrigins = allowedOrigins.filter((origin) => URL.parse(origin)?.origin !== origin);
+  if (badOrigins.length > 0) read.wrong("ALLOWED_ORIGINS", badOrigins.join(","));
 
   const topic = read.topic("KAFKA_TOPIC", false);
   const gapsTopic = read.topic("KAFKA_GAPS_TOPIC", true);
@@ -373,6 +427,10 @@ export function readConfig(environment: Environment, needsKafka: boolean): Confi
     startTimeoutMs: read.count("KAFKA_START_TIMEOUT_MS"),
     ssl: read.choice("KAFKA_SSL") === "true",
     ...(username === "" ? {} : { sasl: { mechanism, username, password } }),
+    ...(storeFile === "" ? {} : { storeFile }),
+    ticksDays: read.count("STORE_TICKS_DAYS"),
+    candlesDays: read.count("STORE_CANDLES_DAYS"),
+    ...(cursorFile === "" ? {} : { cursorFile }),
     queueCapacity: read.count("QUEUE_CAPACITY"),
     staleAfterMs: read.count("STALE_AFTER_MS"),
     maxFrameBytes: read.count("MAX_FRAME_BYTES"),
@@ -380,6 +438,7 @@ export function readConfig(environment: Environment, needsKafka: boolean): Confi
     host: read.text("HOST"),
     port: read.count("PORT"),
     allowedHosts: read.list("ALLOWED_HOSTS", (name) => name.toLowerCase()),
+    allowedOrigins,
     logLevel: read.choice("LOG_LEVEL"),
     logFormat: read.choice("LOG_FORMAT"),
   };

@@ -5,7 +5,16 @@ import type { Clock } from "./clock.ts";
 import { SinkError } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import { EventQueue } from "./queue.ts";
-import { type FeedEvent, type Gap, type GapTimes, recordTime, tickId } from "./record.ts";
+import {
+  type FeedEvent,
+  type Gap,
+  type GapTimes,
+  type Position,
+  recordTime,
+  seriesOf,
+  type Tick,
+  tickId,
+} from "./record.ts";
 import type { Sink } from "./sinks/sink.ts";
 import type { SinkStats, Stats } from "./stats.ts";
 
@@ -29,6 +38,8 @@ export interface LaneOptions {
   readonly stats: Stats;
   /** Shared by all that open gaps. */
   readonly gapTimes: GapTimes;
+  /** Where an earlier run ended, if it is known. */
+  readonly last?: readonly Position[] | undefined;
 }
 
 /** `connecting`: not ready yet. `ok`: the last write was confirmed. `failing`: it was not, and is tried again. `closed`: at the end. */
@@ -68,6 +79,8 @@ export class Lane {
   readonly queue: EventQueue;
   /** What became of it. */
   readonly stats: SinkStats;
+  /** Of each series, the newest tick that was confirmed, or given up for good. */
+  readonly positions: Map<string, Position>;
   readonly #options: LaneOptions;
   readonly #gaps: EventQueue | undefined;
   #state: SinkState = "connecting";
@@ -87,11 +100,13 @@ export class Lane {
     const { clock, gapTimes, queueCapacity } = options;
     this.sink = sink;
     this.#options = options;
+    this.positions = new Map(options.last?.map((last) => [seriesOf(last.exchange, last.product), last]));
     this.stats = options.stats.sink(sink.name);
     this.queue = new EventQueue({
       capacity: queueCapacity,
       clock,
       gapTimes,
+      dropReason: sink.dropReason,
       onDrop: () => this.#drop(),
       onGap: () => options.stats.gaps++,
     });
@@ -263,6 +278,7 @@ export class Lane {
         this.stats.sent++;
         this.#inFlight--;
         this.stats.delay.add((now - event.receivedTime) / 1000);
+        this.#reached(event);
       } else {
         this.stats.gapsSent++;
       }
@@ -275,6 +291,13 @@ export class Lane {
     this.#state = "ok";
     this.#trouble = undefined;
     this.#confirmedAt = clock.elapsed();
+  }
+
+  /** A late tick does not turn back how far its product has got. */
+  #reached(tick: Tick): void {
+    const series = seriesOf(tick.exchange, tick.product);
+    const before = this.positions.get(series);
+    if (before === undefined || tick.exchangeTimeUs >= before.exchangeTimeUs) this.positions.set(series, tick);
   }
 
   /** One record spoils the whole batch: halves, until it stands alone. */
@@ -293,6 +316,7 @@ export class Lane {
     }
     this.stats.lost++;
     this.#inFlight--;
+    this.#reached(event);
     stats.gaps++;
     log.often("error", `${this.sink.name} refuses a record, it is lost`, { why: error.message, id: tickId(event) });
     const gap: Gap = {

@@ -2,7 +2,7 @@
 
 import { DrainError } from "./errors.ts";
 import { Lane, type LaneOptions, type SinkStatus } from "./lane.ts";
-import type { FeedEvent } from "./record.ts";
+import type { FeedEvent, Position } from "./record.ts";
 import type { Sink } from "./sinks/sink.ts";
 import type { Source } from "./sources/source.ts";
 
@@ -35,6 +35,20 @@ export class Pipeline {
   /** Each sink as it stands. */
   status(): SinkStatus[] {
     return this.#lanes.map((lane) => lane.status());
+  }
+
+  /** How far each product has got in every sink: of those that have it, the one that is least far. */
+  positions(): Position[] {
+    const [first, ...others] = this.#lanes;
+    return [...first?.positions ?? []].flatMap(([series, position]) => {
+      let least: Position = position;
+      for (const { positions } of others) {
+        const other = positions.get(series);
+        if (other === undefined) return [];
+        if (other.exchangeTimeUs < least.exchangeTimeUs) least = other;
+      }
+      return [least];
+    });
   }
 
   /**

@@ -2,7 +2,7 @@
 // oldest tick goes, is counted, and becomes part of a Gap; gaps themselves are merged per product and never dropped.
 
 import type { Clock } from "./clock.ts";
-import { type FeedEvent, type Gap, GapTimes, recordTime, seriesOf, type Tick } from "./record.ts";
+import { type FeedEvent, type Gap, type GapReason, GapTimes, recordTime, seriesOf, type Tick } from "./record.ts";
 
 /** What a queue needs to be built. */
 export interface QueueOptions {
@@ -12,6 +12,8 @@ export interface QueueOptions {
   readonly clock: Clock;
   /** Shared by all that open gaps, so that none has the `opened` of another. */
   readonly gapTimes: GapTimes;
+  /** What the gaps of dropped ticks are called; default `queue-full`. */
+  readonly dropReason?: GapReason | undefined;
   /** Told of each tick that is dropped. */
   readonly onDrop?: (tick: Tick) => void;
   /** Told of each gap that is opened for dropped ticks. */
@@ -277,7 +279,7 @@ export class EventQueue {
         opened: shed.opened,
         from: shed.from,
         to: closed ? shed.to ?? shed.latest : null,
-        reason: "queue-full",
+        reason: this.#options.dropReason ?? "queue-full",
         dropped: shed.dropped,
         missed: true,
       });

@@ -37,6 +37,12 @@ export interface Tick {
   readonly ask?: number | undefined;
 }
 
+/** How far one product has got: its last tick, as far as whoever goes on from there must know it. */
+export type Position = Pick<
+  Tick,
+  "exchange" | "product" | "sequence" | "price" | "exchangeTimeUs" | "recordTimeUs" | "tradeId"
+>;
+
 /**
  * Why data may be missing. `link-closed`: the connection ended. `link-silent`: it was open and nothing came. `stalled`: the
  * exchange traded a product and did not tell us. `refused`: the exchange said no to the product. `queue-full`: a sink was
@@ -93,7 +99,7 @@ export function seriesOf(exchange: string, product: string): string {
 }
 
 /** A tick's time as records bear it: unix seconds, with up to six decimals. */
-export function recordTime(tick: Tick): number {
+export function recordTime(tick: Pick<Tick, "recordTimeUs">): number {
   return tick.recordTimeUs / 1e6;
 }
 

@@ -1,6 +1,6 @@
 // Per product, what depends on the tick before: is this one a repeat, and which time does its record bear.
 
-import type { Tick } from "./record.ts";
+import type { Position, Tick } from "./record.ts";
 
 /** `seconds`: floored to whole seconds. `microseconds`: exact, and strictly rising per product. */
 export type TimePrecision = "seconds" | "microseconds";
@@ -16,9 +16,16 @@ export class Sequencer {
   readonly #precision: TimePrecision;
   readonly #last = new Map<string, Last>();
 
-  /** Has seen no tick yet. */
-  constructor(precision: TimePrecision) {
+  /**
+   * Has seen no tick yet.
+   *
+   * @param last where an earlier run ended, if it is known: goes on from there
+   */
+  constructor(precision: TimePrecision, last: readonly Position[] = []) {
     this.#precision = precision;
+    for (const { product, sequence, exchangeTimeUs, recordTimeUs } of last) {
+      this.#last.set(product, { sequence, exchangeTimeUs, recordTimeUs });
+    }
   }
 
   /**

@@ -8,13 +8,17 @@ const ALL_PRODUCTS = ["ETH-USD", "BTC-USD", "SOL-USD", "BNB-USD", "XRP-USD", "AD
 
 type Files = Readonly<Record<string, string>>;
 
-function read(values: Readonly<Record<string, string>> = {}, files: Files = {}, needsKafka = false): Config {
+function read(
+  values: Readonly<Record<string, string>> = {},
+  files: Files = {},
+  command: "dev" | "start" = "dev",
+): Config {
   const readFile = (path: string) => {
     const text = files[path];
     if (text === undefined) throw new Deno.errors.NotFound("No such file");
     return text;
   };
-  return readConfig({ values, readFile }, needsKafka);
+  return readConfig({ values, readFile }, command);
 }
 
 function problemsOf(...args: Parameters<typeof read>): readonly string[] {
@@ -35,6 +39,9 @@ Deno.test("readConfig() of an empty environment is the defaults", () => {
     lingerMs: 0,
     startTimeoutMs: 300_000,
     ssl: false,
+    storeFile: "data/prices.sqlite",
+    ticksDays: 7,
+    candlesDays: 0,
     queueCapacity: 100_000,
     staleAfterMs: 15_000,
     maxFrameBytes: 1_048_576,
@@ -42,6 +49,7 @@ Deno.test("readConfig() of an empty environment is the defaults", () => {
     host: "127.0.0.1",
     port: 8000,
     allowedHosts: [],
+    allowedOrigins: [],
     logLevel: "info",
     logFormat: "auto",
   });
@@ -75,6 +83,18 @@ const GOOD: { name: string; value: string; field: keyof Config; wanted: unknown 
   { name: "QUEUE_CAPACITY", value: " 1000 ", field: "queueCapacity", wanted: 1000 },
   { name: "PORT", value: "0", field: "port", wanted: 0 },
   { name: "ALLOWED_HOSTS", value: "Prices.Example, b", field: "allowedHosts", wanted: ["prices.example", "b"] },
+  {
+    name: "ALLOWED_ORIGINS",
+    value: "https://a.example, http://localhost:3000",
+    field: "allowedOrigins",
+    wanted: ["https://a.example", "http://localhost:3000"],
+  },
+  { name: "STORE_FILE", value: "/var/lib/p.sqlite", field: "storeFile", wanted: "/var/lib/p.sqlite" },
+  { name: "STORE_FILE", value: "", field: "storeFile", wanted: undefined },
+  { name: "STORE_TICKS_DAYS", value: "0", field: "ticksDays", wanted: 0 },
+  { name: "STORE_CANDLES_DAYS", value: "365", field: "candlesDays", wanted: 365 },
+  { name: "CURSOR_FILE", value: "/var/lib/cursor.json", field: "cursorFile", wanted: "/var/lib/cursor.json" },
+  { name: "KAFKA_BROKERS", value: "a:9092", field: "cursorFile", wanted: "data/prices.sqlite.cursor" },
   { name: "LOG_LEVEL", value: "debug", field: "logLevel", wanted: "debug" },
   { name: "LOG_FORMAT", value: "json", field: "logFormat", wanted: "json" },
 ];
@@ -111,6 +131,10 @@ const BAD: [name: string, value: string, shown?: string][] = [
   ["KAFKA_SSL", "1"],
   ["QUEUE_CAPACITY", "999"],
   ["PORT", "65536"],
+  ["STORE_TICKS_DAYS", "-1"],
+  ["ALLOWED_ORIGINS", "example.org"],
+  ["ALLOWED_ORIGINS", "https://example.org/"],
+  ["ALLOWED_ORIGINS", "*"],
   ["LOG_LEVEL", "verbose"],
   ["LOG_FORMAT", "xml"],
 ];
@@ -135,10 +159,20 @@ Deno.test("readConfig() tells all problems at once", () => {
 });
 
 Deno.test("readConfig() refuses to start without a broker where Kafka is needed", () => {
-  const problems = problemsOf({ KAFKA_BROKERS: " " }, {}, true);
+  const problems = problemsOf({ KAFKA_BROKERS: " " }, {}, "start");
   assertEquals(problems.length, 1);
   assert(problems[0]?.includes("KAFKA_BROKERS must be host:port, separated by commas: it is not set"));
-  assertEquals(read({ KAFKA_BROKERS: "a:9092" }, {}, true).brokers, ["a:9092"]);
+  assertEquals(read({ KAFKA_BROKERS: "a:9092" }, {}, "start").brokers, ["a:9092"]);
+});
+
+Deno.test("readConfig() gives start a store only where one is named, and needs no cursor without Kafka and name", () => {
+  const kafka = { KAFKA_BROKERS: "a:9092" };
+  const files = (...args: Parameters<typeof read>) => [read(...args).storeFile, read(...args).cursorFile];
+  assertEquals(files(kafka, {}, "start"), [undefined, undefined]);
+  assertEquals(files({ ...kafka, CURSOR_FILE: "c" }, {}, "start"), [undefined, "c"]);
+  assertEquals(files({ ...kafka, STORE_FILE: "s" }, {}, "start"), ["s", "s.cursor"]);
+  assertEquals(files({ ...kafka, STORE_FILE: "" }), [undefined, undefined]);
+  assertEquals(files(), ["data/prices.sqlite", undefined]);
 });
 
 Deno.test("readConfig() takes login from the environment or, without the line end, from files", () => {

@@ -592,3 +592,22 @@ Deno.test("Pipeline says in log and status that it drops ticks", async () => {
   assertEquals([status?.state, status?.trouble], ["failing", "its queue is full, the oldest ticks are dropped"]);
   assertEquals(running.log.find("is full, the oldest ticks are dropped").length, 1);
 });
+
+Deno.test("Pipeline knows how far each product has got in all sinks, and begins where an earlier run ended", async () => {
+  const ready = new FakeSink("ready");
+  const slow = new FakeSink("slow");
+  const [a, b, c] = ["A-USD", "B-USD", "C-USD"].map((product) => ticksOf(product, 3)) as [Tick[], Tick[], Tick[]];
+  const earlier = { ...tickOf("C-USD", 0), sequence: 99 };
+  await using running = new Running([ready, slow], { last: [earlier] });
+  const reached = () => running.pipeline.positions().map(({ product, sequence }) => [product, sequence]).sort();
+  assertEquals(reached(), [["C-USD", 99]]);
+  await running.push(...a);
+  assertEquals(reached(), [["A-USD", a[2]?.sequence], ["C-USD", 99]]);
+  slow.onWrite = away;
+  await running.push(...b, ...c);
+  // B has reached one sink only, and what follows it is known there alone
+  assertEquals(reached(), [["A-USD", a[2]?.sequence], ["C-USD", 99]]);
+  slow.onWrite = () => {};
+  for (let i = 0; i < 40; i++) await running.clock.advance(250);
+  assertEquals(reached(), [["A-USD", a[2]?.sequence], ["B-USD", b[2]?.sequence], ["C-USD", c[2]?.sequence]]);
+});

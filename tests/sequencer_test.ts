@@ -8,6 +8,15 @@ function tick(sequence: number, exchangeTimeUs: number, product = "BTC-USD"): Ti
   return makeTick({ product, sequence, exchangeTimeUs });
 }
 
+Deno.test("Sequencer goes on where an earlier run ended: knows its last tick, and takes no microsecond twice", () => {
+  const last = { ...tick(7, 100), recordTimeUs: 104 };
+  const sequencer = new Sequencer("microseconds", [last, tick(3, 50, "ETH-USD")]);
+  assertEquals([sequencer.admit(tick(7, 100)), sequencer.admit(tick(3, 50, "ETH-USD"))], [false, false]);
+  const next = tick(8, 101);
+  assertEquals([sequencer.admit(next), next.recordTimeUs], [true, 105]);
+  assertEquals(sequencer.admit(tick(3, 50, "BTC-EUR")), true);
+});
+
 const TIMES: { name: string; precision: TimePrecision; given: number[]; record: number[] }[] = [
   {
     name: "floors to whole seconds",

@@ -1,11 +1,13 @@
 // Where batches end up: the promises that the pipeline relies on, and nothing else. A new sink is one file beside this.
 
-import type { FeedEvent, Gap } from "../record.ts";
+import type { FeedEvent, Gap, GapReason } from "../record.ts";
 
 /** A place that stores ticks. */
 export interface Sink extends AsyncDisposable {
   /** As it stands in counters, logs and labels of metrics: lower case, one word. */
   readonly name: string;
+  /** What is declared when its queue overflows, where another word says it better than `queue-full`. */
+  readonly dropReason?: GapReason;
   /** One attempt to be ready; harmless when it is. Rejects with a SinkError. The signal bounds the attempt. */
   connect(signal: AbortSignal): Promise<void>;
   /**

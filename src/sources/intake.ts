@@ -2,7 +2,7 @@
 // takes this same way.
 
 import type { Decoded, Exchange } from "../exchanges/exchange.ts";
-import { REJECT_REASONS, type Tick } from "../record.ts";
+import { type Position, REJECT_REASONS, type Tick } from "../record.ts";
 import { Sequencer } from "../sequencer.ts";
 import type { Stats } from "../stats.ts";
 
@@ -16,6 +16,8 @@ export interface IntakeOptions {
   readonly products: ReadonlySet<string> | undefined;
   /** Longer frames are rejected unread, UTF-16 code units (bytes, for the ASCII that exchanges send). */
   readonly maxFrameLength: number;
+  /** Where an earlier run ended, if it is known. */
+  readonly last?: readonly Position[] | undefined;
   /** Counted here. */
   readonly stats: Stats;
 }
@@ -42,7 +44,7 @@ export class Intake {
     if (channel === undefined) throw new TypeError(`No channel ${options.channel} at ${options.exchange.name}`);
     this.#options = options;
     this.#handler = handler;
-    this.#sequencer = new Sequencer(channel.precision);
+    this.#sequencer = new Sequencer(channel.precision, options.last);
   }
 
   /**

@@ -41,6 +41,8 @@ export interface SourceStatus {
   readonly link: LinkState;
   /** Since the last frame arrived on this connection or an earlier one, seconds; undefined before the first. */
   readonly lastFrameSeconds?: number;
+  /** How long the exchange's last heartbeat was on its way by both clocks, seconds; undefined before the first. */
+  readonly delaySeconds?: number;
   /** Until the next try, seconds, while there is no connection. */
   readonly nextTrySeconds?: number;
   /** Why the last connection ended. */

@@ -3,7 +3,7 @@
 
 import type { Clock } from "../clock.ts";
 import type { Heartbeat } from "../exchanges/exchange.ts";
-import { type Gap, type GapReason, GapTimes, recordTime, type Tick } from "../record.ts";
+import { type Gap, type GapReason, GapTimes, type Position, recordTime, type Tick } from "../record.ts";
 import type { TimePrecision } from "../sequencer.ts";
 import type { ProductState, ProductStatus } from "./source.ts";
 
@@ -19,6 +19,8 @@ export interface WatchOptions {
   readonly ownHeartbeats: boolean;
   /** How long nothing may come where something should, ms. */
   readonly staleAfterMs: number;
+  /** Where an earlier run ended, if it is known. */
+  readonly last?: readonly Position[] | undefined;
   /** Time. */
   readonly clock: Clock;
   /** Shared by all that open gaps. */
@@ -37,7 +39,7 @@ export interface Advice {
 
 interface Watched {
   readonly product: string;
-  last?: Tick;
+  last?: Position;
   /** When it arrived, elapsed ms. */
   lastAt?: number;
   refused?: string;
@@ -84,6 +86,7 @@ export class FeedWatch {
   #open = false;
   #openedAt = 0;
   #frameAt: number | undefined;
+  #delayMs: number | undefined;
   /** A heartbeat came on this link, or was asked for once more. */
   #heartbeats = false;
   #stallReconnects = 0;
@@ -92,9 +95,12 @@ export class FeedWatch {
   /** Nothing is expected before `start()`. */
   constructor(options: WatchOptions) {
     this.#options = options;
+    const last = new Map(options.last?.map((position) => [position.product, position]));
     for (const product of options.products) {
+      const position = last.get(product);
       this.#products.set(product, {
         product,
+        ...(position === undefined ? {} : { last: position }),
         provenUs: 0,
         newestTradeId: 0,
         askedAt: 0,
@@ -120,7 +126,12 @@ export class FeedWatch {
     return this.#frameAt;
   }
 
-  /** The program starts: what happened before is unknown. */
+  /** From the exchange's clock in the last heartbeat of this link to ours at its arrival, ms; undefined before the first. */
+  get delayMs(): number | undefined {
+    return this.#delayMs;
+  }
+
+  /** The program starts: what happened since the last run is unknown. */
   start(): void {
     for (const watched of this.#products.values()) this.#openGap(watched, "restart");
   }
@@ -152,6 +163,7 @@ export class FeedWatch {
   /** The connection is gone. */
   linkLost(reason: "link-closed" | "link-silent"): void {
     this.#open = false;
+    this.#delayMs = undefined;
     for (const watched of this.#products.values()) {
       if (watched.refused === undefined) this.#openGap(watched, reason);
       watched.stalledAt = undefined;
@@ -204,6 +216,7 @@ export class FeedWatch {
   heartbeat(heartbeat: Heartbeat, receivedTime: number): void {
     const timeUs = Math.min(heartbeat.timeUs ?? Infinity, receivedTime * 1000);
     this.#heartbeats = true;
+    if (heartbeat.timeUs !== undefined) this.#delayMs = Math.max(0, receivedTime - heartbeat.timeUs / 1000);
     const watched = this.#products.get(heartbeat.product);
     if (watched === undefined) return;
     watched.heard = true;

@@ -7,7 +7,7 @@ import { ConnectionError, RefusedError } from "../errors.ts";
 import type { Decoded, Exchange } from "../exchanges/exchange.ts";
 import { MAX_AHEAD_MS } from "../exchanges/values.ts";
 import type { Logger } from "../log.ts";
-import type { FeedEvent, GapTimes } from "../record.ts";
+import type { FeedEvent, GapTimes, Position } from "../record.ts";
 import type { Stats } from "../stats.ts";
 import { Intake } from "./intake.ts";
 import type { Source, SourceStatus } from "./source.ts";
@@ -38,6 +38,8 @@ export interface WebSocketSourceOptions {
   readonly stats: Stats;
   /** Shared by all that open gaps. */
   readonly gapTimes: GapTimes;
+  /** Where an earlier run ended, as far as all sinks have confirmed it: the start of the `restart` gap. */
+  readonly last?: readonly Position[] | undefined;
   /** Said once when the first connection fails. */
   readonly unreachableHint?: string;
 }
@@ -82,7 +84,7 @@ export class WebSocketSource implements Source {
 
   /** Connects to nothing before `run()`. Throws a TypeError where the exchange has no such channel. */
   constructor(options: WebSocketSourceOptions) {
-    const { exchange, channel, products, clock, gapTimes, stats } = options;
+    const { exchange, channel, products, clock, gapTimes, stats, last } = options;
     const about = exchange.channels[channel];
     if (about === undefined) throw new TypeError(`No channel ${channel} at ${exchange.name}`);
     this.#options = options;
@@ -96,6 +98,7 @@ export class WebSocketSource implements Source {
       ...about,
       ownHeartbeats: products.length <= exchange.maxHeartbeats,
       staleAfterMs: options.staleAfterMs,
+      last,
       clock,
       gapTimes,
       emit: (gap) => {
@@ -111,7 +114,7 @@ export class WebSocketSource implements Source {
       },
     });
     this.#intake = new Intake(
-      { exchange, channel, products: new Set(products), maxFrameLength: options.maxFrameBytes, stats },
+      { exchange, channel, products: new Set(products), maxFrameLength: options.maxFrameBytes, last, stats },
       {
         onTick: (tick) => {
           this.#ticked = true;
@@ -168,6 +171,7 @@ export class WebSocketSource implements Source {
       channel,
       link: !begun ? "connecting" : silent ? "silent" : "open",
       ...(frameAt === undefined ? {} : { lastFrameSeconds: Math.round(elapsed - frameAt) / 1000 }),
+      ...(this.#watch.delayMs === undefined ? {} : { delaySeconds: Math.round(this.#watch.delayMs) / 1000 }),
       ...(this.#nextTryAt === undefined
         ? {}
         : { nextTrySeconds: Math.max(0, Math.round(this.#nextTryAt - elapsed)) / 1000 }),

@@ -23,7 +23,10 @@ Deno.test({
       await kafka.createTopic("ticker_batch", { partitions: 3 });
       await kafka.createTopic("feed_gaps");
       await using simulator = await Simulator.start({ seed: 11, ticksPerSecond: 15 });
-      const settings = { COINBASE_WS_URL: simulator.url, KAFKA_BROKERS: kafka.broker };
+      const folder = await Deno.makeTempDir();
+      await using _removed = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
+      const cursor = `${folder}/cursor.json`;
+      const settings = { COINBASE_WS_URL: simulator.url, KAFKA_BROKERS: kafka.broker, CURSOR_FILE: cursor };
       const more = async (n: number) => {
         const before = simulator.sentCount;
         await until(`${n} more ticks are sent`, () => simulator.sentCount >= before + n);
@@ -81,6 +84,10 @@ Deno.test({
       assertEquals(counted.stored + counted.missing.length, sent);
       assertGreater(counted.missing.length, 200);
       assertEquals(counted.gaps.filter((gap) => gap.reason === "restart").length, 4 * 8);
+      // the first start knows nothing; the cursor tells all others, also after kill -9, where the gap begins
+      const begun = (await kafka.read("feed_gaps")).map(({ value }) => JSON.parse(value))
+        .filter(({ reason, to }) => reason === "restart" && to === null);
+      assertEquals([begun.length, begun.filter(({ from }) => from === null).length], [4 * 8, 8]);
       tell(
         `all four: ${sent} sent, ${counted.stored} stored, ${counted.missing.length} missing and declared, ${counted.repeats} repeats`,
       );

@@ -25,7 +25,7 @@ export class Producer implements AsyncDisposable {
   /** Settings beside those that every test wants. */
   constructor(settings: Readonly<Record<string, string>>) {
     this.#process = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--config", CONFIG, "--allow-net", "--allow-env", "--allow-read", MAIN, "start"],
+      args: ["run", "--config", CONFIG, "--allow-net", "--allow-env", "--allow-read", "--allow-write", MAIN, "start"],
       // no .env of a developer there
       cwd: Deno.env.get("TMPDIR") ?? "/tmp",
       env: { PORT: "0", COINBASE_CHANNEL: "ticker", LOG_FORMAT: "json", ...settings },

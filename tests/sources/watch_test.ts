@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
 import type { Clock } from "../../src/clock.ts";
-import type { Gap, Tick } from "../../src/record.ts";
+import type { Gap, Position, Tick } from "../../src/record.ts";
 import { GapTimes } from "../../src/record.ts";
 import { type Advice, FeedWatch, type WatchOptions } from "../../src/sources/watch.ts";
 
@@ -583,6 +583,49 @@ Deno.test("FeedWatch starts with a gap for each product, from a time that nobody
     ["waiting", "restart"],
     ["waiting", "restart"],
   ]);
+});
+
+/** Where an earlier run ended: 100 s before the story begins. */
+const EARLIER: Position[] = ["A", "B"].map((product) => ({
+  exchange: "coinbase",
+  product,
+  sequence: 10,
+  price: 7,
+  tradeId: 1,
+  exchangeTimeUs: (Date.UTC(2026, 9, 3, 21) - 100_000) * 1000 + 250_000,
+  recordTimeUs: (Date.UTC(2026, 9, 3, 21) - 100_000) * 1000,
+}));
+
+Deno.test("FeedWatch starts with a gap from where an earlier run ended, and shows its price until a newer one comes", () => {
+  const story = new Story(["A", "B", "C"], { last: EARLIER });
+  story.watch.start();
+  assertEquals(story.watch.status().map(({ product, state, price }) => [product, state, price]), [
+    ["A", "waiting", 7],
+    ["B", "waiting", 7],
+    ["C", "waiting", undefined],
+  ]);
+  story.clock.advance(5000);
+  story.watch.linkOpened();
+  story.arrive("A", 2, story.clock.now() * 1000);
+  // nothing was traded while the program was away
+  story.arrive("B", 1, EARLIER[1]?.exchangeTimeUs ?? 0, true);
+  assertEquals(story.told("A"), ["restart -100..?", "restart -100..5"]);
+  assertEquals(story.told("B"), ["restart -100..?", "restart -100..5 nothing missed"]);
+  assertEquals(story.told("C"), ["restart ?..?"]);
+});
+
+Deno.test("FeedWatch knows how far the exchange is away from its heartbeats, on each link anew", () => {
+  const story = new Story(["A"]).begin();
+  assertEquals(story.watch.delayMs, undefined);
+  const beat = (ms: number) =>
+    story.watch.heartbeat({ product: "A", timeUs: (story.clock.now() - ms) * 1000 }, story.clock.now());
+  beat(400);
+  assertEquals(story.watch.delayMs, 400);
+  // a clock of ours that lags behind makes no time before the start
+  beat(-3);
+  assertEquals(story.watch.delayMs, 0);
+  story.watch.linkLost("link-closed");
+  assertEquals(story.watch.delayMs, undefined);
 });
 
 Deno.test("FeedWatch ends with a gap for each product that is not refused and has none", () => {

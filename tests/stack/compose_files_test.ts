@@ -228,7 +228,13 @@ const EXPECTED: Record<string, Expected> = {
   "coinbase-producer": {
     test: ["CMD", "deno", "eval", "Deno.exit((await fetch('http://127.0.0.1:8000/healthz')).ok ? 0 : 1)"],
     user: "1993:1993",
-    environment: { HOST: "0.0.0.0", PORT: "8000", ALLOWED_HOSTS: "coinbase-producer", KAFKA_BROKERS: BROKERS },
+    environment: {
+      HOST: "0.0.0.0",
+      PORT: "8000",
+      ALLOWED_HOSTS: "coinbase-producer",
+      KAFKA_BROKERS: BROKERS,
+      CURSOR_FILE: "/var/lib/coinbase-producer/cursor.json",
+    },
     after: { "init-kafka": "service_completed_successfully" },
   },
   "check-env": {

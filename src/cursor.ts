@@ -1,0 +1,101 @@
+// A small file that knows how far each product has got, so that the next start can say what was missed, after kill -9 too.
+
+import type { Clock } from "./clock.ts";
+import type { Logger } from "./log.ts";
+import type { Position } from "./record.ts";
+
+/** The least time between two writes, ms. */
+const WRITE_MS = 1000;
+const VERSION = 1;
+
+/** What a cursor is built from. */
+export interface CursorOptions {
+  /** Where the file is. */
+  readonly path: string;
+  /** The positions as they stand: of each product the last tick that every sink has confirmed. */
+  readonly positions: () => readonly Position[];
+  /** Time. */
+  readonly clock: Clock;
+  /** Log. */
+  readonly log: Logger;
+}
+
+function isPosition(value: unknown): value is Position {
+  if (typeof value !== "object" || value === null) return false;
+  const { exchange, product, sequence, price, exchangeTimeUs, recordTimeUs, tradeId } = value as Record<
+    string,
+    unknown
+  >;
+  const whole = [sequence, exchangeTimeUs, recordTimeUs, tradeId ?? 0];
+  return typeof exchange === "string" && typeof product === "string" && typeof price === "number" && price > 0 &&
+    whole.every((number) => Number.isSafeInteger(number) && (number as number) >= 0);
+}
+
+/**
+ * The positions that an earlier run has left; undefined where there are none. A missing or damaged file is told in the log
+ * and ends nothing: what was missed is then unknown, and declared as such.
+ */
+export async function readCursor(path: string, log: Logger): Promise<Position[] | undefined> {
+  let why = "it holds something else";
+  try {
+    const content: unknown = JSON.parse(await Deno.readTextFile(path));
+    const { version, positions } = (content ?? {}) as { version?: unknown; positions?: unknown };
+    if (version === VERSION && Array.isArray(positions) && positions.every(isPosition)) return positions;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) {
+      log.info("No cursor yet: what was missed before this start is unknown", { path });
+      return undefined;
+    }
+    why = error instanceof Error ? error.message : String(error);
+  }
+  log.warn("Cannot use the cursor as it must be a file that this program wrote: what was missed is unknown", {
+    path,
+    why,
+  });
+  return undefined;
+}
+
+/** Writes the positions whenever they have changed, once a second at most. Never half: a file beside it takes its place. */
+export class Cursor {
+  readonly #options: CursorOptions;
+  #written = "";
+
+  /** Writes nothing before `run()`. */
+  constructor(options: CursorOptions) {
+    this.#options = options;
+  }
+
+  /** Until the signal aborts. A disk that fails is told in the log, and tried again. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.write();
+      await this.#options.clock.sleep(WRITE_MS, signal).catch(() => {});
+    }
+  }
+
+  /** Now, if anything has changed; the last time after all sinks have ended. */
+  async write(): Promise<void> {
+    const { path, positions, log } = this.#options;
+    const plain = positions().map(({ exchange, product, sequence, price, exchangeTimeUs, recordTimeUs, tradeId }) => ({
+      exchange,
+      product,
+      sequence,
+      price,
+      exchangeTimeUs,
+      recordTimeUs,
+      tradeId,
+    }));
+    if (plain.length === 0) return;
+    const text = `${JSON.stringify({ version: VERSION, positions: plain }, null, 1)}\n`;
+    if (text === this.#written) return;
+    const part = `${path}.part`;
+    try {
+      await Deno.writeTextFile(part, text);
+      await Deno.rename(part, path);
+      this.#written = text;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      log.often("warn", "Cannot write the cursor, trying again", { path, why });
+    }
+  }
+}
