@@ -44,7 +44,8 @@ test("a cursor gives back what it was told, and leaves nothing else behind", asy
   positions = [at("BTC-USD", 2), at("ETH-USD", 7)];
   await cursor.write();
   assertEquals(await readCursor(path, log), positions);
-  assertEquals([...Deno.readDirSync(path.replace(/\/[^/]*$/, ""))].map(({ name }) => name), ["cursor.json"]);
+  const files = await Array.fromAsync(Deno.readDir(path.replace(/\/[^/]*$/, "")), ({ name }) => name);
+  assertEquals(files, ["cursor.json"]);
   assertEquals(log.lines, []);
 });
 
