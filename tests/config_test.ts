@@ -36,6 +36,7 @@ Deno.test("readConfig() of an empty environment is the defaults", () => {
     gapsTopic: "feed_gaps",
     clientId: "coinbase-producer",
     compression: "none",
+    encoder: "own",
     lingerMs: 0,
     startTimeoutMs: 300_000,
     ssl: false,

@@ -1,54 +1,30 @@
 // `deno task bench`: frames on a loopback socket -> decode -> queue -> kafkajs -> a real Kafka, acknowledged; against
-// kafkajs alone with the same records in batches of 500, in turn in one run, so that a noisy machine spoils both alike.
+// stock kafkajs alone with the same records in batches of 500, in turn in one run, so that a noisy machine spoils both alike.
 
-import kafkajs from "kafkajs";
 import { systemClock as clock } from "../../src/clock.ts";
-import { coinbase } from "../../src/exchanges/coinbase.ts";
-import { tickId, toRecord } from "../../src/record.ts";
 import { startFeed } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
-import { frameText } from "./frames.ts";
 
 const SECONDS = Number(Deno.args[0] ?? 10);
 const WARM_SECONDS = 2;
 const ROUNDS = 3;
+/** Of kafkajs alone. */
 const BATCH = 500;
-const RECORDS = 80_000;
+const STOCK = new URL("stock_kafkajs.ts", import.meta.url).pathname;
 
 const never = new AbortController().signal;
 const say = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
 const perSecond = (rate: number) => `${Math.round(rate / 100) / 10}k/s`;
 const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] as number;
 
-/** Records a second of kafkajs alone, one request in flight. */
+/** Records a second of kafkajs alone, one request of {@link BATCH} records in flight. */
 async function alone(kafka: KafkaServer): Promise<number> {
-  const messages = Array.from({ length: RECORDS }, (_, i) => {
-    const [tick] = coinbase.decode(frameText(i)).ticks;
-    if (tick === undefined) throw new Error(`Frame ${i} gives no tick`);
-    return {
-      key: tick.product,
-      value: toRecord(tick),
-      headers: { id: tickId(tick), trade: String(tick.tradeId) },
-      timestamp: String(Math.floor(tick.exchangeTimeUs / 1000)),
-    };
-  });
-  const producer = new kafkajs.Kafka({ brokers: [kafka.broker], clientId: "bench", logLevel: kafkajs.logLevel.NOTHING })
-    .producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner, maxInFlightRequests: 1 });
-  await producer.connect();
-  let sent = 0;
-  const produce = async (seconds: number) => {
-    const end = clock.elapsed() + seconds * 1000;
-    for (sent = 0; clock.elapsed() < end; sent += BATCH) {
-      const start = sent % RECORDS;
-      await producer.send({ topic: "alone", acks: -1, messages: messages.slice(start, start + BATCH) });
-    }
-  };
-  await produce(WARM_SECONDS);
-  const since = clock.elapsed();
-  await produce(SECONDS);
-  const rate = sent / (clock.elapsed() - since) * 1000;
-  await producer.disconnect();
-  return rate;
+  const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-net", "--allow-env", "--allow-read", STOCK, kafka.broker, String(SECONDS)],
+    stderr: "inherit",
+  }).output();
+  if (code !== 0) throw new Error(`stock_kafkajs.ts ended with ${code}`);
+  return Number(new TextDecoder().decode(stdout));
 }
 
 /** Ticks a second that the whole road acknowledges when the feed offers so many (0: all it can). */
