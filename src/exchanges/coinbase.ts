@@ -10,6 +10,20 @@ const PRODUCT = /^[A-Z0-9]{1,20}(?:-[A-Z0-9]{1,20}){1,3}$/;
 /** The largest subscribe message the exchange takes is not published ("Message too big"): stay far below. */
 const PRODUCTS_PER_MESSAGE = 100;
 
+/**
+ * A ticker exactly as Coinbase writes it: read in less than half the time of `JSON.parse()`. Whatever differs from it (another
+ * order, a new field, an escape, a space) is left to that, and means the same.
+ */
+const TICKER = (() => {
+  const count = "([1-9][0-9]{0,14})", decimal = '"([0-9.]{1,30})"', unread = '"[0-9.]{1,30}"';
+  return new RegExp(
+    `^\\{"type":"ticker","sequence":${count},"product_id":"([A-Z0-9-]{1,84})","price":${decimal},"open_24h":${decimal},` +
+      `"volume_24h":${decimal},"low_24h":${unread},"high_24h":${unread},"volume_30d":${unread},"best_bid":${decimal},` +
+      `"best_bid_size":${unread},"best_ask":${decimal},"best_ask_size":${unread},"side":"(buy|sell)",` +
+      `"time":"([0-9T:.Z-]{20,30})","trade_id":${count},"last_size":${decimal}\\}$`,
+  );
+})();
+
 const NONE: readonly never[] = [];
 const NOTHING: Decoded = { ticks: NONE, rejected: NONE };
 
@@ -142,6 +156,22 @@ export const coinbase: Exchange = {
   },
 
   decode(frame, receivedTime) {
+    const exact = TICKER.exec(frame);
+    if (exact !== null) {
+      return decodeTicker({
+        sequence: Number(exact[1]),
+        product_id: exact[2],
+        price: exact[3],
+        open_24h: exact[4],
+        volume_24h: exact[5],
+        best_bid: exact[6],
+        best_ask: exact[7],
+        side: exact[8],
+        time: exact[9],
+        trade_id: Number(exact[10]),
+        last_size: exact[11],
+      }, receivedTime);
+    }
     let message: unknown;
     try {
       message = JSON.parse(frame);

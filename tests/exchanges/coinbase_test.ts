@@ -4,6 +4,7 @@ import type { Decoded } from "../../src/exchanges/exchange.ts";
 import { EXCHANGES } from "../../src/exchanges/mod.ts";
 import type { RejectReason } from "../../src/record.ts";
 import { exchangeContract } from "../contracts/exchange.ts";
+import { forSeeds, type Random } from "../fakes/random.ts";
 import control from "../fixtures/coinbase/control.2026-10-04.jsonl" with { type: "text" };
 import years from "../fixtures/coinbase/ticker-years.2019-2026.jsonl" with { type: "text" };
 import ticker from "../fixtures/coinbase/ticker.2026-10-04.jsonl" with { type: "text" };
@@ -305,4 +306,51 @@ Deno.test("coinbase.subscribe() asks for one heartbeat alone above 50 products",
     { type: "subscribe", product_ids: products, channels: ["ticker"] },
     { type: "subscribe", product_ids: ["P0-USD"], channels: ["heartbeat"] },
   ]);
+});
+
+/** What changes in a frame, so that it is no longer the usual one, or is one still. */
+const CHANGES: ((frame: string, random: Random) => string)[] = [
+  (frame) => frame,
+  // one letter is another, is missing, or stands twice
+  (frame, random) => {
+    const at = random.int(0, frame.length - 1);
+    const letter = random.pick([...'09.,:"{}\\-eE+TZ aü\n\u0000', frame[at] ?? ""]);
+    return frame.slice(0, at) + random.pick([letter, "", frame[at] + letter]) + frame.slice(at + 1);
+  },
+  // one value is another
+  (frame, random) => {
+    const values = [
+      "0",
+      "1.5",
+      "00.10",
+      ".5",
+      "5.",
+      "1.2.3",
+      "-1",
+      "1e3",
+      "123456789012345678",
+      "0.000000001",
+      "x",
+      "",
+    ];
+    const fields = [...frame.matchAll(/"(\w+)":(?:"[^"]*"|\d+)/g)];
+    const field = random.pick(fields);
+    const value = random.pick(values);
+    const text = random.chance(0.5) ? JSON.stringify(value) : value || "0";
+    return frame.replace(field[0], () => `"${field[1]}":${text}`);
+  },
+  // two fields change places
+  (frame) => frame.replace(/("price":"[^"]*"),("open_24h":"[^"]*")/, "$2,$1"),
+  (frame) => frame.replace(/}$/, ',"new":1}'),
+];
+
+Deno.test("coinbase.decode() reads a frame as it is usually written as it reads the same frame written otherwise", async () => {
+  const frames = (ticker + tickerBatch + years).trim().split("\n");
+  await forSeeds(3000, (random) => {
+    const changed = random.pick(CHANGES)(random.pick(frames), random);
+    const otherwise = changed.replace("{", "{ ");
+    // a frame that does not begin like one cannot be written otherwise
+    if (!changed.startsWith("{")) return;
+    assertEquals(coinbase.decode(changed, RECEIVED), coinbase.decode(otherwise, RECEIVED), changed);
+  });
 });
