@@ -1,10 +1,12 @@
 // Environment -> checked Config. Every name, unit, default and meaning stands in one table here; `--help` and .env-example
 // are made from it.
 
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { ConfigError } from "./errors.ts";
 import type { Exchange } from "./exchanges/exchange.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "./exchanges/mod.ts";
 import type { Level } from "./log.ts";
+import { MAX_SHARDS, productsOf, type Shard, shardOf } from "./shard.ts";
 
 /** Where the values of settings come from. */
 export interface Environment {
@@ -24,8 +26,10 @@ export interface Setting {
   readonly wish: string;
   /** What it does, with its unit. */
   readonly meaning: string;
-  /** Also read from the file that `<NAME>_FILE` names. */
+  /** Never shown, and also read from the file that `<NAME>_FILE` names. */
   readonly secret?: true;
+  /** No secret, and also read from such a file. */
+  readonly file?: true;
 }
 
 /** Where `dev` keeps its store when nobody says otherwise. */
@@ -70,6 +74,12 @@ export const SETTINGS: readonly Setting[] = [
   },
   ...Object.values(EXCHANGES).flatMap(settingsOf),
   {
+    name: "SHARD",
+    default: "",
+    wish: `n/m like 1/3, n from 1 to m, m at most ${MAX_SHARDS}`,
+    meaning: "Several producers share the products, and this is the nth of m: it follows those that are its own",
+  },
+  {
     name: "KAFKA_BROKERS",
     default: "",
     wish: "host:port, separated by commas",
@@ -108,6 +118,28 @@ export const SETTINGS: readonly Setting[] = [
     meaning: "Give up (exit 4) if Kafka is away for so long at the start, ms; 0: never",
   },
   { name: "KAFKA_SSL", default: "false", wish: "true or false", meaning: "Encrypt the connection to Kafka" },
+  {
+    name: "KAFKA_SSL_CA",
+    default: "",
+    wish: "PEM certificates",
+    meaning:
+      "Authorities to trust in the place of the well-known ones, where Kafka's certificates come from one of its own",
+    file: true,
+  },
+  {
+    name: "KAFKA_SSL_CERT",
+    default: "",
+    wish: "a PEM certificate, and those above it after it",
+    meaning: "Our certificate, where Kafka asks for one (mutual TLS)",
+    file: true,
+  },
+  {
+    name: "KAFKA_SSL_KEY",
+    default: "",
+    wish: "a PEM private key without a passphrase",
+    meaning: "The key of KAFKA_SSL_CERT",
+    secret: true,
+  },
   {
     name: "KAFKA_SASL_MECHANISM",
     default: "plain",
@@ -203,8 +235,10 @@ export const SETTINGS: readonly Setting[] = [
 export interface Config {
   /** See EXCHANGE. */
   readonly exchange: Exchange;
-  /** See COINBASE_PRODUCTS: at least one, none twice. */
+  /** See COINBASE_PRODUCTS: at least one, none twice; with SHARD, this shard's of them. */
   readonly products: readonly string[];
+  /** See SHARD; undefined: all products are ours. */
+  readonly shard?: Shard;
   /** See COINBASE_CHANNEL: one of the exchange's. */
   readonly channel: string;
   /** See COINBASE_WS_URL. */
@@ -227,6 +261,8 @@ export interface Config {
   readonly startTimeoutMs: number;
   /** See KAFKA_SSL. */
   readonly ssl: boolean;
+  /** See KAFKA_SSL_CA, KAFKA_SSL_CERT and KAFKA_SSL_KEY: PEM that can be read, key and certificate of one another. */
+  readonly certificates?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
   /** See KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD; undefined: no login. */
   readonly sasl?: {
     readonly mechanism: "plain" | "scram-sha-256" | "scram-sha-512";
@@ -267,6 +303,11 @@ const BY_NAME = new Map<string, Setting>(SETTINGS.map((setting) => [setting.name
 const TOPIC = /^[a-zA-Z0-9._-]{1,249}$/;
 const BROKER = /^(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+):(\d{1,5})$/;
 
+/** Whether `<NAME>_FILE` can name a file with it. */
+function mayBeFile(setting: Setting | undefined): boolean {
+  return setting?.secret === true || setting?.file === true;
+}
+
 /** How many letters must change to make one text the other, up to 3. */
 function distance(a: string, b: string): number {
   if (Math.abs(a.length - b.length) > 2) return 3;
@@ -288,13 +329,13 @@ export function hintsFor(names: Iterable<string>): string[] {
   for (const name of names) {
     const isFile = name.endsWith("_FILE");
     const bare = name.replace(/_FILE$/, "");
-    if (BY_NAME.has(name) || (isFile && BY_NAME.get(bare)?.secret === true)) continue;
+    if (BY_NAME.has(name) || (isFile && mayBeFile(BY_NAME.get(bare)))) continue;
     // a letter may differ for every six, at most two: HOME is no HOST, and KAFKA_URL no KAFKA_SSL
     const near: Setting | undefined = SETTINGS.find((setting) =>
       distance(bare, setting.name) <= Math.min(2, Math.floor(setting.name.length / 6))
     );
     if (near === undefined) continue;
-    const meant = isFile && near.secret === true ? `${near.name}_FILE` : near.name;
+    const meant = isFile && mayBeFile(near) ? `${near.name}_FILE` : near.name;
     hints.push(`${name} is not a setting: did you mean ${meant}?`);
   }
   return hints;
@@ -319,7 +360,7 @@ class Reader {
   text(name: string, mayBeEmpty = false): string {
     const setting = BY_NAME.get(name) as Setting;
     const { values, readFile } = this.#environment;
-    const file = setting.secret === true ? values[`${name}_FILE`] : undefined;
+    const file = mayBeFile(setting) ? values[`${name}_FILE`] : undefined;
     if (file !== undefined && file !== "") {
       try {
         return readFile(file).trimEnd();
@@ -359,11 +400,109 @@ class Reader {
     return [...new Set(items)];
   }
 
+  /** Checked by something that says what is wrong with it. A text that had to be one line has \n for its line ends. */
+  pem(name: string, check: (pem: string) => string | undefined): string {
+    const before = this.problems.length;
+    const text = this.text(name).replaceAll("\\n", "\n");
+    const isFile = (this.#environment.values[`${name}_FILE`] ?? "") !== "";
+    if (this.problems.length > before || (text === "" && !isFile)) return "";
+    const isPath = !isFile && !text.includes("\n") && /^[^\s]{1,1024}$/.test(text);
+    const why = isPath ? `is one word; if it is a path, set ${name}_FILE instead` : check(text);
+    if (why === undefined) return text;
+    const wish = (BY_NAME.get(name) as Setting).wish;
+    this.problems.push(`Cannot use ${name} as it must be ${wish}: ${isFile ? "its file" : "current value"} ${why}`);
+    return "";
+  }
+
   topic(name: string, mayBeEmpty: boolean): string {
     const text = this.text(name, mayBeEmpty);
     if (!(mayBeEmpty && text === "") && !(TOPIC.test(text) && text !== "." && text !== "..")) this.wrong(name, text);
     return text;
   }
+}
+
+/** What is wrong with the certificates, in words that follow "its file". */
+function wrongInCertificates(pem: string): string | undefined {
+  const found = pem.match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? [];
+  const begun = pem.match(/-----BEGIN CERTIFICATE-----/g)?.length ?? 0;
+  if (begun === 0) return 'has no "-----BEGIN CERTIFICATE-----"';
+  if (begun > found.length) return 'has no "-----END CERTIFICATE-----" for each beginning';
+  const bad = found.findIndex((one) => {
+    try {
+      new X509Certificate(one);
+      return false;
+    } catch {
+      return true;
+    }
+  });
+  return bad < 0 ? undefined : `is damaged: certificate ${bad + 1} of ${found.length} cannot be read`;
+}
+
+/** What is wrong with the key, in words that follow "its file". The key's text is not among them. */
+function wrongInKey(pem: string): string | undefined {
+  const kind = /-----BEGIN ([A-Z ]*PRIVATE KEY)-----/.exec(pem)?.[1];
+  if (kind === undefined) return 'has no "-----BEGIN PRIVATE KEY-----"';
+  if (kind.startsWith("ENCRYPTED") || pem.includes("ENCRYPTED")) {
+    return "wants a passphrase; take it off with: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW";
+  }
+  try {
+    createPrivateKey(pem);
+    return undefined;
+  } catch {
+    return "is damaged: the key cannot be read";
+  }
+}
+
+function isKeyOf(key: string, cert: string): boolean {
+  return new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
+}
+
+/** The certificates of our side, all checked. */
+function readCertificates(read: Reader, ssl: boolean): Config["certificates"] {
+  const before = read.problems.length;
+  const ca = read.pem("KAFKA_SSL_CA", wrongInCertificates);
+  const cert = read.pem("KAFKA_SSL_CERT", wrongInCertificates);
+  const key = read.pem("KAFKA_SSL_KEY", wrongInKey);
+  if (read.problems.length > before) return undefined;
+  const given = Object.entries({ KAFKA_SSL_CA: ca, KAFKA_SSL_CERT: cert, KAFKA_SSL_KEY: key })
+    .filter(([, pem]) => pem !== "").map(([name]) => name);
+  if (given.length > 0 && !ssl) {
+    read.problems.push(
+      `Cannot use ${given.join(" and ")} as KAFKA_SSL must be true with them: current value is "false"`,
+    );
+  } else if ((cert === "") !== (key === "")) {
+    read.problems.push(
+      "Cannot show Kafka a certificate as KAFKA_SSL_CERT and KAFKA_SSL_KEY must be set together: one of them is empty",
+    );
+  } else if (cert !== "" && !isKeyOf(key, cert)) {
+    read.problems.push("Cannot use KAFKA_SSL_KEY as it must be the key of KAFKA_SSL_CERT: it belongs to another one");
+  } else if (given.length > 0) {
+    return { ...(ca === "" ? {} : { ca }), ...(cert === "" ? {} : { cert, key }) };
+  }
+  return undefined;
+}
+
+/** The shard, and which of the products are its own. */
+function readShard(read: Reader, all: readonly string[]): { shard?: Shard; products: readonly string[] } {
+  const text = read.text("SHARD");
+  if (text === "") return { products: all };
+  const [number = 0, of = 0] = (/^(\d{1,4})\/(\d{1,4})$/.exec(text) ?? []).slice(1).map(Number);
+  if (number < 1 || number > of || of > MAX_SHARDS) {
+    read.wrong("SHARD", text);
+    return { products: all };
+  }
+  const shard = { number, of };
+  const products = productsOf(shard, all);
+  if (products.length === 0 && all.length > 0) {
+    // nothing to do looks like all is well: whoever gave it no work should know at once
+    const busy = [...new Set(all.map((product) => shardOf(product, of)))].sort((a, b) => a - b);
+    read.problems.push(
+      `Cannot use SHARD=${text} as at least one of the ${all.length} products must be its own: shards ${
+        busy.join(", ")
+      } have them all; take fewer shards or more products`,
+    );
+  }
+  return { shard, products };
 }
 
 /**
@@ -376,9 +515,10 @@ export function readConfig(environment: Environment, command: "dev" | "start"): 
   const exchange = EXCHANGES[read.choice("EXCHANGE")] ?? DEFAULT_EXCHANGE;
   const prefix = exchange.name.toUpperCase();
 
-  const products = read.list(`${prefix}_PRODUCTS`, (product) => product.toUpperCase());
-  const bad = products.filter((product) => !exchange.productPattern.test(product));
-  if (bad.length > 0 || products.length === 0) read.wrong(`${prefix}_PRODUCTS`, bad.join(",") || ",");
+  const all = read.list(`${prefix}_PRODUCTS`, (product) => product.toUpperCase());
+  const bad = all.filter((product) => !exchange.productPattern.test(product));
+  if (bad.length > 0 || all.length === 0) read.wrong(`${prefix}_PRODUCTS`, bad.join(",") || ",");
+  const { shard, products } = readShard(read, all);
 
   const feedUrl = read.text(`${prefix}_WS_URL`);
   if (!/^wss?:$/.test(URL.parse(feedUrl)?.protocol ?? "")) read.wrong(`${prefix}_WS_URL`, feedUrl);
@@ -420,10 +560,13 @@ export function readConfig(environment: Environment, command: "dev" | "start"): 
     );
   }
   const mechanism = read.choice<"plain" | "scram-sha-256" | "scram-sha-512">("KAFKA_SASL_MECHANISM");
+  const ssl = read.choice("KAFKA_SSL") === "true";
+  const certificates = readCertificates(read, ssl);
 
   const config: Config = {
     exchange,
     products,
+    ...(shard === undefined ? {} : { shard }),
     channel: read.choice(`${prefix}_CHANNEL`),
     feedUrl,
     brokers,
@@ -434,7 +577,8 @@ export function readConfig(environment: Environment, command: "dev" | "start"): 
     encoder: read.choice("KAFKA_ENCODER"),
     lingerMs: read.count("KAFKA_LINGER_MS"),
     startTimeoutMs: read.count("KAFKA_START_TIMEOUT_MS"),
-    ssl: read.choice("KAFKA_SSL") === "true",
+    ssl,
+    ...(certificates === undefined ? {} : { certificates }),
     ...(username === "" ? {} : { sasl: { mechanism, username, password } }),
     ...(storeFile === "" ? {} : { storeFile }),
     ticksDays: read.count("STORE_TICKS_DAYS"),
@@ -458,7 +602,7 @@ export function readConfig(environment: Environment, command: "dev" | "start"): 
 /** The table of settings for people: what `--help` prints. */
 export function describeSettings(): string {
   const lines = SETTINGS.map((setting: Setting) => {
-    const file = setting.secret === true ? ` (or the file that ${setting.name}_FILE names)` : "";
+    const file = mayBeFile(setting) ? ` (or the file that ${setting.name}_FILE names)` : "";
     return `  ${setting.name}${file}\n      ${setting.meaning}\n      ${setting.wish}; default ${
       setting.default || "none"
     }`;

@@ -69,6 +69,9 @@ const GOOD: { name: string; value: string; field: keyof Config; wanted: unknown 
   },
   { name: "COINBASE_PRODUCTS", value: "", field: "products", wanted: ALL_PRODUCTS },
   { name: "COINBASE_PRODUCTS", value: "  ", field: "products", wanted: ALL_PRODUCTS },
+  { name: "SHARD", value: " 2/3 ", field: "shard", wanted: { number: 2, of: 3 } },
+  { name: "SHARD", value: "2/3", field: "products", wanted: ["ETH-USD", "XRP-USD", "AVAX-USD"] },
+  { name: "SHARD", value: "1/1", field: "products", wanted: ALL_PRODUCTS },
   { name: "COINBASE_CHANNEL", value: "ticker", field: "channel", wanted: "ticker" },
   { name: "COINBASE_CHANNEL", value: "TICKER", field: "channel", wanted: "ticker" },
   { name: "COINBASE_WS_URL", value: "ws://127.0.0.1:8765", field: "feedUrl", wanted: "ws://127.0.0.1:8765" },
@@ -106,6 +109,15 @@ for (const { name, value, field, wanted } of GOOD) {
 }
 
 const BAD: [name: string, value: string, shown?: string][] = [
+  ["SHARD", "1"],
+  ["SHARD", "0/3"],
+  ["SHARD", "4/3"],
+  ["SHARD", "-1/3"],
+  ["SHARD", "1/0"],
+  ["SHARD", "1/1001"],
+  ["SHARD", "1/3/5"],
+  ["SHARD", "one/three"],
+  ["SHARD", "1.5/3"],
   ["COINBASE_PRODUCTS", "BTC-USD,nonsense", "NONSENSE"],
   ["COINBASE_PRODUCTS", "BTC-USD ETH-USD"],
   ["COINBASE_PRODUCTS", "BTC/USD"],
@@ -212,6 +224,158 @@ for (const { name, values, files, said } of LOGIN) {
   });
 }
 
+Deno.test("readConfig() narrows the products to the shard's, and all shards together have each once", () => {
+  const products = [1, 2, 3].flatMap((number) => read({ SHARD: `${number}/3` }).products);
+  assertEquals(products.toSorted(), ALL_PRODUCTS.toSorted());
+});
+
+Deno.test("readConfig() refuses a shard that would have nothing to do, and says who has it", () => {
+  assertEquals(problemsOf({ SHARD: "1/3", COINBASE_PRODUCTS: "BTC-USD,ETH-USD" }), [
+    "Cannot use SHARD=1/3 as at least one of the 2 products must be its own: shards 2, 3 have them all; take fewer " +
+    "shards or more products",
+  ]);
+});
+
+/** Made for these tests by openssl 3; the certificates end in 2126. No door opens to these keys. */
+const PEM = {
+  ca: `-----BEGIN CERTIFICATE-----
+MIIBijCCAS+gAwIBAgIUGpKza6LdpMET8LP2U+4jL5EmCkMwCgYIKoZIzj0EAwIw
+GTEXMBUGA1UEAwwOdGVzdCBhdXRob3JpdHkwIBcNMjYxMTI0MTg1NjQxWhgPMjEy
+NjEwMzExODU2NDFaMBkxFzAVBgNVBAMMDnRlc3QgYXV0aG9yaXR5MFkwEwYHKoZI
+zj0CAQYIKoZIzj0DAQcDQgAEEQTdvM39Pmof/mW+6MWJ+Qz3MSyPRJwhaYPmF1g2
+Y6WqTUBXbO4geN/W7hNQ+Q3FAoX35J3IYARpL/Ia0gb5caNTMFEwHQYDVR0OBBYE
+FAoRRjd2O0+jbi0PYBro+eW8Bg1eMB8GA1UdIwQYMBaAFAoRRjd2O0+jbi0PYBro
++eW8Bg1eMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSQAwRgIhAMyt6YUP
+wryqD8ZbPYqTVEyzCNPH3sXmHdtkG3raoCvsAiEAgIYpd7gexJ4954VmEnpsmAf5
+ub0lZt0Mt9W49khKx2I=
+-----END CERTIFICATE-----`,
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBJDCBywIUD4Acm/Xa3C4eWHOSGVFkz7KriGAwCgYIKoZIzj0EAwIwGTEXMBUG
+A1UEAwwOdGVzdCBhdXRob3JpdHkwIBcNMjYxMTI0MTg1NjQxWhgPMjEyNjEwMzEx
+ODU2NDFaMA8xDTALBgNVBAMMBHRlc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AATDZ/xb+TtAgESyBHiZey1Yzx/8oRAHVbBqUWn5lsXUGMAoU9g8w0W9us7i7Bo9
+nSXu5paVeuJj+w8qJpM2ROPrMAoGCCqGSM49BAMCA0gAMEUCIAtbVfb8dHjPIn8r
+BQplNBZiw7FOxypsrAs3XQcLOCgDAiEA/6QEPsMI6+06ng28IWl42zk/HE4mjvYG
+iIfzlsBeMBc=
+-----END CERTIFICATE-----`,
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgOC62sQihXJEpkFgb
+XXlSyesD0jxhwUuZPcOnjud/ijShRANCAATDZ/xb+TtAgESyBHiZey1Yzx/8oRAH
+VbBqUWn5lsXUGMAoU9g8w0W9us7i7Bo9nSXu5paVeuJj+w8qJpM2ROPr
+-----END PRIVATE KEY-----`,
+  otherKey: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgfBCiy/1qAM6pky+K
+OS+YuNIQfm/0FQ5sAnF2t406N2+hRANCAAQ1KJWs0H5sEuf5+gIyC/Rzn60kXOxh
+Xp2B/jrzKt1pAINdtAK6UoPHKlL/LZJ94em7GZb5uQ1M20GdnjIkKU4P
+-----END PRIVATE KEY-----`,
+};
+const SSL = { KAFKA_SSL: "true" };
+
+Deno.test("readConfig() takes certificates from the environment, from files, and from one line", () => {
+  const certificates = { ca: PEM.ca, cert: PEM.cert, key: PEM.key };
+  const values = { KAFKA_SSL_CA: PEM.ca, KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: PEM.key };
+  assertEquals(read({ ...SSL, ...values }).certificates, certificates);
+  const oneLine = Object.fromEntries(Object.entries(values).map(([name, pem]) => [name, pem.replaceAll("\n", "\\n")]));
+  assertEquals(read({ ...SSL, ...oneLine }).certificates, certificates);
+  const paths = Object.fromEntries(Object.keys(values).map((name) => [`${name}_FILE`, `/${name}`]));
+  const files = Object.fromEntries(Object.entries(values).map(([name, pem]) => [`/${name}`, `${pem}\n`]));
+  assertEquals(read({ ...SSL, ...paths }, files).certificates, certificates);
+  assertEquals(read({ ...SSL, KAFKA_SSL_CA: PEM.ca }).certificates, { ca: PEM.ca });
+  // several authorities, with words between them as curl's bundle has them
+  const bundle = `# one\n${PEM.ca}\n# two\n${PEM.cert}`;
+  assertEquals(read({ ...SSL, KAFKA_SSL_CA: bundle }).certificates, { ca: bundle });
+  assertEquals(read(SSL).certificates, undefined);
+});
+
+const encrypted = PEM.key.replaceAll("PRIVATE", "ENCRYPTED PRIVATE");
+const BAD_PEM: { name: string; values: Record<string, string>; files?: Files; said: string }[] = [
+  {
+    name: "a path in the place of an authority",
+    values: { KAFKA_SSL_CA: "/etc/ssl/ca.pem" },
+    said: "Cannot use KAFKA_SSL_CA as it must be PEM certificates: current value is one word; if it is a path, set " +
+      "KAFKA_SSL_CA_FILE instead",
+  },
+  {
+    name: "a path in the place of a key",
+    values: { KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: "/run/secrets/hunter2" },
+    said: "Cannot use KAFKA_SSL_KEY as it must be a PEM private key without a passphrase: current value is one word; " +
+      "if it is a path, set KAFKA_SSL_KEY_FILE instead",
+  },
+  {
+    name: "an authority that is none",
+    values: { KAFKA_SSL_CA_FILE: "/ca" },
+    files: { "/ca": "hello, this is no certificate" },
+    said: 'Cannot use KAFKA_SSL_CA as it must be PEM certificates: its file has no "-----BEGIN CERTIFICATE-----"',
+  },
+  {
+    name: "an empty file",
+    values: { KAFKA_SSL_CA_FILE: "/ca" },
+    files: { "/ca": "\n" },
+    said: 'Cannot use KAFKA_SSL_CA as it must be PEM certificates: its file has no "-----BEGIN CERTIFICATE-----"',
+  },
+  {
+    name: "an authority that is cut off",
+    values: { KAFKA_SSL_CA: PEM.ca.slice(0, 300) },
+    said: "Cannot use KAFKA_SSL_CA as it must be PEM certificates: current value has no " +
+      '"-----END CERTIFICATE-----" for each beginning',
+  },
+  {
+    name: "a bundle with a damaged one",
+    values: { KAFKA_SSL_CA: `${PEM.ca}\n${PEM.cert.replace(/\n.{64}\n/, "\n")}` },
+    said: "Cannot use KAFKA_SSL_CA as it must be PEM certificates: current value is damaged: certificate 2 of 2 " +
+      "cannot be read",
+  },
+  {
+    name: "a key without its certificate",
+    values: { KAFKA_SSL_KEY: PEM.key },
+    said: "Cannot show Kafka a certificate as KAFKA_SSL_CERT and KAFKA_SSL_KEY must be set together: one of them is " +
+      "empty",
+  },
+  {
+    name: "the key of another certificate",
+    values: { KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: PEM.otherKey },
+    said: "Cannot use KAFKA_SSL_KEY as it must be the key of KAFKA_SSL_CERT: it belongs to another one",
+  },
+  {
+    name: "a certificate in the place of the key",
+    values: { KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: PEM.cert },
+    said: "Cannot use KAFKA_SSL_KEY as it must be a PEM private key without a passphrase: current value has no " +
+      '"-----BEGIN PRIVATE KEY-----"',
+  },
+  {
+    name: "a key with a passphrase",
+    values: { KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: encrypted },
+    said: "Cannot use KAFKA_SSL_KEY as it must be a PEM private key without a passphrase: current value wants a " +
+      "passphrase; take it off with: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW",
+  },
+  {
+    name: "a damaged key",
+    values: { KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: PEM.key.replace(/\n.{30}/, "\n") },
+    said: "Cannot use KAFKA_SSL_KEY as it must be a PEM private key without a passphrase: current value is damaged: " +
+      "the key cannot be read",
+  },
+  {
+    name: "certificates for a connection that is not encrypted",
+    values: { KAFKA_SSL: "false", KAFKA_SSL_CA: PEM.ca, KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: PEM.key },
+    said: "Cannot use KAFKA_SSL_CA and KAFKA_SSL_CERT and KAFKA_SSL_KEY as KAFKA_SSL must be true with them: current " +
+      'value is "false"',
+  },
+  {
+    name: "a file that cannot be read",
+    values: { KAFKA_SSL_CA_FILE: "/nowhere" },
+    said: 'Cannot read KAFKA_SSL_CA_FILE as it must name a readable file: current value is "/nowhere" (No such file)',
+  },
+];
+for (const { name, values, files, said } of BAD_PEM) {
+  Deno.test(`readConfig() refuses ${name}, with one sentence and no secret`, () => {
+    const problems = problemsOf({ ...SSL, ...values }, files);
+    assertEquals(problems, [said]);
+    for (const line of [...PEM.key.split("\n"), "hunter2"].filter((line) => !line.startsWith("-----"))) {
+      assert(line === "" || !said.includes(line));
+    }
+  });
+}
+
 const SECRETS: Record<string, string>[] = [
   { KAFKA_PASSWORD: "hunter2" },
   { KAFKA_USERNAME: "hunter2", PORT: "x" },
@@ -235,6 +399,7 @@ const HINTS: [name: string, meant: string][] = [
   ["LOGLEVEL", "LOG_LEVEL"],
   ["KAFKA_PASSWORDS", "KAFKA_PASSWORD"],
   ["KAFKA_PASWORD_FILE", "KAFKA_PASSWORD_FILE"],
+  ["KAFKA_SSL_CAS_FILE", "KAFKA_SSL_CA_FILE"],
   ["KAFKA_BROKERS_FILE", "KAFKA_BROKERS"],
 ];
 for (const [name, meant] of HINTS) {
@@ -248,7 +413,7 @@ const NO_HINTS = [
   // others speak to Kafka as well, and Kubernetes names its services
   ...["KAFKA_URL", "KAFKA_OPTS", "KAFKA_HEAP_OPTS", "KAFKA_PORT", "KAFKA_SERVICE_HOST", "KAFKA_SERVICE_PORT"],
   ...SETTINGS.map(({ name }) => name),
-  ...["KAFKA_USERNAME_FILE", "KAFKA_PASSWORD_FILE"],
+  ...["KAFKA_USERNAME_FILE", "KAFKA_PASSWORD_FILE", "KAFKA_SSL_CA_FILE", "KAFKA_SSL_CERT_FILE", "KAFKA_SSL_KEY_FILE"],
 ];
 Deno.test("hintsFor() leaves alone the settings and whatever else an environment holds", () => {
   assertEquals(hintsFor(NO_HINTS), []);

@@ -25,8 +25,10 @@ export interface KafkaOptions {
   readonly compression: "none" | "gzip";
   /** How requests are written: `own` is much quicker, `kafkajs` leaves it to the library. The bytes are the same. Default own. */
   readonly encoder?: "own" | "kafkajs";
-  /** Encrypt, with the system's certificate authorities. */
+  /** Encrypt. */
   readonly ssl: boolean;
+  /** For that; undefined: the well-known authorities, and none of ours. */
+  readonly certificates?: Certificates;
   /** Log in with these; undefined: no login. */
   readonly sasl?: KafkaLogin;
   /** Until the broker must have answered a request, ms; default 30000, as Kafka's own clients have it. */
@@ -35,6 +37,16 @@ export interface KafkaOptions {
   readonly log: Logger;
   /** Told of each socket before it is connected. */
   readonly onSocket?: (socket: net.Socket) => void;
+}
+
+/** PEM each. */
+export interface Certificates {
+  /** Authorities to trust in the place of the well-known ones. */
+  readonly ca?: string;
+  /** Ours, where the broker asks for one. */
+  readonly cert?: string;
+  /** And its key. */
+  readonly key?: string;
 }
 
 /** A login. */
@@ -66,7 +78,23 @@ const NO_ENTRY = new Set([
   "TOPIC_AUTHORIZATION_FAILED",
   "CLUSTER_AUTHORIZATION_FAILED",
   "INVALID_TOPIC_EXCEPTION",
+  // it asks for no login, and we want one
+  "ILLEGAL_SASL_STATE",
 ]);
+
+/** What was wrong with the broker's certificate, by the codes of OpenSSL, and what to do about it. */
+const BAD_CERTIFICATES: readonly (readonly [code: RegExp, words: string])[] = [
+  [
+    /^(?:SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT.*|CERT_UNTRUSTED)$/,
+    "shows a certificate of an authority that we do not know (KAFKA_SSL_CA can name it)",
+  ],
+  [/^CERT_(?:HAS_EXPIRED|NOT_YET_VALID)$/, "shows a certificate whose time is not now"],
+  [/^ERR_TLS_CERT_ALTNAME_INVALID$/, "shows a certificate for other names (KAFKA_BROKERS must have one of them)"],
+  [/^CERT_|^ERR_TLS_CERT/, "shows a certificate that cannot be used"],
+];
+/** What a broker says that does not like ours: TLS's alerts by name. */
+const OURS_REFUSED =
+  /^received fatal alert: (?:BadCertificate|UnsupportedCertificate|CertificateRevoked|CertificateExpired|CertificateUnknown|CertificateRequired|UnknownCA|AccessDenied)|alert (?:bad|unsupported|unknown) cert|certificate (?:required|unknown|expired|revoked)$/;
 
 /** kafkajs calls all that happens during a login a failed login, also that the broker died meanwhile. */
 const LOGIN_INTERRUPTED = /: (?:Closed connection|Connection |Not connected|The client was left|Request .* timed out)/;
@@ -78,11 +106,19 @@ function chainOf(error: unknown): Error[] {
   return chain;
 }
 
+/** What an error depends on besides itself. */
+export interface Circumstances extends Pick<KafkaOptions, "brokers" | "topic" | "certificates"> {
+  /** See {@link KafkaOptions.ssl}; default false. */
+  readonly ssl?: boolean;
+  /** See {@link KafkaOptions.sasl}. */
+  readonly sasl?: KafkaLogin | undefined;
+  /** Kafka has let us in before; default false. */
+  readonly hasConnected?: boolean;
+}
+
 /** What a kafkajs error means for us. Exported for its test. */
-export function sinkErrorOf(
-  error: unknown,
-  { brokers, topic }: { brokers: readonly string[]; topic: string },
-): SinkError {
+export function sinkErrorOf(error: unknown, circumstances: Circumstances): SinkError {
+  const { brokers, topic, hasConnected = false } = circumstances;
   const chain = chainOf(error);
   const innermost = chain.at(-1);
   const types = chain.map((each) => (each as { type?: unknown }).type);
@@ -96,11 +132,43 @@ export function sinkErrorOf(
   if (is(NO_ENTRY) || (loginFailed !== undefined && !LOGIN_INTERRUPTED.test(loginFailed.message))) {
     return new SinkError("fatal", `Kafka at ${where} refuses us (topic ${topic}): ${innermost?.message}`, cause);
   }
+  const doubt = certificateTrouble(chain, circumstances);
+  if (doubt !== undefined) {
+    // at the start a person looks on; later it is the cluster's side that was changed, and will be mended there
+    return new SinkError(hasConnected ? "retry" : "fatal", doubt, cause);
+  }
   if (is(new Set(["UNKNOWN_TOPIC_OR_PARTITION"]))) {
     const command = `kafka-topics.sh --bootstrap-server ${brokers[0]} --create --topic ${topic} --partitions 1`;
     return new SinkError("retry", `Kafka at ${where} has no topic ${topic}; create it with: ${command}`, cause);
   }
-  return new SinkError("retry", `Kafka at ${where} cannot be used: ${innermost?.message ?? String(error)}`, cause);
+  const words = innermost?.message ?? String(error);
+  const hint = hasConnected ? "" : hintFor(words, circumstances);
+  return new SinkError("retry", `Kafka at ${where} cannot be used: ${words}${hint}`, cause);
+}
+
+/** A sentence, where the two sides do not take one another's certificates. */
+function certificateTrouble(chain: readonly Error[], { brokers, certificates }: Circumstances): string | undefined {
+  for (const each of chain.toReversed()) {
+    const { code, broker } = each as { code?: unknown; broker?: unknown };
+    const where = typeof broker === "string" ? broker : brokers.join(",");
+    const words = each.message.replace(/^Connection error: /, "");
+    const [, trouble] = typeof code === "string" ? BAD_CERTIFICATES.find(([bad]) => bad.test(code)) ?? [] : [];
+    if (trouble !== undefined) return `Kafka at ${where} ${trouble}: ${words}`;
+    if (!OURS_REFUSED.test(words)) continue;
+    return certificates?.cert === undefined
+      ? `Kafka at ${where} wants a certificate of ours (KAFKA_SSL_CERT and KAFKA_SSL_KEY): ${words}`
+      : `Kafka at ${where} does not take our certificate (KAFKA_SSL_CERT): ${words}`;
+  }
+  return undefined;
+}
+
+/** A broker that hears the wrong language hangs up without a word. */
+function hintFor(words: string, { ssl = false, sasl }: Circumstances): string {
+  if (words === "Closed connection") {
+    const wishes = [...ssl ? [] : ["KAFKA_SSL=true"], ...sasl === undefined ? ["a login (KAFKA_USERNAME)"] : []];
+    return wishes.length === 0 ? "" : ` (does it want ${wishes.join(" or ")}?)`;
+  }
+  return /before secure TLS connection was established/.test(words) && ssl ? " (is it one for KAFKA_SSL=true?)" : "";
 }
 
 /** One kafkajs producer and the sockets under it, so that it can be left at any moment. */
@@ -113,7 +181,7 @@ class Client {
   #isLeft = false;
 
   constructor({ default: kafka }: { default: typeof kafkajs }, options: KafkaOptions, brokers: readonly string[]) {
-    const { clientId, ssl, sasl, log, requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
+    const { clientId, ssl, certificates, sasl, log, requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
     this.#onSocket = options.onSocket;
     this.#producer = new kafka.Kafka({
       clientId,
@@ -121,7 +189,7 @@ class Client {
       connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeoutMs),
       requestTimeout: requestTimeoutMs,
       retry: { retries: 0 },
-      ssl,
+      ssl: ssl && certificates !== undefined ? { ...certificates } : ssl,
       // kafkajs writes into it
       ...(sasl === undefined ? {} : { sasl: { ...sasl } as kafkajs.SASLOptions }),
       socketFactory: (wish) => this.#open(wish),
@@ -183,6 +251,7 @@ class TopicProducer {
   #client: Client | undefined;
   #clients = 0;
   #isQuick = false;
+  #hasConnected = false;
   readonly #leaving = new Set<Promise<void>>();
 
   constructor(options: KafkaOptions, topic: string) {
@@ -212,6 +281,7 @@ class TopicProducer {
       // asks for the topic's metadata and sends nothing: a missing topic shows now
       await client.send({ topic: this.#topic, messages: [] });
     }, signal);
+    this.#hasConnected = true;
   }
 
   async send(messages: PlainMessage[], signal: AbortSignal): Promise<void> {
@@ -248,7 +318,11 @@ class TopicProducer {
         this.#leave();
         throw signal.reason;
       }
-      const sinkError = sinkErrorOf(error, { brokers: this.#options.brokers, topic: this.#topic });
+      const sinkError = sinkErrorOf(error, {
+        ...this.#options,
+        topic: this.#topic,
+        hasConnected: this.#hasConnected,
+      });
       if (sinkError.kind !== "drop") this.#leave();
       throw sinkError;
     } finally {

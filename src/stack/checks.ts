@@ -6,6 +6,8 @@ import { type Docker, lastLines } from "./docker.ts";
 
 /** Memory that Docker must have, bytes: what the five services use under load, and a little for the computer. */
 const MIN_MEMORY = 1.9e9;
+/** And each further broker, bytes. */
+const BROKER_MEMORY = 0.5e9;
 /** Space on Docker's disk, bytes: for the images, where they must still be fetched, or else for data alone. */
 const MIN_DISK_WITH_IMAGES = 4e9;
 const MIN_DISK = 1e9;
@@ -13,6 +15,8 @@ const MIN_DISK = 1e9;
 /** Where another port can be asked for. */
 const PORT_SETTINGS: Readonly<Record<string, string>> = {
   "broker": "KAFKA_PORT",
+  "broker-2": "KAFKA_PORT_2",
+  "broker-3": "KAFKA_PORT_3",
   "coinbase-producer": "PRODUCER_PORT",
   "influxdb": "INFLUX_PORT",
   "grafana": "GRAFANA_PORT",
@@ -64,9 +68,11 @@ export async function checkRoom(
   const problems: string[] = [];
   const info = await docker.run(["info", "--format", "{{.MemTotal}} {{.DockerRootDir}}"]);
   const [, memory = "", folder = ""] = /^(\d+) (.*)$/.exec(info.stdout.trim()) ?? [];
-  if (memory !== "" && Number(memory) < MIN_MEMORY) {
+  const brokers = project.services.filter(({ name }) => /^broker-\d+$/.test(name)).length;
+  const wantedMemory = MIN_MEMORY + brokers * BROKER_MEMORY;
+  if (memory !== "" && Number(memory) < wantedMemory) {
     problems.push(
-      `Cannot start as Docker must have ${gigabytes(MIN_MEMORY)} of memory: it has ${gigabytes(Number(memory))}; ` +
+      `Cannot start as Docker must have ${gigabytes(wantedMemory)} of memory: it has ${gigabytes(Number(memory))}; ` +
         "in Docker Desktop see Settings, Resources",
     );
   }

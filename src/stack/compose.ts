@@ -7,17 +7,20 @@ export const OLDEST_COMPOSE = "2.24.4";
 export interface Forms {
   /** ZooKeeper in the place of KRaft. */
   readonly zookeeper: boolean;
+  /** Three brokers and two Telegrafs. */
+  readonly cluster: boolean;
   /** The Coinbase in the box in the place of the real one. */
   readonly demo: boolean;
 }
 
 /** Every service there can be: for tasks that do not ask which form runs. */
-export const ALL_FORMS: Forms = { zookeeper: true, demo: true };
+export const ALL_FORMS: Forms = { zookeeper: true, cluster: true, demo: true };
 
 /** Arguments for `docker` that name the files. */
-export function composeArgs({ zookeeper, demo }: Forms): string[] {
+export function composeArgs({ zookeeper, cluster, demo }: Forms): string[] {
   const files = ["docker-compose.yml"];
   if (zookeeper) files.push("docker-compose.zookeeper.yml");
+  if (cluster) files.push("docker-compose.cluster.yml");
   if (demo) files.push("docker-compose.demo.yml");
   return ["compose", ...files.flatMap((file) => ["--file", file])];
 }

@@ -10,6 +10,7 @@ const HELP = `Coinbase -> Kafka -> Telegraf -> InfluxDB -> Grafana on this compu
 
   deno task stack             start everything and wait until it is well
         --demo                with the Coinbase in the box, for places without the internet
+        --cluster             with three brokers and two Telegrafs: any one of them may die
         --zookeeper           with ZooKeeper, as the stack was first drawn
   deno task stack:status      how each service is
   deno task stack:logs [SERVICE]...    what the services write, as it comes
@@ -96,8 +97,17 @@ async function run([task, ...args]: readonly string[]): Promise<number> {
   }
   switch (task) {
     case "up": {
-      const options = readOptions("stack", args, ["--demo", "--zookeeper"]);
-      const forms = { demo: options.has("--demo"), zookeeper: options.has("--zookeeper") };
+      const options = readOptions("stack", args, ["--demo", "--cluster", "--zookeeper"]);
+      const forms = {
+        demo: options.has("--demo"),
+        cluster: options.has("--cluster"),
+        zookeeper: options.has("--zookeeper"),
+      };
+      if (forms.cluster && forms.zookeeper) {
+        throw new ConfigError([
+          "Cannot use --cluster with --zookeeper as they are two forms of Kafka: take one of them",
+        ]);
+      }
       return await up(forms, surroundings(await buildEnvironment()));
     }
     case "down":

@@ -245,6 +245,7 @@ async function tellFailure(
 /** What a person wants to know when all is well. */
 async function welcome(forms: Forms, project: Project, { dir, ask }: Surroundings): Promise<string[]> {
   const port = (name: string) => project.services.find((service) => service.name === name)?.ports[0];
+  const kafka = ["broker", "broker-2", "broker-3"].map(port).filter((found) => found !== undefined);
   const influx = await Deno.readTextFile(`${dir}/influxv2.env`);
   const grafana = await Deno.readTextFile(`${dir}/grafana.env`);
   const user = valueIn(grafana, "GF_SECURITY_ADMIN_USER") ?? "admin";
@@ -257,7 +258,7 @@ async function welcome(forms: Forms, project: Project, { dir, ask }: Surrounding
     `  InfluxDB   http://localhost:${port("influxdb")}    user ${
       valueIn(influx, "DOCKER_INFLUXDB_INIT_USERNAME")
     }, password in influxv2.env`,
-    `  Kafka      localhost:${port("broker")}    topics ticker_batch and feed_gaps, no login`,
+    `  Kafka      ${kafka.map((each) => `localhost:${each}`).join(",")}    topics ticker_batch and feed_gaps, no login`,
     `  producer   http://localhost:${port("coinbase-producer")}/api/status`,
   ];
   if (forms.demo) {
@@ -305,7 +306,7 @@ export async function status({ docker, tell }: Surroundings): Promise<number> {
   await checkDocker(docker);
   const files = composeArgs(ALL_FORMS);
   const { services } = await readProject(docker, files);
-  const basic = await readProject(docker, composeArgs({ zookeeper: false, demo: false }));
+  const basic = await readProject(docker, composeArgs({ zookeeper: false, cluster: false, demo: false }));
   const containers = await readContainers(docker, files);
   if (containers.length === 0) {
     tell("Nothing is started: deno task stack starts it.");

@@ -75,13 +75,21 @@ export function count({ sent, points, gaps, channel }: Books): Count {
     const have = stored.get(product) ?? [];
     stored.delete(product);
     let next = 0;
-    for (const { timeUs, price } of ticks) {
+    for (const [i, { timeUs, price }] of ticks.entries()) {
       let point = have[next];
       while (point !== undefined && point.timeUs < timeUs) {
         unknown.push(`${product} ${point.timeUs}`);
         point = have[++next];
       }
       if (point !== undefined && point.timeUs <= timeUs + shift) {
+        // a gap may have taken the first ticks of a microsecond: the point is that of one after them
+        const { timeUs: at, price: found } = point;
+        const isOfLater = channel === "ticker" && found !== Number(price) && declared(product, timeUs) &&
+          ticks.slice(i + 1, i + 1 + shift).some((later) => later.timeUs <= at && Number(later.price) === found);
+        if (isOfLater) {
+          missing.push(`${product} ${timeUs}`);
+          continue;
+        }
         // a gap in a second may have taken its last prices
         const same = point.price === Number(price) || channel === "ticker_batch" && declared(product, timeUs);
         if (!same) altered.push(`${product} ${timeUs}: ${price} became ${point.price}`);

@@ -102,6 +102,26 @@ const cases: Case[] = [
     wrong: { undeclared: 1 },
   },
   {
+    name: "of ticks of one microsecond a gap took the first",
+    books: {
+      ...ticker,
+      sent: [sent(1), { ...sent(1), price: "7" }, sent(2)],
+      points: [{ ...point(1), price: 7 }, point(2)],
+      gaps: [gap(0, 1)],
+    },
+    missing: 1,
+  },
+  {
+    name: "ticks of one microsecond, of which the first is missing and no gap says so",
+    books: {
+      ...ticker,
+      sent: [sent(1), { ...sent(1), price: "7" }, sent(2)],
+      points: [{ ...point(1), price: 7 }, point(2)],
+    },
+    missing: 1,
+    wrong: { undeclared: 1, altered: 1 },
+  },
+  {
     name: "one point a second, with its last price",
     books: {
       ...batch,

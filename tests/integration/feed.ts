@@ -1,6 +1,6 @@
 // The program's parts put together as main.ts does, in this process, for tests and benches that count what arrives.
 
-import { systemClock as clock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { EXCHANGES } from "../../src/exchanges/mod.ts";
 import type { Fields, Level, Logger } from "../../src/log.ts";
 import { Pipeline } from "../../src/pipeline.ts";
@@ -34,6 +34,8 @@ export interface FeedOptions {
   readonly startTimeoutMs?: number;
   /** Default 0. */
   readonly lingerMs?: number;
+  /** Default the machine's. */
+  readonly clock?: Clock;
   /** Stronger than the rest. */
   readonly kafka?: Partial<KafkaOptions>;
 }
@@ -91,7 +93,7 @@ export function startFeed(options: FeedOptions): Feed {
   if (exchange === undefined) throw new TypeError("No exchange coinbase");
   const stats = new Stats();
   const shared = {
-    clock,
+    clock: options.clock ?? systemClock,
     random: options.random ?? Math.random,
     log: options.log ?? silent,
     stats,
@@ -150,10 +152,10 @@ export function startFeed(options: FeedOptions): Feed {
 
 /** Waits for a condition; throws with its name when it did not come in time. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>, ms = 30_000): Promise<void> {
-  const end = clock.elapsed() + ms;
+  const end = systemClock.elapsed() + ms;
   while (!await condition()) {
-    if (clock.elapsed() > end) throw new Error(`Waited ${ms} ms in vain until ${what}`);
-    await clock.sleep(20, new AbortController().signal);
+    if (systemClock.elapsed() > end) throw new Error(`Waited ${ms} ms in vain until ${what}`);
+    await systemClock.sleep(20, new AbortController().signal);
   }
 }
 
@@ -183,5 +185,5 @@ export function tell(text: string): void {
 
 /** For faults that have a length. */
 export function sleep(ms: number): Promise<void> {
-  return clock.sleep(ms, new AbortController().signal);
+  return systemClock.sleep(ms, new AbortController().signal);
 }

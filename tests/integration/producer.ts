@@ -36,6 +36,11 @@ export class Producer implements AsyncDisposable {
     this.#reading = this.#read();
   }
 
+  /** Of the process. */
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   /** All it has said. */
   get stderr(): string {
     return this.#stderr;

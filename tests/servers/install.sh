@@ -3,7 +3,7 @@
 #   sh tests/servers/install.sh [NAME]...      without a name: all of them; into $CACHE, default ~/.cache/crypto-data-streaming
 # Adding a server: a function install_NAME that returns at once when nothing is to do, and its name in SERVERS.
 set -eu
-SERVERS="kafka kcat python compose_check telegraf influxd"
+SERVERS="kafka kcat python chromium compose_check telegraf influxd"
 here=$(cd "$(dirname "$0")" && pwd)
 CACHE=${CACHE:-$HOME/.cache/crypto-data-streaming}
 
@@ -63,6 +63,25 @@ install_python() {
     rm -rf "$venv"
     echo "install.sh: no Python with $client: the test of the README's Python example is skipped." >&2
   fi
+}
+
+# A browser for the tests of the page: Debian's Chromium, 400 MB. One that is there already will do, as will CHROMIUM=path; without
+# any those tests are skipped.
+install_chromium() {
+  for browser in ${CHROMIUM:-chromium chromium-browser google-chrome}; do
+    ! command -v "$browser" > /dev/null || return 0
+  done
+  [ ! -d "/Applications/Google Chrome.app" ] && [ ! -d /Applications/Chromium.app ] || return 0
+  if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+    export DEBIAN_FRONTEND=noninteractive
+    echo "install.sh: Chromium ..." >&2
+    for try in 1 2; do
+      # a font too, or every letter of a screenshot is a box
+      apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core > /dev/null 2>&1 && return 0
+      [ "$try" = 2 ] || apt-get update -qq > /dev/null 2>&1 || true
+    done
+  fi
+  echo "install.sh: no Chromium: the tests of the page are skipped. Install Debian's chromium, or set CHROMIUM to a browser." >&2
 }
 
 # Judges Compose files as `docker compose config` does, without Docker: $CACHE/bin/compose-check, 7 MB. Built again when its

@@ -1,5 +1,6 @@
 /**
- * A real one-node Kafka for tests and benches: started, killed, paused and read back, on free ports with its own data.
+ * A real Kafka for tests and benches, one broker or several: started, killed, paused and read back, on free ports with its
+ * own data.
  * What it needs is brought by install.sh; topics are read with a client that is not the one under test.
  */
 import { Buffer } from "node:buffer";
@@ -27,14 +28,43 @@ export interface KafkaOptions {
   readonly partitions?: number;
   /** Opens a second door, `saslBroker`, that asks for this login (SASL PLAIN, no TLS). */
   readonly sasl?: { readonly username: string; readonly password: string };
+  /** Further doors by name, each on a free port: `door(name)` says where. */
+  readonly doors?: Readonly<Record<string, Door>>;
+  /** Passwords by user, for all doors that ask for a login. */
+  readonly users?: Readonly<Record<string, string>>;
   /** Broker properties, stronger than ours. */
   readonly properties?: Readonly<Record<string, string>>;
+}
+
+/** A way in. */
+export interface Door {
+  /** Ways to log in; none: it asks for no login. */
+  readonly mechanisms?: readonly ("PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512")[];
+  /** Encrypts. */
+  readonly tls?: {
+    /** Private key, PKCS#8 in PEM. */
+    readonly key: string;
+    /** Its certificate and those above it, PEM. */
+    readonly chain: string;
+    /** PEM: clients must show a certificate of this authority. */
+    readonly clientCa?: string;
+  };
+}
+
+/** One broker of several. */
+interface Membership {
+  /** From 1. */
+  readonly node: number;
+  /** Of each of them. */
+  readonly ports: readonly Ports[];
 }
 
 /** How to create a topic. */
 export interface TopicOptions {
   /** The `partitions` of the broker when left out. */
   readonly partitions?: number;
+  /** Copies; 1 when left out. */
+  readonly replicas?: number;
   /** Topic properties, such as `max.message.bytes`. */
   readonly config?: Readonly<Record<string, string>>;
 }
@@ -90,18 +120,36 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
   /** Holds `log` (the data), the broker's settings, and `server-N.log` of each start. */
   readonly dataDir: string;
   readonly #temporary: boolean;
+  /** Of it and its companions: any that lives will do. */
+  readonly #all: readonly string[];
+  readonly #doors: Readonly<Record<string, number>>;
   protected override readonly process: ServerProcess;
   readonly #unload = () => this.#endNow();
 
-  private constructor(options: KafkaOptions, dataDir: string, ports: Ports, archive: string) {
+  private constructor(
+    options: KafkaOptions,
+    dataDir: string,
+    ports: Ports,
+    doors: Readonly<Record<string, number>>,
+    archive: string,
+    member?: Membership,
+  ) {
     super();
     this.broker = `127.0.0.1:${ports.broker}`;
     this.saslBroker = options.sasl && `127.0.0.1:${ports.sasl}`;
+    this.#all = (member?.ports ?? [ports]).map(({ broker }) => `127.0.0.1:${broker}`);
+    this.#doors = doors;
     this.dataDir = dataDir;
     this.#temporary = options.dataDir === undefined;
     this.process = new ServerProcess({
       name: "Kafka",
-      command: ["java", "-Xms128m", "-Xmx512m", "-XX:+ExitOnOutOfMemoryError", archive].concat(
+      command: [
+        "java",
+        "-Xms128m",
+        member === undefined ? "-Xmx512m" : "-Xmx256m",
+        "-XX:+ExitOnOutOfMemoryError",
+        archive,
+      ].concat(
         this.#java("kafka.Kafka"),
         `${dataDir}/server.properties`,
       ),
@@ -119,6 +167,13 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     return await KafkaServer.#start(options, `-XX:SharedArchiveFile=${warm}/classes.jsa`, warm);
   }
 
+  /** One of several brokers. It says that it has started when a majority of them runs. */
+  static async startMember(options: KafkaOptions, member: Membership): Promise<KafkaServer> {
+    const warm = `${cache()}/kafka/warm-${version()}`;
+    if (!exists(warm) && granted({ name: "write", path: cache() })) await KafkaServer.#warmUp(warm);
+    return await KafkaServer.#start(options, `-XX:SharedArchiveFile=${warm}/classes.jsa`, warm, member);
+  }
+
   /** Once a machine, 8 s: keeps a formatted data directory and the JVM's loaded classes, which save 3 s of 4.5 at each start. */
   static async #warmUp(warm: string): Promise<void> {
     const part = await Deno.makeTempDir({ dir: `${cache()}/kafka`, prefix: "warm-" });
@@ -133,16 +188,21 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     }
   }
 
-  static async #start(options: KafkaOptions, archive: string, warm?: string): Promise<KafkaServer> {
-    const free = freePorts("broker", "sasl", "controller");
-    const ports = { ...free, broker: options.port ?? free.broker };
+  static async #start(
+    options: KafkaOptions,
+    archive: string,
+    warm?: string,
+    member?: Membership,
+  ): Promise<KafkaServer> {
+    const { ports, doors } = portsFor(options, member);
     const dataDir = await folderFor("kafka", options.dataDir);
-    const server = new KafkaServer(options, dataDir, ports, archive);
+    const server = new KafkaServer(options, dataDir, ports, doors, archive, member);
     try {
       await Deno.mkdir(`${dataDir}/log`, { recursive: true });
       await Deno.writeTextFile(`${dataDir}/log4j2.properties`, LOG4J);
-      await Deno.writeTextFile(`${dataDir}/server.properties`, propertiesFile(settings(options, dataDir, ports)));
-      if (!exists(`${dataDir}/log/meta.properties`)) await server.#format(warm);
+      const properties = settings(options, dataDir, ports, doors, member);
+      await Deno.writeTextFile(`${dataDir}/server.properties`, propertiesFile(properties));
+      if (!exists(`${dataDir}/log/meta.properties`)) await server.#format(warm, options, member);
       await server.process.start();
       return server;
     } catch (error) {
@@ -151,11 +211,41 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     }
   }
 
+  /** Where a door is: "localhost:PORT", which certificates can name. */
+  door(name: string): string {
+    const port = this.#doors[name];
+    if (port === undefined) throw new RangeError(`No door ${name}`);
+    return `localhost:${port}`;
+  }
+
+  /** Changes broker properties from the next start on. */
+  async set(properties: Readonly<Record<string, string>>): Promise<void> {
+    // of two lines with one name Java takes the later one
+    await Deno.writeTextFile(`${this.dataDir}/server.properties`, propertiesFile(properties), { append: true });
+  }
+
+  /** Lets a user do this, where an authorizer guards the broker. */
+  async allow(user: string, kind: "topic" | "group", name: string, ...operations: Operation[]): Promise<void> {
+    const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } =
+      (await import("kafkajs")).default;
+    const acl = operations.map((operation) => ({
+      resourceType: AclResourceTypes[kind === "topic" ? "TOPIC" : "GROUP"],
+      resourceName: name,
+      resourcePatternType: ResourcePatternTypes.LITERAL,
+      principal: `User:${user}`,
+      host: "*",
+      operation: AclOperationTypes[operation],
+      permissionType: AclPermissionTypes.ALLOW,
+    }));
+    await this.#admin((admin) => admin.createAcls({ acl }));
+  }
+
   /** Fails when there is one of that name; resolves when it can be written to. */
   async createTopic(topic: string, options: TopicOptions = {}): Promise<void> {
     const configEntries = Object.entries(options.config ?? {}).map(([name, value]) => ({ name, value }));
     const created = await this.#admin(async (admin) => {
-      const topics = [{ topic, numPartitions: options.partitions ?? -1, configEntries }];
+      const { partitions: numPartitions = -1, replicas: replicationFactor = -1 } = options;
+      const topics = [{ topic, numPartitions, replicationFactor, configEntries }];
       // kafkajs's own waiting fails when the broker has not yet heard of the topic from the controller
       const created = await admin.createTopics({ topics, waitForLeaders: false });
       for (const end = Date.now() + READ_MS;; await sleep(20)) {
@@ -169,6 +259,17 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
       }
     });
     if (!created) throw new Error(`Cannot create topic ${topic} as it exists`);
+  }
+
+  /** Which partitions of a topic each member of a group reads; empty while the members are agreeing. */
+  async shares(group: string, topic: string): Promise<number[][]> {
+    const { AssignerProtocol } = (await import("kafkajs")).default;
+    const { groups } = await this.#admin((admin) => admin.describeGroups([group]));
+    const [found] = groups;
+    if (found?.state !== "Stable") return [];
+    return found.members.map(({ memberAssignment }) =>
+      AssignerProtocol.MemberAssignment.decode(memberAssignment)?.assignment[topic] ?? []
+    );
   }
 
   /** Resolves when it is no longer listed. */
@@ -202,12 +303,22 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     if (this.#temporary) removeNow(this.dataDir);
   }
 
-  async #format(warm: string | undefined): Promise<void> {
-    if (warm !== undefined && exists(warm)) {
+  async #format(warm: string | undefined, options: KafkaOptions, member: Membership | undefined): Promise<void> {
+    const scram = [...new Set(Object.values(options.doors ?? {}).flatMap(({ mechanisms = [] }) => mechanisms))]
+      .filter((mechanism) => mechanism !== "PLAIN");
+    if (warm !== undefined && exists(warm) && scram.length === 0) {
       for (const file of FORMATTED) await Deno.copyFile(`${warm}/${file}`, `${this.dataDir}/log/${file}`);
-      return;
+      if (member === undefined) return;
+      const path = `${this.dataDir}/log/meta.properties`;
+      const id = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(16)))).replaceAll(/[+/=]/g, "a");
+      const text = (await Deno.readTextFile(path)).replace(/^node\.id=.*$/m, `node.id=${member.node}`)
+        .replace(/^directory\.id=.*$/m, `directory.id=${id.slice(0, 22)}`);
+      return await Deno.writeTextFile(path, text);
     }
-    const args = ["format", "-t", "dGlja2Vycy1mb3ItdGVzdA", "-c", `${this.dataDir}/server.properties`];
+    const users = Object.entries(options.users ?? {}).flatMap(([name, password]) =>
+      scram.flatMap((mechanism) => ["--add-scram", `${mechanism}=[name=${name},password=${password}]`])
+    );
+    const args = ["format", "-t", "dGlja2Vycy1mb3ItdGVzdA", "-c", `${this.dataDir}/server.properties`, ...users];
     await collect("java", [...this.#java("kafka.tools.StorageTool"), ...args]);
   }
 
@@ -220,7 +331,7 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     // not at the top: in a bare `deno test` kafkajs fails for want of NODE_ENV
     const { Kafka, logLevel } = await import("kafkajs");
     const retry = { initialRetryTime: 50, retries: 5 };
-    const admin = new Kafka({ brokers: [this.broker], logLevel: logLevel.NOTHING, retry }).admin();
+    const admin = new Kafka({ brokers: [...this.#all], logLevel: logLevel.NOTHING, retry }).admin();
     await admin.connect();
     try {
       return await work(admin);
@@ -238,7 +349,7 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
       "-o",
       "beginning",
       "-b",
-      this.broker,
+      this.#all.join(),
       "-t",
       topic,
       "-X",
@@ -278,7 +389,7 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
       "java",
       [
         ...this.#java("org.apache.kafka.tools.consumer.ConsoleConsumer"),
-        ...["--bootstrap-server", this.broker, "--topic", topic, "--max-messages", String(count), ...from],
+        ...["--bootstrap-server", this.#all.join(), "--topic", topic, "--max-messages", String(count), ...from],
         ...["--timeout-ms", String(READ_MS), ...format.flatMap((one) => ["--formatter-property", one])],
       ],
       line,
@@ -298,10 +409,84 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
   }
 }
 
+/** How to start several; nothing is needed. */
+export interface ClusterOptions {
+  /** How many; 3 when left out. */
+  readonly size?: number;
+  /** Of each of them. */
+  readonly properties?: Readonly<Record<string, string>>;
+}
+
+/** Several brokers, each of them a controller as well. Topics have as many copies as there are brokers, unless told otherwise. */
+export class KafkaCluster implements AsyncDisposable {
+  /** In the order of their ids, from 1. */
+  readonly servers: readonly KafkaServer[];
+
+  private constructor(servers: readonly KafkaServer[]) {
+    this.servers = servers;
+  }
+
+  /** Resolves when clients can use all of them. */
+  static async start({ size = 3, properties = {} }: ClusterOptions = {}): Promise<KafkaCluster> {
+    const nodes = Array.from({ length: size }, (_, index) => index + 1);
+    const names = nodes.flatMap((node) => [`broker${node}`, `sasl${node}`, `controller${node}`]);
+    const free = freePorts(...names);
+    const ports = nodes.map((node) => portsIn(free, node));
+    const started = await Promise.allSettled(
+      nodes.map((node) => KafkaServer.startMember({ properties }, { node, ports })),
+    );
+    const servers = started.flatMap((one) => one.status === "fulfilled" ? [one.value] : []);
+    const cluster = new KafkaCluster(servers);
+    const failed = started.find((one) => one.status === "rejected");
+    if (failed === undefined) return cluster;
+    await cluster[Symbol.asyncDispose]();
+    throw failed.reason;
+  }
+
+  /** Of all of them, "127.0.0.1:PORT,...". */
+  get brokers(): string {
+    return this.servers.map(({ broker }) => broker).join();
+  }
+
+  /** Any of them, to make and read topics with: it asks those that live. */
+  get any(): KafkaServer {
+    const [first] = this.servers;
+    if (first === undefined) throw new RangeError("No broker");
+    return first;
+  }
+
+  /** Kills without asking. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.servers.map((server) => server[Symbol.asyncDispose]()));
+  }
+}
+
+/** What a user may be allowed. */
+export type Operation = "READ" | "WRITE" | "DESCRIBE" | "CREATE";
+
 interface Ports {
   readonly broker: number;
   readonly sasl: number;
   readonly controller: number;
+}
+
+/** Those of one broker. */
+function portsIn(free: Readonly<Record<string, number>>, node: number | "" = ""): Ports {
+  const [broker = 0, sasl = 0, controller = 0] = ["broker", "sasl", "controller"].map((name) => free[`${name}${node}`]);
+  return { broker, sasl, controller };
+}
+
+function portsFor(
+  { port, doors = {} }: KafkaOptions,
+  member: Membership | undefined,
+): { ports: Ports; doors: Readonly<Record<string, number>> } {
+  const names = Object.keys(doors);
+  const free: Record<string, number> = freePorts("broker", "sasl", "controller", ...names);
+  const own = member?.ports[member.node - 1] ?? portsIn(free);
+  return {
+    ports: { ...own, broker: port ?? own.broker },
+    doors: Object.fromEntries(names.map((name) => [name, free[name] ?? 0])),
+  };
 }
 
 /** A line of `kcat -J`; headers are name, value, name, value. */
@@ -333,43 +518,78 @@ appender.o.layout.pattern = %d %p %m (%c)%n
 `;
 
 function settings(
-  { partitions = 1, sasl, properties }: KafkaOptions,
+  { partitions = 1, sasl, doors = {}, users = {}, properties }: KafkaOptions,
   dataDir: string,
   ports: Ports,
+  doorPorts: Readonly<Record<string, number>>,
+  member: Membership | undefined,
 ): Record<string, string> {
-  const clients = [`PLAINTEXT://127.0.0.1:${ports.broker}`, ...sasl ? [`SASL://127.0.0.1:${ports.sasl}`] : []].join();
-  const quoted = (text: string) => `"${text.replace(/["\\]/g, "\\$&")}"`;
-  const login = sasl && `user_${sasl.username}=${quoted(sasl.password)}`;
+  const all: Record<string, Door> = { ...(sasl && { sasl: { mechanisms: ["PLAIN"] } }), ...doors };
+  const names = Object.keys(all);
+  const clients = [
+    `PLAINTEXT://127.0.0.1:${ports.broker}`,
+    ...sasl ? [`SASL://127.0.0.1:${ports.sasl}`] : [],
+    ...Object.keys(doors).map((name) => `${name.toUpperCase()}://localhost:${doorPorts[name]}`),
+  ].join();
+  const protocols = names.map((name) => {
+    const { mechanisms, tls } = all[name] ?? {};
+    return `${name.toUpperCase()}:${mechanisms ? "SASL_" : ""}${tls ? "SSL" : "PLAINTEXT"}`;
+  });
+  const copies = String(member?.ports.length ?? 1);
+  const enough = String(Math.ceil(Number(copies) * 2 / 3));
+  const voters = (member?.ports ?? [ports]).map(({ controller }, index) => `${index + 1}@127.0.0.1:${controller}`);
+  const logins = { ...users, ...(sasl && { [sasl.username]: sasl.password }) };
   return {
     "process.roles": "broker,controller",
-    "node.id": "1",
-    "controller.quorum.voters": `1@127.0.0.1:${ports.controller}`,
+    "node.id": String(member?.node ?? 1),
+    "controller.quorum.voters": voters.join(),
     "controller.listener.names": "CONTROLLER",
     "listeners": `${clients},CONTROLLER://127.0.0.1:${ports.controller}`,
     "advertised.listeners": clients,
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "listener.security.protocol.map": ["PLAINTEXT:PLAINTEXT", ...protocols, "CONTROLLER:PLAINTEXT"].join(),
     "inter.broker.listener.name": "PLAINTEXT",
     "log.dirs": `${dataDir}/log`,
     "auto.create.topics.enable": "false",
     "num.partitions": String(partitions),
-    "offsets.topic.replication.factor": "1",
+    "default.replication.factor": copies,
+    "offsets.topic.replication.factor": copies,
     "offsets.topic.num.partitions": "1",
-    "transaction.state.log.replication.factor": "1",
-    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.replication.factor": copies,
+    "transaction.state.log.min.isr": enough,
     "transaction.state.log.num.partitions": "1",
-    "share.coordinator.state.topic.replication.factor": "1",
-    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": copies,
+    "share.coordinator.state.topic.min.isr": enough,
     "group.initial.rebalance.delay.ms": "0",
     // after kill -9 a restart waits until the old registration has run out
     "broker.heartbeat.interval.ms": "500",
     "broker.session.timeout.ms": "3000",
-    ...login && {
-      "sasl.enabled.mechanisms": "PLAIN",
-      "listener.name.sasl.plain.sasl.jaas.config":
-        `org.apache.kafka.common.security.plain.PlainLoginModule required ${login};`,
-    },
+    ...Object.assign({}, ...names.map((name) => doorSettings(name, all[name] ?? {}, logins))),
     ...properties,
   };
+}
+
+function doorSettings(name: string, { mechanisms = [], tls }: Door, users: Readonly<Record<string, string>>) {
+  const prefix = `listener.name.${name.toLowerCase()}`;
+  const quoted = (text: string) => `"${text.replace(/["\\]/g, "\\$&")}"`;
+  const plain = Object.entries(users).map(([user, password]) => ` user_${user}=${quoted(password)}`).join("");
+  const found: Record<string, string> = {};
+  if (mechanisms.length > 0) found[`${prefix}.sasl.enabled.mechanisms`] = mechanisms.join();
+  for (const mechanism of mechanisms) {
+    const [login, own] = mechanism === "PLAIN" ? ["plain.PlainLoginModule", plain] : ["scram.ScramLoginModule", ""];
+    found[`${prefix}.${mechanism.toLowerCase()}.sasl.jaas.config`] =
+      `org.apache.kafka.common.security.${login} required${own};`;
+  }
+  if (tls !== undefined) {
+    found[`${prefix}.ssl.keystore.type`] = "PEM";
+    found[`${prefix}.ssl.keystore.key`] = tls.key;
+    found[`${prefix}.ssl.keystore.certificate.chain`] = tls.chain;
+    if (tls.clientCa !== undefined) {
+      found[`${prefix}.ssl.client.auth`] = "required";
+      found[`${prefix}.ssl.truststore.type`] = "PEM";
+      found[`${prefix}.ssl.truststore.certificates`] = tls.clientCa;
+    }
+  }
+  return found;
 }
 
 /** Backslashes and all that is not ASCII escaped, as Java reads such files as Latin-1. */

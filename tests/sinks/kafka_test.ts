@@ -1,7 +1,7 @@
 // What kafkajs's errors mean for us; the sink itself is tested on a real Kafka in tests/integration.
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { sinkErrorOf } from "../../src/sinks/kafka.ts";
+import { type Circumstances, sinkErrorOf } from "../../src/sinks/kafka.ts";
 
 const WHERE = { brokers: ["a:9092", "b:9092"], topic: "ticker_batch" };
 
@@ -30,6 +30,7 @@ const cases: { error: unknown; kind: string }[] = [
   { error: protocolError("KAFKAJS_UNKNOWN_ERROR_CODE", "Unknown error code 88"), kind: "retry" },
   { error: protocolError("TOPIC_AUTHORIZATION_FAILED"), kind: "fatal" },
   { error: protocolError("CLUSTER_AUTHORIZATION_FAILED"), kind: "fatal" },
+  { error: protocolError("ILLEGAL_SASL_STATE"), kind: "fatal" },
   { error: login("Authentication failed: Invalid username or password"), kind: "fatal" },
   {
     error: kafkaError("KafkaJSSASLAuthenticationError", "SASL SCRAM-SHA-256 mechanism is not supported by the server"),
@@ -62,6 +63,85 @@ for (const { error, kind } of cases) {
     assertEquals(sinkError.kind, kind as typeof sinkError.kind);
     assertEquals(sinkError.cause, error);
     assertEquals(sinkError.message.includes("\n"), false);
+  });
+}
+
+/** As Deno's TLS and kafkajs put it (2.9.6, 2.2.4). */
+function tlsError(code: string, words: string): Error {
+  const error = Object.assign(kafkaError("KafkaJSConnectionError", `Connection error: ${words}`), { code });
+  return exhausted(Object.assign(error, { broker: "b:9092" }));
+}
+
+const OURS = { certificates: { cert: "-----BEGIN", key: "-----BEGIN" } };
+const TLS: { error: Error; more?: Partial<Circumstances>; kind?: string; message: string }[] = [
+  {
+    error: tlsError("SELF_SIGNED_CERT_IN_CHAIN", "self-signed certificate in certificate chain"),
+    message: "Kafka at b:9092 shows a certificate of an authority that we do not know (KAFKA_SSL_CA can name it): " +
+      "self-signed certificate in certificate chain",
+  },
+  {
+    error: tlsError("UNABLE_TO_VERIFY_LEAF_SIGNATURE", "unable to verify the first certificate"),
+    message: "Kafka at b:9092 shows a certificate of an authority that we do not know (KAFKA_SSL_CA can name it): " +
+      "unable to verify the first certificate",
+  },
+  {
+    error: tlsError("CERT_HAS_EXPIRED", "certificate has expired"),
+    message: "Kafka at b:9092 shows a certificate whose time is not now: certificate has expired",
+  },
+  {
+    // somebody will renew it, and until then the queue holds what comes
+    error: tlsError("CERT_HAS_EXPIRED", "certificate has expired"),
+    more: { hasConnected: true },
+    kind: "retry",
+    message: "Kafka at b:9092 shows a certificate whose time is not now: certificate has expired",
+  },
+  {
+    error: tlsError("ERR_TLS_CERT_ALTNAME_INVALID", "Hostname/IP does not match certificate's altnames: ..."),
+    message: "Kafka at b:9092 shows a certificate for other names (KAFKA_BROKERS must have one of them): " +
+      "Hostname/IP does not match certificate's altnames: ...",
+  },
+  {
+    error: tlsError("ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE", "received fatal alert: BadCertificate"),
+    message: "Kafka at b:9092 wants a certificate of ours (KAFKA_SSL_CERT and KAFKA_SSL_KEY): " +
+      "received fatal alert: BadCertificate",
+  },
+  {
+    error: tlsError("ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN", "received fatal alert: CertificateUnknown"),
+    more: OURS,
+    message: "Kafka at b:9092 does not take our certificate (KAFKA_SSL_CERT): received fatal alert: CertificateUnknown",
+  },
+  {
+    error: kafkaError("KafkaJSConnectionClosedError", "Closed connection"),
+    kind: "retry",
+    message: "Kafka at a:9092,b:9092 cannot be used: Closed connection " +
+      "(does it want KAFKA_SSL=true or a login (KAFKA_USERNAME)?)",
+  },
+  {
+    error: kafkaError("KafkaJSConnectionClosedError", "Closed connection"),
+    more: { ssl: true },
+    kind: "retry",
+    message: "Kafka at a:9092,b:9092 cannot be used: Closed connection (does it want a login (KAFKA_USERNAME)?)",
+  },
+  {
+    error: kafkaError("KafkaJSConnectionClosedError", "Closed connection"),
+    more: { hasConnected: true },
+    kind: "retry",
+    message: "Kafka at a:9092,b:9092 cannot be used: Closed connection",
+  },
+  {
+    error: tlsError("ECONNRESET", "Client network socket disconnected before secure TLS connection was established"),
+    more: { ssl: true },
+    kind: "retry",
+    message: "Kafka at a:9092,b:9092 cannot be used: Connection error: Client network socket disconnected before " +
+      "secure TLS connection was established (is it one for KAFKA_SSL=true?)",
+  },
+];
+for (const { error, more = {}, kind = "fatal", message } of TLS) {
+  const { certificates, ...flags } = more;
+  const with_ = `${Object.keys(flags).join(", ")}${certificates === undefined ? "" : "our certificate"}` || "defaults";
+  Deno.test(`sinkErrorOf(): ${error.message} (${with_}) -> ${kind}, with what can be done about it`, () => {
+    const found = sinkErrorOf(error, { ...WHERE, ...more });
+    assertEquals([found.kind, found.message], [kind, message]);
   });
 }
 

@@ -2,6 +2,7 @@
 // judges as `docker compose config` does; what Docker itself makes of it needs Docker: run.ts.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { SETTINGS } from "../../src/config.ts";
 import { binary, binaryMissing } from "../servers/process.ts";
 import { programsMissing, testUnless } from "./needs.ts";
 
@@ -10,7 +11,15 @@ const missing = binaryMissing("Compose", "compose-check") ?? programsMissing(bin
 const BASE = "docker-compose.yml";
 const ZOOKEEPER = "docker-compose.zookeeper.yml";
 const DEMO = "docker-compose.demo.yml";
-const COMBINATIONS = [[BASE], [BASE, ZOOKEEPER], [BASE, DEMO], [BASE, ZOOKEEPER, DEMO]];
+const CLUSTER = "docker-compose.cluster.yml";
+const COMBINATIONS = [
+  [BASE],
+  [BASE, ZOOKEEPER],
+  [BASE, CLUSTER],
+  [BASE, DEMO],
+  [BASE, ZOOKEEPER, DEMO],
+  [BASE, CLUSTER, DEMO],
+];
 
 interface Mount {
   readonly type: string;
@@ -24,6 +33,7 @@ interface Service {
   readonly build?: { readonly context: string };
   readonly user?: string;
   readonly entrypoint?: readonly string[] | null;
+  readonly command?: readonly string[] | null;
   readonly stop_signal?: string;
   readonly restart?: string;
   readonly read_only?: boolean;
@@ -41,6 +51,7 @@ interface Service {
   readonly depends_on?: Readonly<Record<string, { readonly condition: string; readonly restart?: boolean }>>;
   readonly networks?: Readonly<Record<string, unknown>>;
   readonly network_mode?: string;
+  readonly profiles?: readonly string[];
 }
 
 interface Project {
@@ -54,7 +65,7 @@ interface Project {
 async function merge(files: readonly string[], more: Record<string, string> = {}, env = {}): Promise<Project> {
   const dir = await Deno.makeTempDir({ prefix: "compose-" });
   try {
-    for (const file of files) await Deno.copyFile(file, `${dir}/${file}`);
+    for (const file of files.filter((file) => !(file in more))) await Deno.copyFile(file, `${dir}/${file}`);
     for (const [name, text] of Object.entries(more)) await Deno.writeTextFile(`${dir}/${name}`, text);
     const { code, stdout, stderr } = await new Deno.Command(binary("compose-check"), {
       args: [...files],
@@ -96,7 +107,11 @@ for (const files of COMBINATIONS) {
       assertEquals(service.cap_add ?? [], name === "init-influx" ? ["DAC_READ_SEARCH"] : [], says("capabilities"));
       assertEquals(service.security_opt, ["no-new-privileges:true"], says("new privileges"));
       assert(service.privileged !== true, says("privileged"));
-      assertMatch(service.user ?? "none", name === "telegraf" ? /^telegraf$/ : /^\d+:\d+$/, says("user"));
+      assertMatch(
+        service.user ?? "none",
+        service.image.startsWith("telegraf:") ? /^telegraf$/ : /^\d+:\d+$/,
+        says("user"),
+      );
       assert(name === "init-influx" || !/^0:|^root/.test(service.user ?? "root"), says("root"));
       // Confluent's start scripts write their settings into the image
       const writes = service.image.startsWith("confluentinc/") && name !== "init-kafka";
@@ -132,7 +147,7 @@ for (const files of COMBINATIONS) {
           else assertEquals([type, readOnly], ["bind", true], `${name}: ${target}`);
         }
       }
-      const unused = files.includes(ZOOKEEPER) ? ["kafka-data"] : [];
+      const unused = files.includes(ZOOKEEPER) || files.includes(CLUSTER) ? ["kafka-data"] : [];
       assertEquals(Object.keys(volumes).filter((name) => !used.has(name)), unused);
     },
   );
@@ -145,11 +160,14 @@ for (const files of COMBINATIONS) {
     };
     const demo = files.includes(DEMO) ? ["coinbase-simulator healthy"] : [];
     assertEquals(after("broker"), files.includes(ZOOKEEPER) ? ["zookeeper healthy"] : []);
-    assertEquals(after("init-kafka"), ["broker healthy"]);
+    const brokers = files.includes(CLUSTER) ? ["broker", "broker-2", "broker-3"] : ["broker"];
+    assertEquals(after("init-kafka"), brokers.map((name) => `${name} healthy`));
     assertEquals(after("coinbase-producer"), [...demo, "init-kafka completed_successfully"]);
     assertEquals(after("influxdb"), ["check-env completed_successfully"]);
     assertEquals(after("init-influx"), ["influxdb healthy"]);
-    assertEquals(after("telegraf"), ["init-influx completed_successfully", "init-kafka completed_successfully"]);
+    for (const telegraf of files.includes(CLUSTER) ? ["telegraf", "telegraf-2"] : ["telegraf"]) {
+      assertEquals(after(telegraf), ["init-influx completed_successfully", "init-kafka completed_successfully"]);
+    }
     assertEquals(after("grafana"), ["init-influx completed_successfully"]);
     // or `up --wait` takes the end of a one-shot for a failure
     for (const oneShot of ONE_SHOTS) {
@@ -297,6 +315,11 @@ const EXPECTED: Record<string, Expected> = {
   },
 };
 
+function without<T extends object, K extends keyof T>(from: T | undefined, key: K): Partial<Omit<T, K>> {
+  const { [key]: _, ...rest } = from ?? {} as T;
+  return rest as Partial<Omit<T, K>>;
+}
+
 /** Without what is undefined or empty. */
 function said(expected: Expected): Partial<Expected> {
   return Object.fromEntries(
@@ -338,6 +361,88 @@ for (const env of [{}, { ALERT_WEBHOOK_URL: "" }]) {
     assertEquals(Object.fromEntries(found), EXPECTED);
   });
 }
+
+testUnless(
+  missing,
+  `${CLUSTER}: three brokers that know of one another, three copies, two Telegrafs in one group`,
+  async () => {
+    const { services, volumes } = await merge([BASE, CLUSTER], await example());
+    const base = (await merge([BASE], await example())).services;
+    const brokers = ["broker", "broker-2", "broker-3"];
+    const all = brokers.map((name) => `${name}:19092`);
+    const data = brokers.map((name) =>
+      services[name]?.volumes?.find(({ target }) => target === "/var/lib/kafka/data")?.source
+    );
+    // one that was made for a single broker must not be opened by three
+    assertEquals(data, ["kafka-cluster-1", "kafka-cluster-2", "kafka-cluster-3"]);
+    assert(data.every((name) => name !== undefined && Object.keys(volumes).includes(name)));
+    const clusterId = services["broker"]?.environment?.["CLUSTER_ID"];
+    assertMatch(clusterId ?? "", /^[\w-]{22}$/);
+    assert(clusterId !== base["broker"]?.environment?.["CLUSTER_ID"]);
+    for (const [index, name] of brokers.entries()) {
+      const port = 9092 + index;
+      const { environment, healthcheck, image, ports } = services[name] ?? {};
+      assertEquals(image, base["broker"]?.image);
+      assertEquals(healthcheck?.test, ["CMD", "bash", "-c", `</dev/tcp/${name}/19092`]);
+      assertEquals(ports?.map(({ published, target }) => `${published}:${target}`), [`${port}:9092`]);
+      assertEquals({ ...base["broker"]?.environment, ...environment }, {
+        ...base["broker"]?.environment,
+        CLUSTER_ID: clusterId ?? "",
+        KAFKA_NODE_ID: String(index + 1),
+        KAFKA_CONTROLLER_QUORUM_VOTERS: brokers.map((each, i) => `${i + 1}@${each}:29093`).join(),
+        KAFKA_ADVERTISED_LISTENERS: `INTERNAL://${name}:19092,EXTERNAL://localhost:${port}`,
+        KAFKA_DEFAULT_REPLICATION_FACTOR: "3",
+        KAFKA_MIN_INSYNC_REPLICAS: "2",
+        KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR: "3",
+        KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR: "3",
+        KAFKA_TRANSACTION_STATE_LOG_MIN_ISR: "2",
+        KAFKA_SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR: "3",
+        KAFKA_SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR: "2",
+        KAFKA_HEAP_OPTS: "-Xms384m -Xmx384m",
+      });
+    }
+    const init = services["init-kafka"]?.environment ?? {};
+    assertEquals([init["KAFKA_BROKERS"], init["TOPIC_REPLICATION"], init["TOPIC_MIN_ISR"], init["TOPIC_PARTITIONS"]], [
+      all.join(),
+      "3",
+      "2",
+      "6",
+    ]);
+    assertEquals(services["coinbase-producer"]?.environment?.["KAFKA_BROKERS"], all.join());
+    const telegrafs = Object.entries(services).filter(([, { image }]) => image.startsWith("telegraf:"));
+    assertEquals(telegrafs.map(([name]) => name).sort(), ["telegraf", "telegraf-2"]);
+    for (const [name, { environment, volumes, ...rest }] of telegrafs) {
+      // the same file, and so the same group; the same token
+      assertEquals(volumes, base["telegraf"]?.volumes);
+      assertEquals({ ...rest, environment: undefined }, {
+        ...without(base["telegraf"], "volumes"),
+        environment: undefined,
+      });
+      assertEquals(environment, {
+        ...base["telegraf"]?.environment,
+        KAFKA_BROKER_1: all[0] ?? "",
+        KAFKA_BROKER_2: all[1] ?? "",
+        KAFKA_BROKER_3: all[2] ?? "",
+        TELEGRAF_NAME: name,
+      });
+    }
+  },
+);
+
+testUnless(missing, `${CLUSTER}: ports and topics come from .env and the environment`, async () => {
+  const env = { KAFKA_PORT_2: "12", KAFKA_PORT_3: "13", TOPIC_PARTITIONS: "12", TOPIC_MIN_ISR: "3", SHARD: "1/2" };
+  const { services } = await merge([BASE, CLUSTER], await example(), env);
+  assertMatch(services["broker-2"]?.environment?.["KAFKA_ADVERTISED_LISTENERS"] ?? "", /localhost:12$/);
+  assertMatch(services["broker-3"]?.environment?.["KAFKA_ADVERTISED_LISTENERS"] ?? "", /localhost:13$/);
+  assertEquals(services["init-kafka"]?.environment?.["TOPIC_PARTITIONS"], "12");
+  assertEquals(services["init-kafka"]?.environment?.["TOPIC_MIN_ISR"], "3");
+  assertEquals(services["coinbase-producer"]?.environment?.["SHARD"], "1/2");
+});
+
+testUnless(missing, "all files load together, as the tasks that end everything name them", async () => {
+  const { services } = await merge([BASE, ZOOKEEPER, CLUSTER, DEMO], await example());
+  for (const name of ["zookeeper", "broker-3", "telegraf-2", "coinbase-simulator"]) assert(name in services, name);
+});
 
 testUnless(missing, "the stack has the services, images, ports and networks that its pages tell of", async () => {
   const { services, networks, name } = await merge([BASE, ZOOKEEPER, DEMO], await example());
@@ -394,6 +499,10 @@ testUnless(missing, "ports and settings of the stack come from .env and the envi
   const { services } = await settings([BASE, ZOOKEEPER, DEMO]);
   const published = Object.values(services).flatMap(({ ports = [] }) => ports.map(({ published }) => published));
   assertEquals(published.sort(), ["19", "20", "21", "22", "23", "24"]);
+  // whatever the producer asks for can be had; of an empty list the simulator makes its default
+  assertEquals(services["coinbase-simulator"]?.command?.at(-1), "--products=BTC-USD");
+  const plain = await merge([BASE, DEMO], await example());
+  assertEquals(plain.services["coinbase-simulator"]?.command?.at(-1), "--products=");
   assertMatch(services["broker"]?.environment?.["KAFKA_ADVERTISED_LISTENERS"] ?? "", /localhost:19$/);
   const producer = (await settings([BASE, ZOOKEEPER])).services["coinbase-producer"]?.environment ?? {};
   // where this program runs outside of the stack is not where the one inside finds things
@@ -407,13 +516,66 @@ testUnless(missing, "ports and settings of the stack come from .env and the envi
   assertEquals(services["grafana"]?.environment?.["ALERT_WEBHOOK_URL"], "http://hook");
 });
 
+testUnless(
+  missing,
+  "the override of docs/managed-kafka.md: no broker of our own, and nobody waits for one",
+  async () => {
+    const page = await Deno.readTextFile("docs/managed-kafka.md");
+    const [, override = ""] = /<!-- managed -->\s*```yaml\n([^]*?)```/.exec(page) ?? [];
+    const managed = "docker-compose.managed.yml";
+    const { services } = await merge([BASE, managed], {
+      ...await example(),
+      [managed]: override,
+      ".env": "KAFKA_BOOTSTRAP=kafka.example:9096\nKAFKA_SASL_MECHANISM=SCRAM-SHA-512\nKAFKA_USERNAME=feed\n" +
+        "KAFKA_PASSWORD='a$b'\nTELEGRAF_KAFKA_USERNAME=telegraf\nTELEGRAF_KAFKA_PASSWORD='c$d'\n",
+    });
+    // with a profile that nobody asks for
+    const idle = Object.entries(services).filter(([, { profiles = [] }]) => profiles.length > 0);
+    const started = Object.entries(services).filter(([, { profiles = [] }]) => profiles.length === 0);
+    assertEquals(idle.map(([name]) => name).sort(), ["broker", "init-kafka"]);
+    const waitsFor = started.flatMap(([, { depends_on: on }]) => Object.keys(on ?? {}));
+    assertEquals(waitsFor.filter((name) => idle.some(([one]) => one === name)), []);
+    const producer = services["coinbase-producer"];
+    const telegraf = services["telegraf"];
+    const login = { KAFKA_SSL_CA_FILE: "/run/kafka-ca.pem", KAFKA_SASL_MECHANISM: "SCRAM-SHA-512" };
+    const pick = (service: Service | undefined, names: readonly string[]) =>
+      Object.fromEntries(names.map((name) => [name, service?.environment?.[name]]));
+    const wanted = {
+      ...login,
+      KAFKA_BROKERS: "kafka.example:9096",
+      KAFKA_SSL: "true",
+      KAFKA_USERNAME: "feed",
+      KAFKA_PASSWORD: "a$b",
+    };
+    assertEquals(pick(producer, Object.keys(wanted)), wanted);
+    const reader = {
+      ...login,
+      KAFKA_BROKER_1: "kafka.example:9096",
+      KAFKA_BROKER_2: "kafka.example:9096",
+      KAFKA_BROKER_3: "kafka.example:9096",
+      KAFKA_USERNAME: "telegraf",
+      KAFKA_PASSWORD: "c$d",
+    };
+    assertEquals(pick(telegraf, Object.keys(reader)), reader);
+    for (const service of [producer, telegraf]) {
+      const mount = service?.volumes?.find(({ target }) => target === "/run/kafka-ca.pem");
+      assertEquals([mount?.type, mount?.read_only], ["bind", true]);
+    }
+    // each name is one that the program, or Telegraf's file, asks for
+    const conf = await Deno.readTextFile("telegraf/telegraf.conf");
+    for (const name of Object.keys(reader)) assert(conf.includes(`\${${name}:-`), name);
+    const known = SETTINGS.map(({ name }) => name);
+    for (const name of Object.keys(wanted)) assert(known.includes(name.replace(/_FILE$/, "")), name);
+  },
+);
+
 testUnless(missing, "the files load without influxv2.env, so that check-env can say what to do", async () => {
   const { services } = await merge([BASE]);
   assertEquals(services["check-env"]?.environment?.["DOCKER_INFLUXDB_INIT_MODE"], undefined);
 });
 
 testUnless(missing, "compose-check refuses what Compose would refuse", async () => {
-  for (const file of [ZOOKEEPER, DEMO]) {
+  for (const file of [ZOOKEEPER, CLUSTER, DEMO]) {
     let reason = "";
     await merge([file], await example()).catch((error) => reason = String(error));
     assert(reason !== "", `${file} alone is no stack`);

@@ -32,10 +32,15 @@ for (
 }
 
 Deno.test("composeArgs() names the overrides after the first file", () => {
-  assertEquals(composeArgs({ zookeeper: false, demo: false }), ["compose", "--file", "docker-compose.yml"]);
+  assertEquals(composeArgs({ zookeeper: false, cluster: false, demo: false }), [
+    "compose",
+    "--file",
+    "docker-compose.yml",
+  ]);
   assertEquals(composeArgs(ALL_FORMS).filter((arg) => arg.endsWith(".yml")), [
     "docker-compose.yml",
     "docker-compose.zookeeper.yml",
+    "docker-compose.cluster.yml",
     "docker-compose.demo.yml",
   ]);
 });

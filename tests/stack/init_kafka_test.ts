@@ -1,7 +1,7 @@
 // kafka/init-kafka.sh as it is, on a real Kafka. Kafka's tools run from its jars; the images hold the same ones.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
+import { KafkaCluster, kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { programsMissing, testUnless } from "./needs.ts";
 import { runScript, type ScriptRun } from "./script.ts";
 
@@ -50,6 +50,27 @@ async function describe(broker: string, topic: string): Promise<string> {
     await admin.disconnect();
   }
 }
+
+testUnless(
+  missing,
+  "init-kafka.sh on three brokers makes topics as docker-compose.cluster.yml wants them",
+  async () => {
+    await using cluster = await KafkaCluster.start();
+    const tools = await Deno.makeTempDir();
+    try {
+      await makeTools(tools);
+      const wishes = { TOPIC_PARTITIONS: "6", TOPIC_REPLICATION: "3", TOPIC_MIN_ISR: "2" };
+      const env = { PATH: `${tools}:${Deno.env.get("PATH")}`, KAFKA_BROKERS: cluster.brokers, ...wishes };
+      const { code, text } = await runScript(SCRIPT, env);
+      assertEquals(code, 0, text);
+      for (const name of ["ticker_batch", "feed_gaps"]) {
+        assertEquals(await describe(cluster.any.broker, name), "6 x 3 min.insync.replicas=2");
+      }
+    } finally {
+      await Deno.remove(tools, { recursive: true });
+    }
+  },
+);
 
 testUnless(missing, "init-kafka.sh on a real Kafka", async () => {
   await using kafka = await KafkaServer.start();

@@ -1,7 +1,7 @@
 // For a machine with Docker, and no part of the tests: starts the stack, waits, asks each query of the dashboards through
 // Grafana and how its alert rules are, takes a picture of each dashboard where playwright-core and a Chromium are at hand, and ends the stack. The last line counts.
 //
-//   deno run -A tests/stack/run.ts [--demo] [--zookeeper] [--keep]       --keep: does not end the stack
+//   deno run -A tests/stack/run.ts [--demo] [--cluster] [--zookeeper] [--keep]       --keep: does not end the stack
 
 const encoder = new TextEncoder();
 
@@ -19,6 +19,7 @@ interface Panel {
   readonly title?: string;
   readonly type: string;
   readonly targets?: readonly Target[];
+  readonly fieldConfig?: { readonly defaults?: { readonly noValue?: string } };
   readonly datasource?: { readonly type?: string; readonly uid?: string };
   readonly panels?: readonly Panel[];
 }
@@ -184,8 +185,10 @@ function questionsOf({ title, panels, templating, annotations }: Dashboard): Que
     if (target.query === undefined) return;
     questions.push({ what: `${title} / ${name} / ${target.refId}`, target, uid, mayBeEmpty });
   };
-  for (const { title, type, targets = [], datasource } of panelsOf(panels)) {
-    for (const target of targets) add(title ?? type, target, datasource?.uid);
+  for (const { title, type, targets = [], datasource, fieldConfig } of panelsOf(panels)) {
+    // those say themselves that there may be none
+    const mayBeEmpty = fieldConfig?.defaults?.noValue?.startsWith("None") === true;
+    for (const target of targets) add(title ?? type, target, datasource?.uid, mayBeEmpty);
   }
   for (const { name, type, query, datasource } of templating?.list ?? []) {
     if (type !== "query") continue;

@@ -9,7 +9,7 @@ import { type Answers, containerJson, FakeStack, prints, serviceJson } from "./f
 import { programsMissing, testUnless } from "./needs.ts";
 
 const missing = programsMissing("docker");
-const PLAIN = { zookeeper: false, demo: false };
+const PLAIN = { zookeeper: false, cluster: false, demo: false };
 
 function stackTest(
   name: string,
@@ -102,11 +102,46 @@ stackTest("stack: says that new secrets do not fit to older data", { "volume": "
 });
 
 stackTest("stack: --zookeeper and --demo are files after the first", {}, async (stack) => {
-  assertEquals(await up({ zookeeper: true, demo: true }, stack.surroundings), 0);
+  assertEquals(await up({ ...PLAIN, zookeeper: true, demo: true }, stack.surroundings), 0);
   const calls = await stack.calls();
   const files = "--file docker-compose.yml --file docker-compose.zookeeper.yml --file docker-compose.demo.yml";
   assert(calls.includes(`compose ${files} up --detach --no-build --remove-orphans`));
   assertMatch(stack.text, /simulator +http/);
+});
+
+stackTest("stack: --cluster is a file, and all three brokers are told of", {
+  "compose config": prints(JSON.stringify({
+    name: "crypto-data-streaming",
+    services: {
+      "broker": serviceJson([9092]),
+      "broker-2": serviceJson([9093]),
+      "broker-3": serviceJson([9094]),
+      "init-kafka": serviceJson([], true),
+    },
+  })),
+  "compose ps": [
+    "",
+    prints(
+      ["broker", "broker-2", "broker-3"].map((name) => containerJson(name, "running", "healthy"))
+        .concat(containerJson("init-kafka", "exited")).join("\n"),
+    ),
+  ],
+}, async (stack) => {
+  assertEquals(await up({ ...PLAIN, cluster: true }, stack.surroundings), 0);
+  const files = "--file docker-compose.yml --file docker-compose.cluster.yml";
+  assert((await stack.calls()).includes(`compose ${files} up --detach --no-build --remove-orphans`));
+  assertMatch(stack.text, /Kafka +localhost:9092,localhost:9093,localhost:9094 /);
+});
+
+stackTest("stack: --cluster wants more memory, and says how much", {
+  "info": prints("2500000000 /var/lib/docker"),
+  "compose config": prints(JSON.stringify({
+    name: "crypto-data-streaming",
+    services: { "broker": serviceJson(), "broker-2": serviceJson(), "broker-3": serviceJson() },
+  })),
+}, async (stack) => {
+  const { problems } = await assertRejects(() => up({ ...PLAIN, cluster: true }, stack.surroundings), ConfigError);
+  assertMatch(problems.join(), /Docker must have 2\.9 GB of memory: it has 2\.5 GB/);
 });
 
 testUnless(missing, "stack: without docker it says where to get it", async () => {
@@ -323,7 +358,7 @@ stackTest("stack:down ends every form and keeps the data", {}, async (stack) => 
   assertEquals(await down(stack.surroundings), 0);
   assertMatch(
     (await stack.calls()).at(-1) ?? "",
-    /zookeeper\.yml --file docker-compose\.demo\.yml down --remove-orphans$/,
+    /zookeeper\.yml --file docker-compose\.cluster\.yml --file docker-compose\.demo\.yml down --remove-orphans$/,
   );
 });
 
@@ -385,7 +420,16 @@ testUnless(
     };
     for (
       const [task, args, sentence, certificates = ""] of [
-        ["stack", ["--cluster"], 'Cannot use the arguments "--cluster" with stack as it takes --demo and --zookeeper'],
+        [
+          "stack",
+          ["--big"],
+          'Cannot use the arguments "--big" with stack as it takes --demo and --cluster and --zookeeper',
+        ],
+        [
+          "stack",
+          ["--cluster", "--zookeeper"],
+          "Cannot use --cluster with --zookeeper as they are two forms of Kafka: take one of them",
+        ],
         ["stack:down", ["x"], 'Cannot use the arguments "x" with stack:down as it takes none'],
         ["stack:reset", [], "Cannot delete the data as somebody must agree"],
         ["stack:status", [], "Cannot find the program docker", "/no/such.pem"],

@@ -1,0 +1,140 @@
+// What each part of the chain costs, in CPU seconds a million records, with one broker and with three: the numbers of
+// docs/scale.md. Linux, as it reads /proc; all parts share one machine, so it counts work and not speed.
+//
+//   deno run -A tests/bench/scale.ts [ticks a second] [seconds]
+
+import { produce, telegrafEnv, TOPIC } from "../chain/chain.ts";
+import { until } from "../integration/feed.ts";
+import { Producer } from "../integration/producer.ts";
+import { InfluxServer } from "../servers/influxdb.ts";
+import { KafkaCluster, KafkaServer } from "../servers/kafka.ts";
+import { TelegrafServer } from "../servers/telegraf.ts";
+import { startFeeder } from "./feeder_process.ts";
+
+const RATE = Number(Deno.args[0] ?? 4000);
+const SECONDS = Number(Deno.args[1] ?? 20);
+/** Until the programs have been compiled by their engines, s. */
+const WARM_SECONDS = 5;
+const BACKLOG = 400_000;
+const PARTITIONS = 6;
+/** KAFKA_LINGER_MS. */
+const LINGERS = [0, 100];
+/** What Linux counts CPU time in, on every machine of today. */
+const TICKS_PER_SECOND = 100;
+
+const say = (text: string) => void Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
+const sleep = (seconds: number) => new Promise((done) => setTimeout(done, seconds * 1000));
+
+/** CPU seconds of a process and its threads so far. */
+function cpuOf(pid: number): number {
+  // the name, in brackets, may hold anything
+  const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).replace(/^.*\) /, "").split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** CPU seconds a million, of each part, while something happens that tells how many it were. */
+async function costs(parts: Readonly<Record<string, readonly number[]>>, work: () => Promise<number>): Promise<string> {
+  const sum = (pids: readonly number[]) => pids.reduce((total, pid) => total + cpuOf(pid), 0);
+  const before = Object.values(parts).map(sum);
+  const count = await work();
+  return Object.entries(parts).map(([name, pids], index) =>
+    `${name} ${((sum(pids) - (before[index] ?? 0)) / count * 1e6).toFixed(1)}`
+  ).join(", ");
+}
+
+/** What has been confirmed, by the program's own page. */
+async function sentOf(producer: Producer): Promise<number> {
+  const url = String(producer.said("Started")[0]?.status);
+  const status = await (await fetch(url)).text();
+  return Number(/"sent":(\d+)/.exec(status)?.[1] ?? NaN);
+}
+
+async function measureProducer(
+  name: string,
+  brokers: string,
+  pids: readonly number[],
+  feeder: number,
+  lingerMs: number,
+): Promise<void> {
+  await using producer = new Producer({
+    COINBASE_WS_URL: `ws://127.0.0.1:${feeder}/${RATE}`,
+    KAFKA_BROKERS: brokers,
+    KAFKA_LINGER_MS: String(lingerMs),
+  });
+  await producer.says("Ready to write to kafka");
+  await sleep(WARM_SECONDS);
+  let rate = 0;
+  const told = await costs({ producer: [producer.pid], "all brokers": pids }, async () => {
+    const [before, since] = [await sentOf(producer), performance.now()];
+    await sleep(SECONDS);
+    const count = await sentOf(producer) - before;
+    rate = count / (performance.now() - since) * 1000;
+    return count;
+  });
+  say(
+    `${name}, linger ${lingerMs} ms, ${Math.round(rate)} of ${RATE} ticks/s acknowledged: ${told}  [CPU s a million]`,
+  );
+}
+
+async function measureTelegrafs(kafka: KafkaServer, pids: readonly number[], count: number): Promise<void> {
+  await using influx = await InfluxServer.start();
+  const token = await influx.createToken({ write: influx.bucket });
+  await using stack = new AsyncDisposableStack();
+  // the records are in the topic: a new group begins with the oldest
+  const config = await Deno.makeTempFile({ suffix: ".conf" });
+  const file = await Deno.readTextFile(new URL("../../telegraf/telegraf.conf", import.meta.url));
+  await Deno.writeTextFile(config, file.replace('consumer_group = "telegraf"', `consumer_group = "telegraf-${count}"`));
+  const telegrafs: TelegrafServer[] = [];
+  for (let i = 0; i < count; i++) {
+    telegrafs.push(stack.use(await TelegrafServer.start({ config, env: telegrafEnv(kafka, influx), token })));
+  }
+  const since = performance.now();
+  const told = await costs(
+    { Telegraf: telegrafs.map(({ pid }) => pid), InfluxDB: [influx.pid], "all brokers": pids },
+    async () => {
+      const flux = `from(bucket: "${influx.bucket}") |> range(start: 0) |> filter(fn: (r) => r.product =~ /^SCALE-/)
+        |> group() |> count()`;
+      await until("all is stored", async () => Number((await influx.query(flux))[0]?._value ?? 0) >= BACKLOG, 300_000);
+      return BACKLOG;
+    },
+  );
+  const seconds = (performance.now() - since) / 1000;
+  say(`${count} Telegraf, ${BACKLOG} records in ${seconds.toFixed(1)} s (start included): ${told}  [CPU s a million]`);
+  await Deno.remove(config);
+}
+
+async function fill(kafka: KafkaServer, replicas: number): Promise<void> {
+  const config = { "min.insync.replicas": String(Math.ceil(replicas * 2 / 3)) };
+  for (const topic of [TOPIC, "feed_gaps"]) {
+    await kafka.createTopic(topic, { partitions: PARTITIONS, replicas, config });
+  }
+}
+
+async function backlog(kafka: KafkaServer): Promise<void> {
+  const start = Math.floor(Date.now() / 1000) - 3600;
+  const records = Array.from(
+    { length: BACKLOG },
+    (_, i) => `{"product":"SCALE-${i % 16}","w_time":${start + Math.floor(i / 16) / 10},"price":${37000 + i % 1000}}`,
+  );
+  await produce(kafka.broker, TOPIC, records);
+}
+
+await using feeder = await startFeeder();
+{
+  await using kafka = await KafkaServer.start();
+  await fill(kafka, 1);
+  for (const lingerMs of LINGERS) {
+    await measureProducer("one broker", kafka.broker, [kafka.pid], feeder.port, lingerMs);
+  }
+  await kafka.deleteTopic(TOPIC);
+  await kafka.createTopic(TOPIC, { partitions: PARTITIONS });
+  await backlog(kafka);
+  await measureTelegrafs(kafka, [kafka.pid], 1);
+  await measureTelegrafs(kafka, [kafka.pid], 2);
+}
+await using cluster = await KafkaCluster.start();
+const pids = cluster.servers.map(({ pid }) => pid);
+await fill(cluster.any, 3);
+for (const lingerMs of LINGERS) {
+  await measureProducer("three brokers, three copies", cluster.brokers, pids, feeder.port, lingerMs);
+}

@@ -1,0 +1,112 @@
+// The whole chain in its larger form, as docker-compose.cluster.yml puts it together: two producers that share the products, three
+// brokers, two Telegrafs in one group. One of each is killed with prices running.
+
+import { assertEquals, assertGreater } from "@std/assert";
+import { Simulator } from "../../src/simulator/server.ts";
+import { sleep, tell, until } from "../integration/feed.ts";
+import { Producer } from "../integration/producer.ts";
+import { InfluxServer } from "../servers/influxdb.ts";
+import { KafkaCluster } from "../servers/kafka.ts";
+import { TelegrafServer } from "../servers/telegraf.ts";
+import { chainMissing, GAPS_TOPIC, settle, telegrafEnv, TOPIC } from "./chain.ts";
+import { assertAllDeclared, count, countPoints, readGaps, readPoints } from "./count.ts";
+
+const missing = chainMissing() ??
+  (Deno.permissions.querySync({ name: "run", command: Deno.execPath() }).state === "granted"
+    ? undefined
+    : "the program as a process needs --allow-run: run it by deno task test");
+
+const PARTITIONS = 6;
+/** How long each is away. */
+const AWAY_MS = 4000;
+
+Deno.test({
+  name: `two producers, three brokers, two Telegrafs, one of each killed -9: nothing lost undeclared${
+    missing ? ` [skipped: ${missing}]` : ""
+  }`,
+  ignore: missing !== undefined,
+  async fn() {
+    await using cluster = await KafkaCluster.start();
+    const { any: kafka, servers, brokers } = cluster;
+    for (const topic of [TOPIC, GAPS_TOPIC]) {
+      await kafka.createTopic(topic, { partitions: PARTITIONS, replicas: 3, config: { "min.insync.replicas": "2" } });
+    }
+    await using influx = await InfluxServer.start();
+    const token = await influx.createToken({ write: influx.bucket });
+    const [one = "", two = "", three = ""] = brokers.split(",");
+    const env = { ...telegrafEnv(kafka, influx), KAFKA_BROKER_1: one, KAFKA_BROKER_2: two, KAFKA_BROKER_3: three };
+    await using first = await TelegrafServer.start({ env, token });
+    await using _second = await TelegrafServer.start({ env, token });
+    await using simulator = await Simulator.start({ seed: 41, ticksPerSecond: 15 });
+    const folder = await Deno.makeTempDir();
+    await using _removed = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
+    const producerOf = (shard: number) =>
+      new Producer({
+        COINBASE_WS_URL: simulator.url,
+        KAFKA_BROKERS: brokers,
+        SHARD: `${shard}/2`,
+        CURSOR_FILE: `${folder}/cursor-${shard}.json`,
+      });
+    const more = async (n: number) => {
+      const before = await countPoints(influx, simulator.products);
+      await until(
+        `${n} more points are stored`,
+        async () => await countPoints(influx, simulator.products) >= before + n,
+        60_000,
+      );
+    };
+    /** Partitions by member, the largest share first. */
+    const shares = async () => (await kafka.shares("telegraf", TOPIC)).sort((a, b) => b.length - a.length);
+
+    await until("both Telegrafs have a share", async () => (await shares()).length === 2, 60_000);
+    const both = await shares();
+    assertEquals(both.map((share) => share.length), [PARTITIONS / 2, PARTITIONS / 2]);
+    assertEquals(both.flat().sort(), Array.from({ length: PARTITIONS }, (_, i) => i));
+
+    await using other = producerOf(2);
+    let producer = producerOf(1);
+    try {
+      await more(500);
+      await servers[1]?.kill();
+      await sleep(AWAY_MS);
+      await servers[1]?.restart();
+      await more(300);
+
+      await first.kill();
+      await until("the other Telegraf reads all", async () => (await shares())[0]?.length === PARTITIONS, 60_000);
+      await more(300);
+      await first.restart();
+      await until("they share again", async () => (await shares()).length === 2, 60_000);
+      await more(300);
+
+      await producer.end("SIGKILL");
+      await sleep(AWAY_MS);
+      producer = producerOf(1);
+      await more(500);
+      assertEquals(await producer.end("SIGTERM"), 0, producer.stderr);
+      assertEquals(await other.end("SIGTERM"), 0, other.stderr);
+    } finally {
+      await producer[Symbol.asyncDispose]();
+    }
+    await settle({ kafka, influx });
+    // a marker passes through one partition only
+    const distinct = async (topic: string, time: string) =>
+      new Set(
+        (await kafka.read(topic)).map(({ value }) => JSON.parse(value)).map((one) => `${one.product} ${one[time]}`),
+      );
+    const [records, told] = [await distinct(TOPIC, "w_time"), await distinct(GAPS_TOPIC, "opened")];
+    const products = [...new Set([...records].map((record) => record.replace(/ .*/, "")))];
+    await until("all partitions are read", async () => await countPoints(influx, products) === records.size, 60_000);
+    await until("all gaps are read", async () => (await readGaps(influx)).length === told.size, 60_000);
+
+    const gaps = await readGaps(influx);
+    const stored = await readPoints(influx, simulator.products);
+    const counted = count({ sent: simulator.sent(), points: stored, gaps, channel: "ticker" });
+    assertAllDeclared(counted);
+    assertGreater(counted.stored, 1500);
+    // each producer has told of its own products alone
+    const restarts = gaps.filter((gap) => gap.reason === "restart" && gap.to !== null);
+    assertEquals(restarts.length, simulator.products.length + simulator.products.length / 2);
+    tell(`${counted.stored} points of ${counted.sent} ticks, ${counted.missing.length} declared as missing`);
+  },
+});
