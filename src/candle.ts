@@ -89,20 +89,37 @@ export class Repeats {
   }
 }
 
-/** A window while it is filled. */
-interface Window {
+/** What a candle needs to know of a tick. */
+export type CandleTick = Pick<Tick, "sequence" | "price" | "exchangeTimeUs" | "lastSize">;
+
+/** A window while it is filled: all that is needed to go on in any order, tick by tick or window by window. */
+export interface CandleWindow {
+  /** As in the candle. */
   readonly openTime: number;
+  /** As in the candle. */
   open: number;
+  /** As in the candle. */
   high: number;
+  /** As in the candle. */
   low: number;
+  /** As in the candle. */
   close: number;
+  /** As in the candle. */
   ticks: number;
-  /** In units of {@link toUnits}. */
-  volume: bigint | undefined;
+  /** Sum of the sizes; undefined once a tick had none. */
+  volume: Volume | undefined;
+  /** When the tick of `open` happened. */
   firstTimeUs: number;
+  /** Its sequence. */
   firstSequence: number;
+  /** When the tick of `close` happened. */
   lastTimeUs: number;
+  /** Its sequence. */
   lastSequence: number;
+  /** The lowest sequence of its ticks. */
+  lowSequence: number;
+  /** The highest sequence of its ticks. */
+  highSequence: number;
 }
 
 /**
@@ -114,7 +131,7 @@ export class CandleFold {
   readonly interval: Interval;
   readonly #keep: number;
   /** In order of time. */
-  readonly #windows: Window[] = [];
+  readonly #windows: CandleWindow[] = [];
   #series: string | undefined;
 
   /**
@@ -138,7 +155,7 @@ export class CandleFold {
     const place = this.#placeOf(openTime);
     const window = this.#windows[place];
     if (window?.openTime === openTime) {
-      grow(window, tick);
+      growWindow(window, tick);
       return openTime;
     }
     const full = this.#windows.length >= this.#keep;
@@ -151,12 +168,12 @@ export class CandleFold {
   /** The candle that starts at this time, if there is one. */
   candle(openTime: number): Candle | undefined {
     const window = this.#windows[this.#placeOf(openTime)];
-    return window?.openTime === openTime ? this.#candleOf(window) : undefined;
+    return window?.openTime === openTime ? candleOf(window, this.interval) : undefined;
   }
 
   /** All that are kept, in order of time. Later ticks do not change the objects that are returned. */
   candles(): Candle[] {
-    return this.#windows.map((window) => this.#candleOf(window));
+    return this.#windows.map((window) => candleOf(window, this.interval));
   }
 
   /** Index of the first window that does not start before this time. */
@@ -173,10 +190,6 @@ export class CandleFold {
       else high = middle;
     }
     return low;
-  }
-
-  #candleOf({ openTime, open, high, low, close, ticks, volume }: Window): Candle {
-    return { interval: this.interval, openTime, open, high, low, close, ticks, volume: fromUnits(volume) };
   }
 }
 
@@ -196,27 +209,27 @@ export function foldCandles(ticks: Iterable<Tick>, interval: Interval): Candle[]
  */
 export function mergeCandles(candles: Iterable<Candle>, interval: Interval): Candle[] {
   const merged: Candle[] = [];
-  let volume: bigint | undefined;
+  let volume: Volume | undefined;
   for (const part of [...candles].sort((a, b) => a.openTime - b.openTime)) {
     if (LENGTH_MS[part.interval] > LENGTH_MS[interval]) {
       throw new RangeError(`Cannot merge candles of ${part.interval} as they must be at most ${interval} long`);
     }
     const openTime = openTimeOf(part.openTime, interval);
     const last = merged.at(-1);
-    const units = part.volume === undefined ? undefined : toUnits(part.volume);
+    const size = part.volume === undefined ? undefined : Volume.of(part.volume);
     if (last?.openTime !== openTime) {
-      volume = units;
+      volume = size;
       merged.push({ ...part, interval, openTime });
       continue;
     }
-    volume = volume === undefined || units === undefined ? undefined : volume + units;
+    volume = Volume.sum(volume, size);
     merged[merged.length - 1] = {
       ...last,
       high: Math.max(last.high, part.high),
       low: Math.min(last.low, part.low),
       close: part.close,
       ticks: last.ticks + part.ticks,
-      volume: fromUnits(volume),
+      volume: volume?.toNumber(),
     };
   }
   return merged;
@@ -227,14 +240,20 @@ export function mergeCandles(candles: Iterable<Candle>, interval: Interval): Can
  * Candles and gaps are those of one product, candles in order of time, and of a gap's two records the closing one last.
  * Mark after merging: a longer candle still runs when its last part does not.
  */
-export function markCandles(candles: readonly Candle[], now: number, gaps: readonly Gap[] = []): MarkedCandle[] {
+export function markCandles<T extends Candle>(
+  candles: readonly T[],
+  now: number,
+  gaps: readonly Gap[] = [],
+): (T & MarkedCandle)[] {
   const touched = new Set<Candle>();
   for (const gap of new Map(gaps.map((gap) => [gap.opened, gap])).values()) {
     if (!gap.missed) continue;
     const to = (gap.to ?? Infinity) * 1000;
     const from = gap.from === null ? lastTimeBefore(candles, Math.min(gap.opened * 1000, to)) : gap.from * 1000;
-    for (const candle of candles) {
-      if (candle.openTime <= to && from < closeTimeOf(candle)) touched.add(candle);
+    for (let i = countClosed(candles, from); i < candles.length; i++) {
+      const candle = candles[i] as Candle;
+      if (candle.openTime > to) break;
+      touched.add(candle);
     }
   }
   return candles.map((candle) => ({
@@ -244,9 +263,21 @@ export function markCandles(candles: readonly Candle[], now: number, gaps: reado
   }));
 }
 
+/** How many of them, from the first on, are over at this time. */
+function countClosed(candles: readonly Candle[], time: number): number {
+  let low = 0;
+  let high = candles.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (closeTimeOf(candles[middle] as Candle) <= time) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /** A gap that does not know its start began with the product's last tick, which may be in the last candle before it. */
 function lastTimeBefore(candles: readonly Candle[], time: number): number {
-  const last = candles.findLast((candle) => closeTimeOf(candle) <= time) ?? candles[0];
+  const last = candles[Math.max(0, countClosed(candles, time) - 1)];
   return last?.openTime ?? time;
 }
 
@@ -254,60 +285,160 @@ function closeTimeOf(candle: Candle): number {
   return candle.openTime + LENGTH_MS[candle.interval];
 }
 
-function windowOf(openTime: number, tick: Tick): Window {
+/** The candle as it stands. */
+export function candleOf(
+  { openTime, open, high, low, close, ticks, volume }: CandleWindow,
+  interval: Interval,
+): Candle {
+  return { interval, openTime, open, high, low, close, ticks, volume: volume?.toNumber() };
+}
+
+/** A window with its first tick in it. */
+export function windowOf(openTime: number, { price, sequence, exchangeTimeUs, lastSize }: CandleTick): CandleWindow {
   return {
     openTime,
-    open: tick.price,
-    high: tick.price,
-    low: tick.price,
-    close: tick.price,
+    open: price,
+    high: price,
+    low: price,
+    close: price,
     ticks: 1,
-    volume: tick.lastSize === undefined ? undefined : toUnits(tick.lastSize),
-    firstTimeUs: tick.exchangeTimeUs,
-    firstSequence: tick.sequence,
-    lastTimeUs: tick.exchangeTimeUs,
-    lastSequence: tick.sequence,
+    volume: lastSize === undefined ? undefined : Volume.of(lastSize),
+    firstTimeUs: exchangeTimeUs,
+    firstSequence: sequence,
+    lastTimeUs: exchangeTimeUs,
+    lastSequence: sequence,
+    lowSequence: sequence,
+    highSequence: sequence,
   };
 }
 
-function grow(window: Window, tick: Tick): void {
+/** Takes one more tick into its window. */
+export function growWindow(window: CandleWindow, tick: CandleTick): void {
   const { exchangeTimeUs, sequence, price, lastSize } = tick;
   if (price > window.high) window.high = price;
   if (price < window.low) window.low = price;
-  if (exchangeTimeUs < window.firstTimeUs || exchangeTimeUs === window.firstTimeUs && sequence < window.firstSequence) {
+  if (isBefore(exchangeTimeUs, sequence, window.firstTimeUs, window.firstSequence)) {
     window.open = price;
     window.firstTimeUs = exchangeTimeUs;
     window.firstSequence = sequence;
   }
-  if (exchangeTimeUs > window.lastTimeUs || exchangeTimeUs === window.lastTimeUs && sequence > window.lastSequence) {
+  if (isBefore(window.lastTimeUs, window.lastSequence, exchangeTimeUs, sequence)) {
     window.close = price;
     window.lastTimeUs = exchangeTimeUs;
     window.lastSequence = sequence;
   }
+  if (sequence < window.lowSequence) window.lowSequence = sequence;
+  if (sequence > window.highSequence) window.highSequence = sequence;
   window.ticks++;
-  window.volume = window.volume === undefined || lastSize === undefined ? undefined : window.volume + toUnits(lastSize);
+  if (lastSize === undefined) window.volume = undefined;
+  else window.volume?.add(lastSize);
+}
+
+/** Takes another window of the same product into this one, which is as long or longer: the same as taking in its ticks. */
+export function mergeWindow(window: CandleWindow, part: CandleWindow): void {
+  if (part.high > window.high) window.high = part.high;
+  if (part.low < window.low) window.low = part.low;
+  if (isBefore(part.firstTimeUs, part.firstSequence, window.firstTimeUs, window.firstSequence)) {
+    window.open = part.open;
+    window.firstTimeUs = part.firstTimeUs;
+    window.firstSequence = part.firstSequence;
+  }
+  if (isBefore(window.lastTimeUs, window.lastSequence, part.lastTimeUs, part.lastSequence)) {
+    window.close = part.close;
+    window.lastTimeUs = part.lastTimeUs;
+    window.lastSequence = part.lastSequence;
+  }
+  if (part.lowSequence < window.lowSequence) window.lowSequence = part.lowSequence;
+  if (part.highSequence > window.highSequence) window.highSequence = part.highSequence;
+  window.ticks += part.ticks;
+  window.volume = Volume.sum(window.volume, part.volume);
+}
+
+function isBefore(timeUs: number, sequence: number, otherTimeUs: number, otherSequence: number): boolean {
+  return timeUs < otherTimeUs || timeUs === otherTimeUs && sequence < otherSequence;
 }
 
 /** Of a decimal, so many are exact; exchanges use at most 18. */
 const DECIMALS = 18;
 
+/** Sizes of up to so many units of 1e-8 are doubles of their own. */
+const MAX_DISTINCT = 2 ** 52;
+
 /**
- * A size in whole units of 1e-18. Sums of doubles depend on their order, and 0.1 + 0.2 is not 0.3; sums of these units are
- * exact, so that order and batches do not show in a volume.
+ * A sum of sizes. Sums of doubles depend on their order, and 0.1 + 0.2 is not 0.3; this one is exact, so that order and
+ * batches do not show in a volume.
  */
-function toUnits(size: number): bigint {
-  // most sizes have at most eight decimals, and a division tells
-  const hundredMillionths = Math.round(size * 1e8);
-  if (hundredMillionths <= Number.MAX_SAFE_INTEGER && hundredMillionths / 1e8 === size) {
-    return BigInt(hundredMillionths) * 10n ** 10n;
+export class Volume {
+  /** Whole units of 1e-8, at most the largest safe integer: most sizes have at most eight decimals, and numbers are fast. */
+  #hundredMillionths = 0;
+  /** The rest, whole units of 1e-18. */
+  #units = 0n;
+
+  /** Of one size. */
+  static of(size: number): Volume {
+    const volume = new Volume();
+    volume.add(size);
+    return volume;
   }
+
+  /** As {@link toText} wrote it. */
+  static fromText(text: string): Volume {
+    // so few digits are the same after the way through a double
+    if (text.length <= 15) return Volume.of(Number(text));
+    const [whole = "0", fraction = ""] = text.split(".");
+    const volume = new Volume();
+    volume.#units = BigInt(whole + fraction.padEnd(DECIMALS, "0"));
+    return volume;
+  }
+
+  /** A new one; undefined where one of them is. */
+  static sum(a: Volume | undefined, b: Volume | undefined): Volume | undefined {
+    if (a === undefined || b === undefined) return undefined;
+    const sum = new Volume();
+    sum.#units = a.#units + b.#units;
+    sum.#hundredMillionths = a.#hundredMillionths;
+    sum.#addHundredMillionths(b.#hundredMillionths);
+    return sum;
+  }
+
+  /** One more size. */
+  add(size: number): void {
+    const hundredMillionths = Math.round(size * 1e8);
+    // a division tells whether it is exact, as long as doubles lie closer together than these units
+    if (hundredMillionths <= MAX_DISTINCT && hundredMillionths / 1e8 === size) {
+      this.#addHundredMillionths(hundredMillionths);
+    } else this.#units += toUnits(size);
+  }
+
+  /** The nearest double. */
+  toNumber(): number {
+    if (this.#units === 0n) return this.#hundredMillionths / 1e8;
+    return Number(`${this.#total()}e-${DECIMALS}`);
+  }
+
+  /** As a plain decimal without an exponent, all digits: `12.5`. */
+  toText(): string {
+    const digits = this.#total().toString().padStart(DECIMALS + 1, "0");
+    const fraction = digits.slice(-DECIMALS).replace(/0+$/, "");
+    return digits.slice(0, -DECIMALS) + (fraction === "" ? "" : `.${fraction}`);
+  }
+
+  #addHundredMillionths(more: number): void {
+    const sum = this.#hundredMillionths + more;
+    if (sum <= Number.MAX_SAFE_INTEGER) this.#hundredMillionths = sum;
+    else this.#units += BigInt(more) * 10n ** 10n;
+  }
+
+  #total(): bigint {
+    return this.#units + BigInt(this.#hundredMillionths) * 10n ** 10n;
+  }
+}
+
+/** A size in whole units of 1e-18. */
+function toUnits(size: number): bigint {
   const [mantissa = "0", exponent = "0"] = size.toExponential().split("e");
   const [whole = "0", fraction = ""] = mantissa.split(".");
   const zeros = DECIMALS + Number(exponent) - fraction.length;
   if (zeros >= 0) return BigInt(whole + fraction) * 10n ** BigInt(zeros);
   return BigInt(Math.round(Number(`${mantissa}e${Number(exponent) + DECIMALS}`)));
-}
-
-function fromUnits(units: bigint | undefined): number | undefined {
-  return units === undefined ? undefined : Number(`${units}e-${DECIMALS}`);
 }

@@ -79,8 +79,12 @@ export class Lane {
   readonly queue: EventQueue;
   /** What became of it. */
   readonly stats: SinkStats;
-  /** Of each series, the newest tick that was confirmed, or given up for good. */
+  /** Of each series, the newest tick that was confirmed, or given up for good, and with it all that stood before it, gaps too. */
   readonly positions: Map<string, Position>;
+  /** The same of ticks that were confirmed while gaps were under way: those may come from before them, and be lost yet. */
+  readonly #ahead = new Map<string, Position>();
+  /** Gaps that go a way of their own are under way. */
+  #gapsAreDue = false;
   readonly #options: LaneOptions;
   readonly #gaps: EventQueue | undefined;
   #state: SinkState = "connecting";
@@ -161,7 +165,8 @@ export class Lane {
   async run(deadline: AbortSignal, fail: (error: unknown) => void): Promise<void> {
     const gaps = this.#deliverGaps(deadline).catch(fail);
     try {
-      const { maxBatch, lingerMs, log } = this.#options;
+      const { maxBatch, log } = this.#options;
+      const lingerMs = this.sink.lingerMs ?? this.#options.lingerMs;
       if (!await this.#connect(deadline)) {
         log.warn(`Gap records were left unsent to ${this.sink.name}`, { left: this.queue.depth, why: this.#trouble });
         return;
@@ -296,8 +301,22 @@ export class Lane {
   /** A late tick does not turn back how far its product has got. */
   #reached(tick: Tick): void {
     const series = seriesOf(tick.exchange, tick.product);
-    const before = this.positions.get(series);
-    if (before === undefined || tick.exchangeTimeUs >= before.exchangeTimeUs) this.positions.set(series, tick);
+    const before = this.#ahead.get(series) ?? this.positions.get(series);
+    if (before !== undefined && tick.exchangeTimeUs < before.exchangeTimeUs) return;
+    if (this.#gapsAreDue) this.#ahead.set(series, tick);
+    else this.positions.set(series, tick);
+  }
+
+  #sendGap(gap: Gap, gaps: EventQueue): void {
+    this.#gapsAreDue = true;
+    gaps.push(gap);
+  }
+
+  /** All gaps so far have arrived: whoever goes on from a tick after them misses none. */
+  #gapsArrived(): void {
+    this.#gapsAreDue = false;
+    for (const [series, position] of this.#ahead) this.positions.set(series, position);
+    this.#ahead.clear();
   }
 
   /** One record spoils the whole batch: halves, until it stands alone. */
@@ -330,13 +349,13 @@ export class Lane {
       dropped: 1,
       missed: true,
     };
-    if (this.#gaps !== undefined) this.#gaps.push(gap);
+    if (this.#gaps !== undefined) this.#sendGap(gap, this.#gaps);
     else await this.#deliver([gap], deadline);
   }
 
   #withoutGaps(batch: readonly FeedEvent[], gaps: EventQueue): FeedEvent[] {
     return batch.filter((event) => {
-      if (event.kind === "gap") gaps.push(event);
+      if (event.kind === "gap") this.#sendGap(event, gaps);
       return event.kind === "tick";
     });
   }
@@ -355,6 +374,7 @@ export class Lane {
             await sink.writeGaps?.(batch as Gap[], deadline);
             this.stats.gapsSent += batch.length;
             unsent = 0;
+            if (this.#gaps.depth === 0) this.#gapsArrived();
             if (this.#gapsTrouble !== undefined) log.info(`Gap records reach ${sink.name} again`);
             this.#gapsTrouble = undefined;
             break;

@@ -593,6 +593,16 @@ Deno.test("Pipeline says in log and status that it drops ticks", async () => {
   assertEquals(running.log.find("is full, the oldest ticks are dropped").length, 1);
 });
 
+Deno.test("Pipeline lets a sink have a linger of its own", async () => {
+  const prompt = Object.assign(new FakeSink("prompt"), { lingerMs: 0 });
+  const usual = new FakeSink("usual");
+  await using running = new Running([prompt, usual], { lingerMs: 400 });
+  for (const tick of ticksOf("A-USD", 3)) await running.push(tick);
+  assertEquals([prompt.attempts.length, usual.attempts.length], [3, 0]);
+  await running.clock.advance(400);
+  assertEquals([prompt.told, usual.told, usual.attempts.length], [prompt.told, prompt.told, 1]);
+});
+
 Deno.test("Pipeline knows how far each product has got in all sinks, and begins where an earlier run ended", async () => {
   const ready = new FakeSink("ready");
   const slow = new FakeSink("slow");
@@ -610,4 +620,25 @@ Deno.test("Pipeline knows how far each product has got in all sinks, and begins 
   slow.onWrite = () => {};
   for (let i = 0; i < 40; i++) await running.clock.advance(250);
   assertEquals(reached(), [["A-USD", a[2]?.sequence], ["B-USD", b[2]?.sequence], ["C-USD", c[2]?.sequence]]);
+});
+
+Deno.test("Pipeline.positions() do not pass a gap that is still on its way: whoever goes on from there tells it once more", async () => {
+  const sink = new FakeSinkWithGaps();
+  await using running = new Running([sink]);
+  const reached = () => running.pipeline.positions().map(({ sequence }) => sequence);
+  const [first, second, third, fourth] = ticksOf("A-USD", 4) as [Tick, Tick, Tick, Tick];
+  await running.push(first);
+  assertEquals(reached(), [first.sequence]);
+  sink.onWriteGaps = away;
+  await running.push(makeGap({ product: "A-USD" }), second);
+  await running.push(third);
+  // the ticks after it have arrived, and kill -9 would take the gap away
+  assertEquals(sink.stored.length, 3);
+  assertEquals(reached(), [first.sequence]);
+  sink.onWriteGaps = () => {};
+  for (let i = 0; i < 40; i++) await running.clock.advance(250);
+  assertEquals(sink.gaps.length, 1);
+  assertEquals(reached(), [third.sequence]);
+  await running.push(fourth);
+  assertEquals(reached(), [fourth.sequence]);
 });

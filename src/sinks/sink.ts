@@ -6,6 +6,8 @@ import type { FeedEvent, Gap, GapReason } from "../record.ts";
 export interface Sink extends AsyncDisposable {
   /** As it stands in counters, logs and labels of metrics: lower case, one word. */
   readonly name: string;
+  /** How long a batch may wait to fill, ms, where it is not for the pipeline to say. */
+  readonly lingerMs?: number;
   /** What is declared when its queue overflows, where another word says it better than `queue-full`. */
   readonly dropReason?: GapReason;
   /** One attempt to be ready; harmless when it is. Rejects with a SinkError. The signal bounds the attempt. */

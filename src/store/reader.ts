@@ -31,7 +31,7 @@ export interface StoredCandle extends MarkedCandle {
 
 /** All lists are in order of time. */
 export interface StoreReader {
-  /** The last tick of each product: the one with the highest exchange time. */
+  /** The last tick of each product: the one with the highest exchange time; with the newest `open24h`, which no other has. */
   lastTicks(): Promise<Tick[]>;
   /** Ticks of one product, by exchange time. */
   ticks(product: ProductKey, range: Range): Promise<Tick[]>;
@@ -44,8 +44,8 @@ export interface StoreReader {
   /** Gaps that touch the range, by `opened`; of all products, or of one. */
   gaps(product: ProductKey | undefined, range: Range): Promise<Gap[]>;
   /**
-   * What arrived after this moment (our clock, ms), in order of arrival; undefined where it would be more than `limit`.
-   * A tick whose exchange time lies more than a minute before that moment is not among it.
+   * What arrived at this moment (our clock, ms) or later, in order of arrival; undefined where it would be more than `limit`.
+   * Where our clock was set back since then, more than that. A tick that came more than a minute late may not be among it.
    */
   since(products: readonly ProductKey[], receivedTime: number, limit: number): Promise<FeedEvent[] | undefined>;
 }

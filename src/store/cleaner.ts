@@ -1,0 +1,138 @@
+// What is too old goes, in steps so small that a write never waits long for one.
+
+import type { DatabaseSync } from "node:sqlite";
+import { pragma } from "./schema.ts";
+import { prepareRows } from "./statements.ts";
+import { inTransaction } from "./writer.ts";
+
+/** How long things are kept. */
+export interface Retention {
+  /** Ticks, days; 0: for ever. */
+  readonly ticksDays: number;
+  /** Candles and gaps, days; 0: for ever. Never shorter than the ticks: without their candle they could not be found. */
+  readonly candlesDays: number;
+}
+
+const DAY_S = 86_400;
+/** Rows that one step deletes: 250 take about 1 ms. */
+const ROWS = 250;
+/** Pages that one step gives back. */
+const PAGES = 64;
+/** Free pages that stay for what comes next: so many, or this part of the file. */
+const SPARE_PAGES = 256;
+const SPARE_PART = 0.1;
+
+/**
+ * One round: each step is a transaction of its own, and whoever runs it does other work in between.
+ *
+ * @param onForget older ticks are no longer taken from now on: what is remembered of the products is out of date
+ */
+export function* clean(
+  db: DatabaseSync,
+  { ticksDays, candlesDays }: Retention,
+  now: number,
+  onForget: () => void,
+): Generator<void> {
+  if (ticksDays > 0) {
+    // first said, then done: a tick that comes once more in between must not be counted once more
+    const keepFrom = Math.floor((now / 1000 - ticksDays * DAY_S) / 60) * 60;
+    const changed = db.prepare(
+      // the minute of the newest tick stays, however old it is: it is where the product goes on
+      "UPDATE product SET ticks_from = new.keep FROM (SELECT p.id, min(?1, max(c.open_time)) AS keep FROM product p " +
+        "JOIN candle_1m c ON c.product = p.id AND c.origin = 'ticks' GROUP BY p.id) AS new " +
+        "WHERE new.id = product.id AND new.keep > ticks_from",
+    ).run(keepFrom).changes;
+    if (Number(changed) > 0) onForget();
+    yield;
+    yield* cleanTicks(db);
+    db.prepare("DELETE FROM clock_step WHERE before_ms < ?").run(keepFrom * 1000);
+    if (candlesDays > 0) yield* cleanCandles(db, Math.floor(now / 1000 - Math.max(candlesDays, ticksDays) * DAY_S));
+  }
+  yield* shrink(db);
+}
+
+function* cleanTicks(db: DatabaseSync): Generator<void> {
+  const minutes = prepareRows<[number, number, number, number]>(
+    db,
+    "SELECT open_time, low_sequence, high_sequence, ticks FROM candle_1m WHERE product = ? AND open_time >= ? " +
+      "AND open_time < ? AND origin = 'ticks' ORDER BY open_time LIMIT 40",
+  );
+  const cut = prepareRows<[number]>(
+    db,
+    "SELECT sequence FROM tick WHERE product = ? AND sequence BETWEEN ? AND ? AND exchange_time_us < ? " +
+      `ORDER BY sequence LIMIT 1 OFFSET ${ROWS}`,
+  );
+  const remove = db.prepare(
+    "DELETE FROM tick WHERE product = ? AND sequence BETWEEN ? AND ? AND exchange_time_us < ?",
+  );
+  const removeShort = db.prepare("DELETE FROM candle_5s WHERE product = ? AND open_time >= ? AND open_time < ?");
+  const done = db.prepare("UPDATE product SET cleaned_to = ? WHERE id = ?");
+  const products = prepareRows<[number, number, number]>(
+    db,
+    "SELECT id, cleaned_to, ticks_from FROM product WHERE cleaned_to < ticks_from",
+  );
+  for (const [id, cleanedTo, ticksFrom] of products.all()) {
+    for (let from = cleanedTo; from < ticksFrom;) {
+      const page = minutes.all(id, from, ticksFrom);
+      let to = ticksFrom;
+      let low = Infinity, high = -Infinity, count = 0;
+      for (const [openTime, minuteLow, minuteHigh, ticks] of page) {
+        if (count > 0 && count + ticks > ROWS) {
+          to = openTime;
+          break;
+        }
+        low = Math.min(low, minuteLow);
+        high = Math.max(high, minuteHigh);
+        count += ticks;
+        to = openTime + 60;
+      }
+      if (page.length === 0) to = ticksFrom;
+      while (low <= high) {
+        const next = inTransaction(db, () => {
+          const last = cut.get(id, low, high, to * 1e6)?.[0] ?? high + 1;
+          remove.run(id, low, last - 1, to * 1e6);
+          if (last > high) {
+            removeShort.run(id, from, to);
+            done.run(to, id);
+          }
+          return last;
+        });
+        low = next;
+        yield;
+      }
+      if (page.length === 0) done.run(to, id);
+      from = to;
+    }
+  }
+}
+
+function* cleanCandles(db: DatabaseSync, keepFrom: number): Generator<void> {
+  const steps = [["candle_1m", 60], ["candle_1h", 3600]].map(([table, length]) =>
+    db.prepare(
+      `DELETE FROM ${table} WHERE (product, open_time, origin) IN (SELECT product, open_time, origin FROM ${table} ` +
+        `WHERE product = ?1 AND open_time <= min(?2, (SELECT cleaned_to FROM product WHERE id = ?1)) - ${length} ` +
+        `ORDER BY open_time LIMIT ${ROWS})`,
+    )
+  );
+  for (const [id] of prepareRows<[number]>(db, "SELECT id FROM product").all()) {
+    for (const step of steps) {
+      while (Number(step.run(id, keepFrom).changes) === ROWS) yield;
+    }
+    yield;
+  }
+  const gaps = db.prepare(
+    "DELETE FROM gap WHERE (product, opened) IN " +
+      `(SELECT product, opened FROM gap WHERE opened < ?1 AND to_time < ?1 ORDER BY opened LIMIT ${ROWS})`,
+  );
+  while (Number(gaps.run(keepFrom).changes) === ROWS) yield;
+}
+
+/** Gives free pages back to the disk; the file becomes shorter with the next checkpoint. */
+function* shrink(db: DatabaseSync): Generator<void> {
+  const spare = Math.max(SPARE_PAGES, SPARE_PART * pragma(db, "page_count"));
+  for (let free = pragma(db, "freelist_count"); free > spare; free -= PAGES) {
+    // a row for each page: exec() would ask for the first one only
+    db.prepare(`PRAGMA incremental_vacuum(${Math.min(PAGES, Math.ceil(free - spare))})`).all();
+    yield;
+  }
+}

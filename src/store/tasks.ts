@@ -1,0 +1,336 @@
+// `deno task export` and `deno task backup`: what stands in the store, as text or as a copy, also while the program writes.
+
+import { backup } from "node:sqlite";
+import { type Interval, intervalMs, INTERVALS } from "../candle.ts";
+import { ConfigError, SinkError } from "../errors.ts";
+import { seriesOf } from "../record.ts";
+import { closeQuietly, openForReading, storeErrorOf } from "./database.ts";
+import { Queries } from "./queries.ts";
+import type { ProductKey } from "./reader.ts";
+
+const WHATS = ["ticks", "candles", "gaps"] as const;
+const FORMATS = ["csv", "jsonl"] as const;
+
+/** How `deno task export` is used. */
+export const EXPORT_USAGE = `Usage: deno task export [options] > FILE
+
+  --what ${WHATS.join("|")}       what to write; default ticks
+  --product NAME[,NAME]          only these, as records name them (BTC-USD, kraken:BTC/USD); default all
+  --from TIME, --to TIME         from included, to excluded: unix seconds, or a date as 2026-10-03 or 2026-10-03T21:00:00Z
+  --interval ${INTERVALS.join("|")}
+                                 of candles; default 1m
+  --format ${FORMATS.join("|")}             default csv
+  --file FILE                    the store; default the setting STORE_FILE
+`;
+
+/** How `deno task backup` is used. */
+export const BACKUP_USAGE = `Usage: deno task backup [options] FILE
+
+Writes a copy of the store to FILE, whole and of one moment, also while the program runs. To go back to it: stop the program and
+put the copy where the store was.
+
+  --overwrite                    FILE may be there already
+  --file FILE                    the store; default the setting STORE_FILE
+`;
+
+/** Where the text of an export goes. */
+export interface Output {
+  /** Takes all of it; rejects with BrokenPipe when nobody reads any more. */
+  write(text: string): Promise<void>;
+  /** For words to a person, which do not belong to the export. */
+  tell(text: string): void;
+}
+
+/** Text that is written at once. */
+const CHUNK_CHARS = 65_536;
+/** Candles that are read at once. */
+const CANDLES_AT_ONCE = 5000;
+
+type What = typeof WHATS[number];
+type Format = typeof FORMATS[number];
+
+interface ExportWish {
+  readonly file: string;
+  readonly what: What;
+  readonly format: Format;
+  readonly interval: Interval;
+  readonly products: readonly string[] | undefined;
+  readonly from: number | undefined;
+  readonly to: number | undefined;
+}
+
+/** `--name value` and `--name=value`, and what is neither. */
+function readArguments(
+  args: readonly string[],
+  names: readonly string[],
+  flags: readonly string[],
+): { options: Map<string, string>; rest: string[]; problems: string[] } {
+  const options = new Map<string, string>();
+  const rest: string[] = [];
+  const problems: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const [name = "", ...more] = (args[i] ?? "").split("=");
+    if (!name.startsWith("--")) rest.push(args[i] ?? "");
+    else if (flags.includes(name)) options.set(name, "");
+    else if (!names.includes(name)) problems.push(`Cannot use ${name} as there is no such option: see --help`);
+    else {
+      const value = more.length > 0 ? more.join("=") : args[++i];
+      if (value === undefined) problems.push(`Cannot use ${name} as it needs a value: see --help`);
+      else options.set(name, value);
+    }
+  }
+  return { options, rest, problems };
+}
+
+/** Unix seconds or an ISO date as unix seconds; NaN: neither. */
+function timeOf(text: string): number {
+  if (/^\d+(?:\.\d+)?$/.test(text)) return Number(text);
+  // a date without an hour is UTC by the standard, one with an hour and no zone is not: we say UTC to both
+  const [, day, hour = "T00:00", zone = "Z"] =
+    /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:\d\d)?)?$/.exec(text) ?? [];
+  return day === undefined ? NaN : Date.parse(`${day}T${hour.replace("T", "")}${zone}`) / 1000;
+}
+
+function readExport(args: readonly string[], storeFile: string): ExportWish {
+  const names = ["--what", "--product", "--from", "--to", "--interval", "--format", "--file"];
+  const { options, rest, problems } = readArguments(args, names, []);
+  for (const word of rest) problems.push(`Cannot use "${word}" as export takes only options: see --help`);
+  const choose = <T extends string>(name: string, choices: readonly T[], usual: T): T => {
+    const value = options.get(name) ?? usual;
+    const chosen = choices.find((choice) => choice === value);
+    if (chosen === undefined) {
+      problems.push(`Cannot use ${name} as it must be ${choices.join(" or ")}: current value is "${value}"`);
+    }
+    return chosen ?? usual;
+  };
+  const time = (name: string) => {
+    const text = options.get(name);
+    if (text === undefined) return undefined;
+    const value = timeOf(text);
+    if (Number.isNaN(value)) {
+      problems.push(
+        `Cannot use ${name} as it must be unix seconds or a date as 2026-10-03T21:00:00Z: current value is "${text}"`,
+      );
+    }
+    return value;
+  };
+  const what = choose("--what", WHATS, "ticks");
+  const format = choose("--format", FORMATS, "csv");
+  const interval = choose("--interval", INTERVALS, "1m");
+  if (what !== "candles" && options.has("--interval")) {
+    problems.push(`Cannot use --interval as only candles have one: --what is ${what}`);
+  }
+  const from = time("--from"), to = time("--to");
+  if (from !== undefined && to !== undefined && from >= to) {
+    problems.push(
+      `Cannot use --to as it must be after --from: current values are "${options.get("--to")}" and "${
+        options.get("--from")
+      }"`,
+    );
+  }
+  const products = options.get("--product")?.split(",").filter((name) => name !== "");
+  const file = options.get("--file") ?? storeFile;
+  if (file === "") problems.push('Cannot export as a store must be named by STORE_FILE or --file: current value is ""');
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { file, what, format, interval, products, from, to };
+}
+
+type Value = string | number | boolean | null | undefined;
+
+function csvOf(value: Value): string {
+  const text = value === null || value === undefined ? "" : String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** The lines of one product, or of all for gaps; each page is an array of rows with the same names in the same order. */
+function* rowsOf(
+  queries: Queries,
+  wish: ExportWish,
+  keys: readonly ProductKey[],
+  now: number,
+): Generator<Record<string, Value>[]> {
+  const { what, interval, from, to } = wish;
+  const range = { from, to };
+  if (what === "gaps" && wish.products === undefined) {
+    for (const page of queries.gapPages(undefined, range)) yield page.map(gapRow);
+    return;
+  }
+  for (const key of keys) {
+    const product = seriesOf(key.exchange, key.product);
+    switch (what) {
+      case "ticks":
+        for (const page of queries.tickPages(key, range)) {
+          yield page.map((tick) => ({
+            product,
+            w_time: tick.recordTimeUs / 1e6,
+            price: tick.price,
+            time: tick.exchangeTimeUs / 1e6,
+            sequence: tick.sequence,
+            size: tick.lastSize,
+            side: tick.side,
+            trade: tick.tradeId,
+            received: tick.receivedTime / 1000,
+          }));
+        }
+        break;
+      case "candles":
+        for (let start = from ?? 0;;) {
+          const page = queries.candles(key, interval, { from: start, to, limit: CANDLES_AT_ONCE }, now);
+          yield page.map((candle) => ({
+            product,
+            interval,
+            time: candle.openTime / 1000,
+            open: candle.open,
+            high: candle.high,
+            low: candle.low,
+            close: candle.close,
+            ticks: candle.ticks,
+            volume: candle.volume,
+            running: candle.running,
+            incomplete: candle.incomplete,
+            origin: candle.origin,
+          }));
+          const last = page.at(-1);
+          if (last === undefined || page.length < CANDLES_AT_ONCE) break;
+          start = (last.openTime + intervalMs(interval)) / 1000;
+        }
+        break;
+      case "gaps":
+        for (const page of queries.gapPages(key, range)) yield page.map(gapRow);
+        break;
+    }
+  }
+}
+
+function gapRow(gap: ReturnType<Queries["gaps"]>[number]): Record<string, Value> {
+  const { exchange, product, opened, from, to, reason, dropped, missed } = gap;
+  return { exchange, product: seriesOf(exchange, product), opened, from, to, reason, dropped, missed };
+}
+
+const HEADINGS: Readonly<Record<What, string>> = {
+  ticks: "product,w_time,price,time,sequence,size,side,trade,received",
+  candles: "product,interval,time,open,high,low,close,ticks,volume,running,incomplete,origin",
+  gaps: "exchange,product,opened,from,to,reason,dropped,missed",
+};
+
+/**
+ * `deno task export`. Throws a ConfigError with all that is wrong with the arguments, a SinkError where the store cannot be read
+ * or the text not be written.
+ *
+ * @param storeFile the setting STORE_FILE
+ * @param now wall clock, ms: whether a candle still runs
+ */
+export async function exportStore(
+  args: readonly string[],
+  storeFile: string,
+  output: Output,
+  now: number,
+): Promise<void> {
+  if (args.includes("--help") || args.includes("-h")) return await output.write(EXPORT_USAGE);
+  const wish = readExport(args, storeFile);
+  const db = openForReading(wish.file);
+  try {
+    const queries = new Queries(db);
+    const keys = chooseProducts(queries.products(), wish.products);
+    let text = wish.format === "csv" ? `${HEADINGS[wish.what]}\n` : "";
+    for (const page of rowsOf(queries, wish, keys, now)) {
+      for (const row of page) {
+        text += wish.format === "csv" ? `${Object.values(row).map(csvOf).join(",")}\n` : `${JSON.stringify(row)}\n`;
+        if (text.length < CHUNK_CHARS) continue;
+        await output.write(text);
+        text = "";
+      }
+    }
+    if (text !== "") await output.write(text);
+  } catch (error) {
+    // whoever read has seen enough (`... | head`)
+    if (error instanceof Deno.errors.BrokenPipe) return;
+    throw storeErrorOf(error, wish.file, "export");
+  } finally {
+    closeQuietly(db);
+  }
+}
+
+function chooseProducts(known: readonly ProductKey[], wanted: readonly string[] | undefined): ProductKey[] {
+  if (wanted === undefined) return [...known];
+  const bySeries = new Map(known.map((key) => [seriesOf(key.exchange, key.product), key]));
+  const unknown = wanted.filter((name) => !bySeries.has(name));
+  if (unknown.length > 0) {
+    const names = [...bySeries.keys()].slice(0, 20).join(", ");
+    throw new ConfigError(
+      unknown.map((name) =>
+        `Cannot use --product as it must be in the store, which has ${
+          names === "" ? "none" : names
+        }: current value is "${name}"`
+      ),
+    );
+  }
+  return wanted.flatMap((name) => bySeries.get(name) ?? []);
+}
+
+/** `deno task backup FILE`. Throws as {@link exportStore} does. */
+export async function backupStore(args: readonly string[], storeFile: string, output: Output): Promise<void> {
+  if (args.includes("--help") || args.includes("-h")) return await output.write(BACKUP_USAGE);
+  const { options, rest, problems } = readArguments(args, ["--file"], ["--overwrite"]);
+  const [to = "", ...more] = rest;
+  const file = options.get("--file") ?? storeFile;
+  if (to === "" || more.length > 0) {
+    problems.push(`Cannot back up as one file to write to must be named: arguments are "${args.join(" ")}"`);
+  } else if (to === file || await isSameFile(to, file)) {
+    problems.push(`Cannot back up to ${to} as it is the store itself`);
+  } else if (!options.has("--overwrite") && await exists(to)) {
+    problems.push(`Cannot back up to ${to} as it is there already: --overwrite allows it`);
+  }
+  if (file === "") {
+    problems.push('Cannot back up as a store must be named by STORE_FILE or --file: current value is ""');
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+
+  const part = `${to}.part-${Deno.pid}`;
+  const db = openForReading(file);
+  try {
+    // one state of the file for as long as it takes: a copy that starts over at each commit would never end
+    db.exec("BEGIN");
+    db.prepare("SELECT count(*) FROM product").get();
+    await backup(db, part, { rate: 1000 });
+    using copy = await Deno.open(part, { read: true, write: true });
+    await copy.sync();
+    await Deno.rename(part, to);
+    const { size } = await copy.stat();
+    output.tell(`${to}: ${(size / 1e6).toFixed(1)} MB\n`);
+  } catch (error) {
+    await Deno.remove(part).catch(() => {});
+    throw backupError(error, to);
+  } finally {
+    closeQuietly(db);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw backupError(error, path);
+  }
+}
+
+/** Also under another name. */
+async function isSameFile(path: string, other: string): Promise<boolean> {
+  try {
+    const [a, b] = await Promise.all([Deno.stat(path), Deno.stat(other)]);
+    return a.dev === b.dev && a.ino === b.ino;
+  } catch {
+    // one of them is missing, or cannot be looked at: the copy will tell
+    return false;
+  }
+}
+
+function backupError(error: unknown, to: string): unknown {
+  if (error instanceof SinkError || error instanceof ConfigError) return error;
+  const words = error instanceof Error ? error.message : String(error);
+  return error instanceof TypeError
+    ? error
+    : new SinkError("fatal", `Cannot back up to ${to}: ${words}`, { cause: error });
+}

@@ -1,0 +1,286 @@
+// What is written and cleaned, synchronously, on one connection. Which file, which thread, and what a failure means is left to others.
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { Gap } from "../record.ts";
+import { BUY, COLUMNS, type PackedBatch, PRICE, RECEIVED, SEQUENCE, SHIFT, SIZE, TIME, TRADE } from "./packing.ts";
+import { CandleTable, STORED_INTERVALS, WindowMap } from "./candle_table.ts";
+
+/** How a writer goes about it. */
+export interface WriterOptions {
+  /** Wall clock, ms. */
+  readonly now: () => number;
+  /** The file stands in for one that was lost: what came before is missing, and each product's first tick is to say so. */
+  readonly replaces?: boolean;
+}
+
+/** A product as the writer knows it. */
+interface Product {
+  readonly id: number;
+  /** Of all its ticks that are stored; -1: none. */
+  maxSequence: number;
+  /** Older ticks are no longer kept, microseconds. */
+  readonly fromUs: number;
+  open24h: number;
+  /** What came before its first tick is missing, and was not declared yet. */
+  undeclared: boolean;
+}
+
+/** Rows of one INSERT, most first: 64 rows in one statement cost half of 64 statements. */
+const ROWS_AT_ONCE = [64, 8, 1] as const;
+
+function insertOf(rows: number): string {
+  const row = `(${Array(COLUMNS).fill("?").join(", ")})`;
+  return `INSERT INTO tick (product, sequence, price, exchange_time_us, received_ms, record_shift_us, trade_id, size, buy) ` +
+    `VALUES ${Array(rows).fill(row).join(", ")}`;
+}
+
+/** Runs in one transaction: all of it or nothing. */
+export function inTransaction<T>(db: DatabaseSync, fn: () => T): T {
+  db.exec("BEGIN IMMEDIATE");
+  try {
+    const result = fn();
+    db.exec("COMMIT");
+    return result;
+  } catch (error) {
+    try {
+      if (db.isTransaction) db.exec("ROLLBACK");
+    } catch {
+      // the first error tells why
+    }
+    throw error;
+  }
+}
+
+/** The only one that writes to its database. */
+export class Writer {
+  readonly #db: DatabaseSync;
+  readonly #options: WriterOptions;
+  readonly #inserts: readonly { readonly rows: number; readonly statement: StatementSync }[];
+  readonly #insertLate: StatementSync;
+  readonly #findProduct: StatementSync;
+  readonly #addProduct: StatementSync;
+  readonly #maxSequence: StatementSync;
+  readonly #setOpen24h: StatementSync;
+  readonly #putGap: StatementSync;
+  readonly #endGap: StatementSync;
+  readonly #addClockStep: StatementSync;
+  readonly #candles: readonly CandleTable[];
+  readonly #products = new Map<string, Product>();
+  /** `opened` of the gaps that an earlier run left open, by product id. */
+  #leftOpen: Map<number, number[]> | undefined;
+  /** Of the last tick that came, ms. */
+  #received: number | undefined;
+  /** What waits to be inserted. */
+  #values: (number | null)[] = [];
+
+  /** The database must have the newest schema. */
+  constructor(db: DatabaseSync, options: WriterOptions) {
+    this.#db = db;
+    this.#options = options;
+    this.#inserts = ROWS_AT_ONCE.map((rows) => ({ rows, statement: db.prepare(insertOf(rows)) }));
+    this.#insertLate = db.prepare(insertOf(1).replace("INSERT", "INSERT OR IGNORE"));
+    this.#findProduct = db.prepare("SELECT id, ticks_from, open24h FROM product WHERE exchange = ? AND product = ?");
+    this.#addProduct = db.prepare("INSERT INTO product (exchange, product) VALUES (?, ?)");
+    this.#maxSequence = db.prepare("SELECT max(sequence) AS sequence FROM tick WHERE product = ?");
+    this.#setOpen24h = db.prepare("UPDATE product SET open24h = ? WHERE id = ?");
+    this.#putGap = db.prepare("REPLACE INTO gap VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+    this.#endGap = db.prepare(
+      "UPDATE gap SET to_time = max(coalesce(from_time, ?1), ?1), " +
+        "missed = missed AND (?2 IS NULL OR coalesce(from_time < ?2, 1)), written_ms = ?3 " +
+        "WHERE product = ?4 AND opened = ?5 AND to_time IS NULL",
+    );
+    this.#addClockStep = db.prepare("INSERT INTO clock_step VALUES (?, ?)");
+    this.#candles = STORED_INTERVALS.map((length) => new CandleTable(db, length));
+  }
+
+  /** Stores it, in one transaction. Throws what SQLite throws; nothing of it is stored then. Returns how many ticks were new. */
+  write(batch: PackedBatch): number {
+    const received = this.#received;
+    try {
+      return inTransaction(this.#db, () => {
+        const stored = this.#writeTicks(batch);
+        for (const gap of batch.gaps) this.#writeGap(gap);
+        return stored;
+      });
+    } catch (error) {
+      this.forget();
+      this.#received = received;
+      throw error;
+    }
+  }
+
+  /** What is remembered of the database may no longer be true. */
+  forget(): void {
+    this.#products.clear();
+    for (const table of this.#candles) table.forget();
+    this.#leftOpen = undefined;
+    this.#values = [];
+  }
+
+  #productOf(exchange: string, name: string): Product {
+    const key = `${exchange}:${name}`;
+    const known = this.#products.get(key);
+    if (known !== undefined) return known;
+    const row = this.#findProduct.get(exchange, name);
+    const isNew = row === undefined;
+    const id = isNew ? Number(this.#addProduct.run(exchange, name).lastInsertRowid) : Number(row.id);
+    const product: Product = {
+      id,
+      maxSequence: Number(this.#maxSequence.get(id)?.sequence ?? -1),
+      fromUs: Number(row?.ticks_from ?? 0) * 1e6,
+      open24h: Number(row?.open24h ?? NaN),
+      undeclared: isNew && this.#options.replaces === true,
+    };
+    this.#products.set(key, product);
+    return product;
+  }
+
+  #writeTicks({ series, open24h, ticks }: PackedBatch): number {
+    if (ticks.length === 0) return 0;
+    const offsets: number[][] = open24h.map(() => []);
+    let stepFrom = -Infinity, stepTo = Infinity;
+    // of the run before, the newest tick of each product is known: near enough
+    let received = this.#received ??= this.#lastReceived();
+    for (let at = 0; at < ticks.length; at += COLUMNS) {
+      offsets[ticks[at] as number]?.push(at);
+      const arrived = ticks[at + RECEIVED] as number;
+      if (arrived < received) {
+        stepFrom = Math.max(stepFrom, received);
+        stepTo = Math.min(stepTo, arrived);
+      }
+      received = arrived;
+    }
+    this.#received = received;
+    if (stepFrom > -Infinity) this.#addClockStep.run(stepFrom, stepTo);
+
+    let stored = 0;
+    for (const [place, own] of offsets.entries()) {
+      const product = this.#productOf(series[2 * place] as string, series[2 * place + 1] as string);
+      stored += this.#writeProduct(product, ticks, own);
+      const open = open24h[place] as number;
+      if (!Number.isNaN(open) && open !== product.open24h) {
+        this.#setOpen24h.run(open, product.id);
+        product.open24h = open;
+      }
+    }
+    this.#flush();
+    return stored;
+  }
+
+  /** The ticks of one product, and what they change in its candles. */
+  #writeProduct(product: Product, ticks: Float64Array, offsets: number[]): number {
+    const sequenceAt = (at: number) => ticks[at + SEQUENCE] as number;
+    if (product.undeclared) this.#declareLoss(product, ticks, offsets[0] as number);
+    let before = -1;
+    for (const at of offsets) {
+      if (sequenceAt(at) < before) {
+        // whoever is not behind all that are stored must be asked for, so the lowest go first
+        offsets.sort((a, b) => sequenceAt(a) - sequenceAt(b));
+        break;
+      }
+      before = sequenceAt(at);
+    }
+    const windows = new WindowMap(STORED_INTERVALS[0]);
+    let stored = 0;
+    for (const at of offsets) {
+      const exchangeTimeUs = ticks[at + TIME] as number;
+      // whether it was there once, nobody knows
+      if (exchangeTimeUs < product.fromUs) continue;
+      const sequence = sequenceAt(at);
+      if (sequence > product.maxSequence) {
+        this.#insert(product.id, ticks, at);
+        product.maxSequence = sequence;
+      } else if (sequence === product.maxSequence || !this.#insertIfNew(product.id, ticks, at)) {
+        continue;
+      }
+      const size = ticks[at + SIZE] as number;
+      windows.addTick({
+        sequence,
+        price: ticks[at + PRICE] as number,
+        exchangeTimeUs,
+        lastSize: Number.isNaN(size) ? undefined : size,
+      });
+      stored++;
+    }
+    if (stored > 0) { for (const table of this.#candles) table.merge(product.id, windows.values()); }
+    return stored;
+  }
+
+  #insert(product: number, ticks: Float64Array, at: number): void {
+    const values = this.#values;
+    const trade = ticks[at + TRADE] as number, size = ticks[at + SIZE] as number, buy = ticks[at + BUY] as number;
+    values.push(
+      product,
+      ticks[at + SEQUENCE] as number,
+      ticks[at + PRICE] as number,
+      ticks[at + TIME] as number,
+      ticks[at + RECEIVED] as number,
+      ticks[at + SHIFT] as number,
+      trade === trade ? trade : null,
+      size === size ? size : null,
+      buy === buy ? buy : null,
+    );
+    if (values.length === ROWS_AT_ONCE[0] * COLUMNS) this.#flush();
+  }
+
+  #flush(): void {
+    let from = 0;
+    for (const { rows, statement } of this.#inserts) {
+      const count = rows * COLUMNS;
+      while (this.#values.length - from >= count) {
+        statement.run(
+          ...(from === 0 && this.#values.length === count ? this.#values : this.#values.slice(from, from + count)),
+        );
+        from += count;
+      }
+    }
+    this.#values = [];
+  }
+
+  #insertIfNew(product: number, ticks: Float64Array, at: number): boolean {
+    const values = Array.from(ticks.subarray(at, at + COLUMNS), (value) => Number.isNaN(value) ? null : value);
+    values[0] = product;
+    return Number(this.#insertLate.run(...values).changes) === 1;
+  }
+
+  #declareLoss(product: Product, ticks: Float64Array, at: number): void {
+    const now = this.#options.now();
+    const to = ((ticks[at + TIME] as number) + (ticks[at + SHIFT] as number)) / 1e6;
+    // between two ms: no gap of the road has that one
+    this.#putGap.run(product.id, (Math.floor(now) + 0.5) / 1000, null, to, "store-failed", 0, 1, now);
+    product.undeclared = false;
+  }
+
+  #writeGap({ exchange, product: name, opened, from, to, reason, dropped, missed }: Gap): void {
+    const { id } = this.#productOf(exchange, name);
+    const now = this.#options.now();
+    this.#leftOpen ??= this.#readLeftOpen();
+    this.#putGap.run(id, opened, from, to, reason, dropped, missed ? 1 : 0, now);
+    const leftOpen = this.#leftOpen.get(id);
+    if (leftOpen === undefined) return;
+    // it is of this run after all
+    const others = leftOpen.filter((other) => other !== opened);
+    this.#leftOpen.set(id, others);
+    if (reason !== "restart" || to === null) return;
+    // a program that was ended could not say when its own gaps ended: its successor has data again from here on
+    for (const other of others) this.#endGap.run(to, missed ? null : from, now, id, other);
+    this.#leftOpen.delete(id);
+  }
+
+  #readLeftOpen(): Map<number, number[]> {
+    const leftOpen = new Map<number, number[]>();
+    for (const row of this.#db.prepare("SELECT product, opened FROM gap WHERE to_time IS NULL").all()) {
+      const opened = leftOpen.get(Number(row.product)) ?? [];
+      leftOpen.set(Number(row.product), [...opened, Number(row.opened)]);
+    }
+    return leftOpen;
+  }
+
+  #lastReceived(): number {
+    const row = this.#db.prepare(
+      "SELECT max(t.received_ms) AS received FROM product p JOIN tick t ON t.product = p.id AND t.sequence = " +
+        "(SELECT last_sequence FROM candle_1m WHERE product = p.id AND origin = 'ticks' ORDER BY open_time DESC LIMIT 1)",
+    ).get();
+    return Number(row?.received ?? -Infinity);
+  }
+}

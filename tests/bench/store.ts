@@ -1,0 +1,219 @@
+// How fast the store writes and reads: the real sink with its threads, against bare node:sqlite with the same rows in the same
+// tables. Beside the time stands what the processors did: on a machine that does other work too, that is what can be compared.
+// Run by: deno run --allow-read --allow-write tests/bench/store.ts
+
+import process from "node:process";
+import { foldCandles } from "../../src/candle.ts";
+import type { Logger } from "../../src/log.ts";
+import type { Tick } from "../../src/record.ts";
+import { SqliteSink } from "../../src/sinks/sqlite.ts";
+import { openDatabase } from "../../src/store/database.ts";
+import { Store } from "../../src/store/store.ts";
+
+const PRODUCTS = ["BTC-USD", "ETH-USD", "SOL-USD", "BNB-USD", "XRP-USD", "ADA-USD", "AVAX-USD", "DOT-USD"];
+const BATCH = 500;
+const BATCHES = 600;
+const ROUNDS = 5;
+const DAY_S = 86_400;
+const START_US = Date.UTC(2026, 9, 3) * 1000;
+
+const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, often() {} };
+const never = new AbortController().signal;
+const folder = Deno.makeTempDirSync({ prefix: "store-bench-" });
+const say = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
+const round = (value: number, digits = 1) => value.toFixed(digits);
+const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
+
+/** Of all threads, ms. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
+/** Number `i` of all: the products take turns; prices of two decimals, sizes of eight, as exchanges have them. */
+function tickOf(i: number, timeUs: number, product = PRODUCTS[i % PRODUCTS.length] ?? ""): Tick {
+  const wave = Math.imul(i, 2_654_435_761) >>> 0;
+  return {
+    kind: "tick",
+    exchange: "coinbase",
+    product,
+    sequence: 50_000_000_000 + i * 3,
+    price: (6_123_456 + wave % 5000) / 100,
+    exchangeTimeUs: timeUs,
+    receivedTime: Math.floor(timeUs / 1000) + 35,
+    recordTimeUs: timeUs,
+    tradeId: 700_000_000 + i,
+    lastSize: (1 + wave % 10_000_000) / 1e8,
+    side: wave % 2 === 0 ? "buy" : "sell",
+    open24h: 60_000.5,
+    volume24h: 12_345.678,
+    bid: 61_234.5,
+    ask: 61_234.6,
+  };
+}
+
+/** A busy market: 1000 ticks a second. */
+const batches = Array.from(
+  { length: BATCHES },
+  (_, b) => Array.from({ length: BATCH }, (_, i) => tickOf(b * BATCH + i, START_US + (b * BATCH + i) * 1000)),
+);
+
+async function throughSink(path: string): Promise<{ rate: number; cpuUs: number }> {
+  await using sink = new SqliteSink(new Store(path, { ticksDays: 0, log: silent }));
+  await sink.connect(never);
+  const before = performance.now();
+  const cpuBefore = cpuMs();
+  for (const batch of batches) await sink.write(batch, never);
+  const cpuUs = (cpuMs() - cpuBefore) * 1000 / (BATCHES * BATCH);
+  return { rate: BATCHES * BATCH / (performance.now() - before) * 1000, cpuUs };
+}
+
+/** One row at a time, a transaction per batch; the candles as they are in the end. */
+function bare(path: string): number {
+  const { db, close } = openDatabase(path, true, Date.now, () => {});
+  for (const [i, product] of PRODUCTS.entries()) {
+    db.prepare("INSERT INTO product (id, exchange, product) VALUES (?, 'coinbase', ?)").run(i + 1, product);
+  }
+  const insert = db.prepare("INSERT INTO tick VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  const ids = new Map(PRODUCTS.map((product, i) => [product, i + 1]));
+  const candles = (["1m", "1h"] as const).flatMap((interval) =>
+    PRODUCTS.flatMap((product, i) =>
+      foldCandles(batches.flat().filter((tick) => tick.product === product), interval)
+        .map((candle) => ({ interval, id: i + 1, candle }))
+    )
+  );
+  const before = performance.now();
+  for (const batch of batches) {
+    db.exec("BEGIN IMMEDIATE");
+    for (const tick of batch) {
+      const { product, sequence, price, exchangeTimeUs, receivedTime, recordTimeUs, tradeId, lastSize, side } = tick;
+      insert.run(
+        ids.get(product) ?? 0,
+        sequence,
+        price,
+        exchangeTimeUs,
+        receivedTime,
+        recordTimeUs - exchangeTimeUs,
+        tradeId ?? null,
+        lastSize ?? null,
+        side === "buy" ? 1 : 0,
+      );
+    }
+    db.exec("COMMIT");
+  }
+  db.exec("BEGIN IMMEDIATE");
+  for (const { interval, id, candle } of candles) {
+    db.prepare(`INSERT INTO candle_${interval} VALUES (?, ?, 'ticks', ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0)`).run(
+      id,
+      candle.openTime / 1000,
+      candle.open,
+      candle.high,
+      candle.low,
+      candle.close,
+      candle.ticks,
+      String(candle.volume),
+    );
+  }
+  db.exec("COMMIT");
+  const rate = BATCHES * BATCH / (performance.now() - before) * 1000;
+  close();
+  return rate;
+}
+
+async function timed(what: string, limitMs: number, ask: () => Promise<readonly unknown[]>): Promise<boolean> {
+  const took: number[] = [], worked: number[] = [];
+  let count = 0;
+  for (let i = 0; i < 9; i++) {
+    const before = performance.now(), cpuBefore = cpuMs();
+    count = (await ask()).length;
+    took.push(performance.now() - before);
+    worked.push(cpuMs() - cpuBefore);
+  }
+  const isFine = median(took) < limitMs;
+  say(
+    `${isFine ? "ok  " : "SLOW"} ${what}: ${count} in ${round(median(took))} ms (${round(Math.min(...took))} to ` +
+      `${round(Math.max(...took))}, the first ${round(took[0] ?? NaN)}), ` +
+      `${round(median(worked))} ms of processor; wanted: under ${limitMs} ms`,
+  );
+  return isFine;
+}
+
+let fine = true;
+try {
+  const { hostname: _, ...system } = { hostname: "", os: Deno.build.os, arch: Deno.build.arch };
+  say(`Deno ${Deno.version.deno}, ${system.os} ${system.arch}, ${navigator.hardwareConcurrency} cores`);
+
+  const sinkRates: number[] = [], bareRates: number[] = [];
+  for (let i = 0; i < ROUNDS; i++) {
+    bareRates.push(bare(`${folder}/bare${i}.sqlite`));
+    const { rate, cpuUs } = await throughSink(`${folder}/sink${i}.sqlite`);
+    sinkRates.push(rate);
+    say(
+      `     round ${i + 1}: bare ${Math.round(bareRates[i] ?? 0)} rows/s, sink ${
+        Math.round(sinkRates[i] ?? 0)
+      } ticks/s, ${round(cpuUs)} us of processor a tick`,
+    );
+  }
+  const ratio = median(sinkRates.map((rate, i) => rate / (bareRates[i] ?? NaN)));
+  const isFast = median(sinkRates) >= 100_000, isFair = ratio >= 0.5;
+  say(`${isFast ? "ok  " : "SLOW"} SqliteSink: ${Math.round(median(sinkRates))} ticks/s; wanted: at least 100000`);
+  say(`${isFair ? "ok  " : "SLOW"} of bare inserts: ${round(ratio, 2)}; wanted: at least 0.5`);
+  fine &&= isFast && isFair;
+
+  {
+    await using store = new Store(`${folder}/day.sqlite`, { ticksDays: 0, log: silent });
+    for (let second = 0; second < DAY_S; second += 60) {
+      const ticks: Tick[] = [];
+      for (let s = second; s < second + 60; s++) {
+        for (const [p, product] of PRODUCTS.entries()) {
+          ticks.push(tickOf(s * PRODUCTS.length + p, START_US + s * 1e6 + p * 37_000, product));
+        }
+      }
+      await store.write(ticks, never);
+    }
+    const { size } = await Deno.stat(store.path);
+    say(
+      `     a day of ${PRODUCTS.length} products at 1/s: ${round(size / 1e6)} MB, ${
+        round(size / DAY_S / PRODUCTS.length)
+      } bytes a tick`,
+    );
+    const key = { exchange: "coinbase", product: "SOL-USD" };
+    const now = START_US / 1000 + DAY_S * 1000;
+    const range = { from: START_US / 1e6, to: START_US / 1e6 + DAY_S, limit: 20_000 };
+    fine = await timed("a day of 1m candles", 20, () => store.candles(key, "1m", range, now)) && fine;
+    fine = await timed("a day of 5s candles", 80, () => store.candles(key, "5s", range, now)) && fine;
+    fine = await timed("the newest 500 5s candles", 20, () => store.candles(key, "5s", { limit: 500 }, now)) && fine;
+    fine = await timed("the newest 10000 1s candles, out of ticks", 80, () =>
+      store.candles(key, "1s", { limit: 10_000 }, now)) && fine;
+    fine = await timed("the newest 10000 ticks", 80, () =>
+      store.ticks(key, { limit: 10_000 })) && fine;
+    fine = await timed("each product's last tick", 20, () =>
+      store.lastTicks()) && fine;
+    const keys = PRODUCTS.map((product) => ({ exchange: "coinbase", product }));
+    fine = await timed("what arrived in the last 5 minutes", 80, async () =>
+      await store.since(keys, now - 300_000, 10_000) ?? []) &&
+      fine;
+  }
+  {
+    await using store = new Store(`${folder}/year.sqlite`, { ticksDays: 0, log: silent });
+    for (let hour = 0; hour < 365 * 24; hour += 100) {
+      const ticks: Tick[] = [];
+      for (let h = hour; h < Math.min(hour + 100, 365 * 24); h++) {
+        for (let i = 0; i < 3; i++) {
+          ticks.push(tickOf(h * 3 + i, START_US + h * 3600e6 + i * 900e6, "BTC-USD"));
+        }
+      }
+      await store.write(ticks, never);
+    }
+    const key = { exchange: "coinbase", product: "BTC-USD" };
+    const now = START_US / 1000 + 365 * DAY_S * 1000;
+    const range = { from: START_US / 1e6, limit: 10_000 };
+    fine = await timed("a year of 1h candles", 100, () =>
+      store.candles(key, "1h", range, now)) && fine;
+    fine = await timed("a year of 1d candles", 100, () =>
+      store.candles(key, "1d", range, now)) && fine;
+  }
+} finally {
+  Deno.removeSync(folder, { recursive: true });
+}
+Deno.exit(fine ? 0 : 1);

@@ -1,0 +1,263 @@
+// `deno task export` and `deno task backup`, also while the store is written.
+
+import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
+import { DatabaseSync } from "node:sqlite";
+import { ConfigError, SinkError } from "../../src/errors.ts";
+import { toGapRecord } from "../../src/record.ts";
+import { Store } from "../../src/store/store.ts";
+import { BACKUP_USAGE, backupStore, EXPORT_USAGE, exportStore, type Output } from "../../src/store/tasks.ts";
+import { makeGap, makeTick } from "../fakes/events.ts";
+import { Notebook } from "../fakes/log.ts";
+import { ticksOf } from "../fakes/ticks.ts";
+import { filesSkipped, namesIn, temporaryFolder } from "./files.ts";
+
+const skipped = filesSkipped();
+const never = new AbortController().signal;
+const NOW = Date.UTC(2026, 9, 4);
+
+interface Shop {
+  readonly folder: string;
+  readonly path: string;
+  readonly store: Store;
+}
+
+function test(name: string, fn: (shop: Shop) => Promise<void>): void {
+  Deno.test({
+    name: `${name}${skipped === undefined ? "" : ` [skipped: ${skipped}]`}`,
+    ignore: skipped !== undefined,
+    async fn() {
+      await using folder = await temporaryFolder();
+      const path = `${folder.path}/prices.sqlite`;
+      await using store = await Store.open(path, { ticksDays: 0, log: new Notebook() });
+      await fn({ folder: folder.path, path, store });
+    },
+  });
+}
+
+function output(onWrite: (text: string) => Promise<void> | void = () => {}) {
+  const kept = { text: "", told: "", writes: 0 };
+  const out: Output = {
+    async write(text) {
+      await onWrite(text);
+      kept.text += text;
+      kept.writes++;
+    },
+    tell: (text) => void (kept.told += text),
+  };
+  return { ...out, kept };
+}
+
+async function exported(path: string, ...args: string[]): Promise<string[]> {
+  const out = output();
+  await exportStore(args, path, out, NOW);
+  return out.kept.text.split("\n").slice(0, -1);
+}
+
+test("export writes ticks as CSV, with the exchange's digits and empty places for what is not known", async ({ path, store }) => {
+  const first = makeTick({
+    exchangeTimeUs: 1_700_000_000_123_456,
+    recordTimeUs: 1_700_000_000_000_000,
+    receivedTime: 1_700_000_000_500,
+  });
+  await store.write([
+    { ...first, lastSize: 4e-7, side: "sell", tradeId: 7 },
+    { ...first, exchange: "kraken", product: 'A,"B"', price: 0.1 + 0.2 },
+  ], never);
+  assertEquals(await exported(path), [
+    "product,w_time,price,time,sequence,size,side,trade,received",
+    "BTC-USD,1700000000,61234.56,1700000000.123456,1000,4e-7,sell,7,1700000000.5",
+    '"kraken:A,""B""",1700000000,0.30000000000000004,1700000000.123456,1000,,,,1700000000.5',
+  ]);
+});
+
+test("export writes ticks as JSON lines of one product in a range", async ({ path, store }) => {
+  await store.write([...ticksOf("BTC-USD", 100), ...ticksOf("ETH-USD", 100)], never);
+  const lines = await exported(
+    path,
+    "--product",
+    "ETH-USD",
+    "--format=jsonl",
+    "--from",
+    "50",
+    "--to",
+    "1970-01-01T00:00:53Z",
+  );
+  assertEquals(
+    lines,
+    [50, 51, 52].map((n) =>
+      `{"product":"ETH-USD","w_time":${n},"price":${n},"time":${n},"sequence":${n},"received":${n}}`
+    ),
+  );
+  assertEquals((await exported(path, "--product=BTC-USD,ETH-USD", "--from", "1970-01-01")).length, 201);
+});
+
+test("export writes candles of any length, and gaps", async ({ path, store }) => {
+  const gap = makeGap({ opened: 70, from: 61, to: 62.5 });
+  await store.write(
+    [...ticksOf("BTC-USD", 120), gap, makeGap({ opened: 5000, from: 4000, product: "ETH-USD" })],
+    never,
+  );
+  assertEquals(await exported(path, "--what", "candles"), [
+    "product,interval,time,open,high,low,close,ticks,volume,running,incomplete,origin",
+    "BTC-USD,1m,0,1,59,1,59,59,,false,false,ticks",
+    "BTC-USD,1m,60,60,119,60,119,60,,false,true,ticks",
+    "BTC-USD,1m,120,120,120,120,120,1,,false,false,ticks",
+  ]);
+  assertEquals(
+    (await exported(path, "--what", "candles", "--interval", "1s", "--from", "60", "--to", "70")).length,
+    11,
+  );
+  assertEquals(await exported(path, "--what", "gaps", "--product", "BTC-USD", "--format", "jsonl"), [toGapRecord(gap)]);
+  assertEquals(await exported(path, "--what", "gaps"), [
+    "exchange,product,opened,from,to,reason,dropped,missed",
+    "coinbase,BTC-USD,70,61,62.5,link-closed,0,true",
+    "coinbase,ETH-USD,5000,4000,,link-closed,0,true",
+  ]);
+});
+
+test("export brings all there is in pieces, while more is written", async ({ path, store }) => {
+  const COUNT = 60_000;
+  for (let n = 1; n <= COUNT; n += 5000) await store.write(ticksOf("BTC-USD", 5000, n), never);
+  let next = COUNT + 1, longest = 0;
+  const out = output(async (text) => {
+    longest = Math.max(longest, text.length);
+    await store.write(ticksOf("BTC-USD", 100, next), never);
+    next += 100;
+  });
+  await exportStore([], path, out, NOW);
+  assertGreater(out.kept.writes, 10);
+  assert(longest < 100_000, String(longest));
+  const sequences = out.kept.text.split("\n").slice(1, -1).map((line) => Number(line.split(",")[4]));
+  assertEquals(sequences.slice(0, COUNT), Array.from({ length: COUNT }, (_, i) => i + 1));
+  // and those that came meanwhile, as far as they were seen: none twice, none out of order
+  assertEquals(sequences, sequences.map((_, i) => i + 1));
+  const candles = await exported(path, "--what", "candles", "--interval", "1s");
+  assertEquals(candles.length, next);
+});
+
+test("export ends quietly when nobody reads on", async ({ path, store }) => {
+  await store.write(ticksOf("BTC-USD", 5000), never);
+  const out = output(() => {
+    throw new Deno.errors.BrokenPipe("Broken pipe");
+  });
+  await exportStore([], path, out, NOW);
+  assertEquals(out.kept.text, "");
+});
+
+test("export says what a product must be called, and what is missing", async ({ folder, path, store }) => {
+  await store.write(ticksOf("BTC-USD", 1), never);
+  await assertRejects(
+    () => exported(path, "--product", "BTC/USD"),
+    ConfigError,
+    'Cannot use --product as it must be in the store, which has BTC-USD: current value is "BTC/USD"',
+  );
+  await assertRejects(
+    () => exported(`${folder}/nothing.sqlite`),
+    SinkError,
+    `Cannot read the store ${folder}/nothing.sqlite as there is no such file`,
+  );
+});
+
+Deno.test("export says all that is wrong with its arguments at once", async () => {
+  const error = await assertRejects(
+    () =>
+      exported(
+        "",
+        ...[
+          "--what",
+          "prices",
+          "--format=xml",
+          "--interval",
+          "7x",
+          "--from",
+          "yesterday",
+          "--to",
+          "1",
+          "--colour",
+          "red",
+        ],
+        "--product",
+      ),
+    ConfigError,
+  );
+  assertEquals(error.problems, [
+    "Cannot use --colour as there is no such option: see --help",
+    "Cannot use --product as it needs a value: see --help",
+    'Cannot use "red" as export takes only options: see --help',
+    'Cannot use --what as it must be ticks or candles or gaps: current value is "prices"',
+    'Cannot use --format as it must be csv or jsonl: current value is "xml"',
+    'Cannot use --interval as it must be 1s or 5s or 15s or 30s or 1m or 5m or 15m or 30m or 1h or 4h or 1d or 1w: current value is "7x"',
+    "Cannot use --interval as only candles have one: --what is ticks",
+    'Cannot use --from as it must be unix seconds or a date as 2026-10-03T21:00:00Z: current value is "yesterday"',
+    'Cannot export as a store must be named by STORE_FILE or --file: current value is ""',
+  ]);
+  const turned = await assertRejects(
+    () => exported("x", "--from", "2026-10-03", "--to", "2026-10-02 12:30"),
+    ConfigError,
+  );
+  assertEquals(turned.problems, [
+    'Cannot use --to as it must be after --from: current values are "2026-10-02 12:30" and "2026-10-03"',
+  ]);
+});
+
+Deno.test("export and backup explain themselves", async () => {
+  const out = output();
+  await exportStore(["--help"], "", out, NOW);
+  await backupStore(["-h"], "", out);
+  assertEquals(out.kept.text, EXPORT_USAGE + BACKUP_USAGE);
+});
+
+test("backup copies one moment of a store that is being written, and the copy is a store", async ({ folder, path, store }) => {
+  for (let n = 1; n <= 50_000; n += 5000) await store.write(ticksOf("BTC-USD", 5000, n), never);
+  let isDone = false, next = 50_001;
+  const writing = (async () => {
+    while (!isDone) {
+      await store.write(ticksOf("BTC-USD", 50, next), never);
+      next += 50;
+    }
+  })();
+  const out = output();
+  await backupStore([`${folder}/copy.sqlite`], path, out);
+  isDone = true;
+  await writing;
+  assertEquals(out.kept.told.replace(/[\d.]+ MB/, "n MB"), `${folder}/copy.sqlite: n MB\n`);
+  assertEquals((await namesIn(folder)).filter((name) => name.startsWith("copy")), [
+    "copy.sqlite",
+  ]);
+  {
+    using db = new DatabaseSync(`${folder}/copy.sqlite`);
+    assertEquals(db.prepare("PRAGMA integrity_check").get()?.integrity_check, "ok");
+    const { n, high } = db.prepare("SELECT count(*) AS n, max(sequence) AS high FROM tick").get() ?? {};
+    assertEquals(n, high);
+    assertGreater(Number(n), 49_999);
+    // as many in the candles: it is one moment
+    assertEquals(db.prepare("SELECT sum(ticks) AS n FROM candle_1m").get()?.n, n);
+  }
+  await using copy = await Store.open(`${folder}/copy.sqlite`, { ticksDays: 0, log: new Notebook() });
+  assertEquals(await copy.write(ticksOf("BTC-USD", 1, 1_000_000), never), 1);
+});
+
+test("backup never writes over a file unless told to, nor half of one", async ({ folder, path, store }) => {
+  await store.write(ticksOf("BTC-USD", 10), never);
+  const copy = `${folder}/copy.sqlite`;
+  await Deno.writeTextFile(copy, "precious");
+  await assertRejects(
+    () => backupStore([copy], path, output()),
+    ConfigError,
+    `Cannot back up to ${copy} as it is there already: --overwrite allows it`,
+  );
+  assertEquals(await Deno.readTextFile(copy), "precious");
+  await backupStore(["--overwrite", copy], path, output());
+  await assertRejects(() => backupStore([path, "--overwrite"], path, output()), ConfigError, "it is the store itself");
+  await Deno.symlink(path, `${folder}/alias.sqlite`);
+  await assertRejects(
+    () => backupStore([`${folder}/alias.sqlite`, "--overwrite"], path, output()),
+    ConfigError,
+    "it is the store itself",
+  );
+  await assertRejects(() => backupStore([`${folder}/no/such/folder`], path, output()), SinkError, "Cannot back up to");
+  await assertRejects(() => backupStore([copy], "", output()), ConfigError, "must be named by STORE_FILE");
+  await assertRejects(() => backupStore([], path, output()), ConfigError, "one file to write to must be named");
+  await assertRejects(() => backupStore(["a", "b", "--fast"], path, output()), ConfigError, "no such option");
+  assertEquals((await namesIn(folder)).filter((name) => /part|no$/.test(name)), []);
+});
