@@ -53,6 +53,11 @@ export async function renderMetrics({ stats, source, sinks }: MetricsInput): Pro
   counter("feed_sink_failures_total", "Failed writes", perSink.map(([sink, { failures }]) => [{ sink }, failures]));
 
   gauge("feed_link_up", "1 while frames come", [[{}, source.link === "open" ? 1 : 0]]);
+  gauge(
+    "feed_exchange_delay_seconds",
+    "How long the exchange's last heartbeat was on its way, by both clocks",
+    source.delaySeconds === undefined ? [] : [[{}, source.delaySeconds]],
+  );
   gauge("feed_queue_depth", "Events that wait", sinks.map((sink) => [{ sink: sink.name }, sink.queueDepth]));
   gauge("feed_queue_capacity", "Events that may wait", sinks.map((sink) => [{ sink: sink.name }, sink.queueCapacity]));
   gauge(
@@ -66,6 +71,11 @@ export async function renderMetrics({ stats, source, sinks }: MetricsInput): Pro
     source.products.flatMap(({ product, ageSeconds }): [Labels, number][] =>
       ageSeconds === undefined ? [] : [[{ product }, ageSeconds]]
     ),
+  );
+  gauge(
+    "feed_tick_time_seconds",
+    "Exchange's time of the product's newest tick, unix seconds",
+    source.products.flatMap(({ product, time }): [Labels, number][] => time === undefined ? [] : [[{ product }, time]]),
   );
   gauge(
     "feed_product_state",

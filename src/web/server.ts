@@ -1,11 +1,22 @@
-// The status pages: /healthz, /readyz, /metrics, /api/status. Answers only to names of this machine, so that no web page on
-// a foreign name can read them through a visitor's browser.
+// The server: status pages (/healthz, /readyz, /metrics, /api/status), and with a store the page and its API. Answers only to
+// names of this machine, so that no web page on a foreign name can read it through a visitor's browser.
 
+import { type Clock, systemClock } from "../clock.ts";
 import { ConfigError } from "../errors.ts";
+import type { Exchange } from "../exchanges/exchange.ts";
+import { DEFAULT_EXCHANGE } from "../exchanges/mod.ts";
+import type { Logger } from "../log.ts";
 import type { Pipeline } from "../pipeline.ts";
-import type { Source } from "../sources/source.ts";
+import type { LiveSink } from "../sinks/live.ts";
+import type { ProductStatus, Source } from "../sources/source.ts";
 import type { Stats } from "../stats.ts";
+import type { StoreReader } from "../store/reader.ts";
+import { Api, StoreGate } from "./api.ts";
+import { type DemoLevers, LEVERS_PATH, listLevers, pullLever } from "./demo_api.ts";
 import { renderMetrics } from "./metrics.ts";
+import { PAGE_PATHS, PAGE_STYLE_SOURCE, pageFile } from "./page.ts";
+import { HttpError, isOwnOrigin, json, shown } from "./request.ts";
+import { Streams } from "./stream.ts";
 
 /** What the pages tell of. */
 export interface WebOptions {
@@ -17,23 +28,58 @@ export interface WebOptions {
   readonly nextFreePort: boolean;
   /** Lower-case names besides localhost and IP addresses. */
   readonly allowedHosts: readonly string[];
+  /** Web pages that may read the answers from another address, as `https://example.org`; default none. */
+  readonly allowedOrigins?: readonly string[];
   /** Where events come from. */
   readonly source: Source;
+  /** Whose events they are; default {@link DEFAULT_EXCHANGE}. */
+  readonly exchange?: Pick<Exchange, "name">;
   /** Where they go. */
   readonly pipeline: Pick<Pipeline, "status">;
   /** Counters. */
   readonly stats: Stats;
+  /** What happened; without it there are the status pages alone. */
+  readonly store?: StoreReader | undefined;
+  /** What happens; without it, or without a store, there is no stream. */
+  readonly live?: LiveSink | undefined;
+  /** The levers of the demo; without it this is none. */
+  readonly demo?: DemoLevers | undefined;
+  /** Told of bugs; without it they are told to the asker alone. */
+  readonly log?: Logger | undefined;
+  /** Time; default the machine's. */
+  readonly clock?: Clock;
 }
 
 /** Ports that are tried after the wanted one. */
 const NEXT_PORTS = 20;
+/** Longest address, characters: room for the names of some hundred products. */
+const MAX_URL = 8192;
+/** Until the last answers must have gone out, ms. */
+const LAST_ANSWERS_MS = 200;
+/** Until an answer that was handed to its connection is written, ms. */
+const FLUSH_MS = 5;
 
-function json(body: unknown, status = 200, headers: Record<string, string> = {}): Response {
-  return new Response(`${JSON.stringify(body)}\n`, {
-    status,
-    headers: { "content-type": "application/json", ...headers },
-  });
-}
+/** On every answer: whatever it holds, a browser loads nothing foreign for it and shows it to no foreign page. */
+const HEADERS: readonly (readonly [string, string])[] = [
+  [
+    "content-security-policy",
+    [
+      "default-src 'none'",
+      "script-src 'self'",
+      `style-src 'self' ${PAGE_STYLE_SOURCE}`,
+      "img-src 'self' data:",
+      "connect-src 'self'",
+      "worker-src 'self'",
+      "base-uri 'none'",
+      "form-action 'none'",
+      "frame-ancestors 'none'",
+    ].join("; "),
+  ],
+  ["x-content-type-options", "nosniff"],
+  ["referrer-policy", "no-referrer"],
+  ["cross-origin-opener-policy", "same-origin"],
+  ["cross-origin-resource-policy", "same-origin"],
+];
 
 /** Whether a `Host` header names this machine: loopback, an IP literal, or a name that the settings allow. */
 export function isOwnHost(header: string | null, allowedHosts: readonly string[]): boolean {
@@ -61,40 +107,18 @@ export function notReadyReasons(source: Source, pipeline: Pick<Pipeline, "status
   return reasons;
 }
 
-/** Answers one request. */
-async function answer(request: Request, { allowedHosts, source, pipeline, stats }: WebOptions): Promise<Response> {
-  const host = request.headers.get("host");
-  if (!isOwnHost(host, allowedHosts)) {
-    return json({
-      error: `Cannot answer for host "${host}" as it must be localhost, an IP address or in ALLOWED_HOSTS`,
-    }, 403);
-  }
-  if (request.method !== "GET" && request.method !== "HEAD") {
-    const error = `Cannot take method ${request.method} as it must be GET or HEAD`;
-    return json({ error }, 405, { allow: "GET, HEAD" });
-  }
-  const { pathname } = new URL(request.url);
-  switch (pathname) {
-    case "/healthz":
-      return json({ alive: true });
-    case "/readyz": {
-      const reasons = notReadyReasons(source, pipeline);
-      return json({ ready: reasons.length === 0, reasons }, reasons.length === 0 ? 200 : 503);
-    }
-    case "/metrics": {
-      const text = await renderMetrics({ stats, source: source.status(), sinks: pipeline.status() });
-      return new Response(text, { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" } });
-    }
-    case "/api/status":
-      return json(statusOf(source, pipeline, stats));
-    default:
-      return json({ error: `Cannot find ${pathname}: there are /healthz, /readyz, /metrics and /api/status` }, 404);
-  }
-}
-
-function statusOf(source: Source, pipeline: Pick<Pipeline, "status">, stats: Stats): unknown {
+/** As `/api/status` tells it. */
+function statusOf(
+  { source, pipeline, stats, demo }: WebOptions,
+  clock: Clock,
+): { products: readonly ProductStatus[] } & Record<string, unknown> {
   const status = source.status();
+  const reasons = notReadyReasons(source, pipeline);
   return {
+    now: clock.now() / 1000,
+    ready: reasons.length === 0,
+    reasons,
+    demo: demo !== undefined,
     ...status,
     gaps: status.products.flatMap(({ gap }) => gap === undefined ? [] : [gap]),
     sinks: pipeline.status(),
@@ -117,15 +141,188 @@ function statusOf(source: Source, pipeline: Pick<Pipeline, "status">, stats: Sta
   };
 }
 
-/** Starts to listen. Throws a ConfigError where the address or port cannot be had. */
+/** What a page is given to answer. */
+interface Asked {
+  readonly request: Request;
+  readonly url: URL;
+  /** Settles when the connection is done with the answer. */
+  readonly completed: Promise<void>;
+}
+
+type Page = (asked: Asked) => Response | Promise<Response>;
+
+/** All requests of one server. */
+class Site {
+  readonly #options: WebOptions;
+  readonly #pages = new Map<string, Page>();
+  readonly #streams: Streams | undefined;
+  readonly #open = new Set<Promise<void>>();
+  #stopping = false;
+
+  constructor(options: WebOptions) {
+    const { source, pipeline, stats, store, live, demo, exchange = DEFAULT_EXCHANGE, clock = systemClock } = options;
+    this.#options = options;
+    const page = (path: string, answer: Page) => this.#pages.set(path, answer);
+
+    if (store !== undefined) {
+      for (const path of PAGE_PATHS) page(path, ({ request }) => pageFile(path, request));
+    }
+    page("/healthz", () => json({ alive: true }));
+    page("/readyz", () => {
+      const reasons = notReadyReasons(source, pipeline);
+      return json({ ready: reasons.length === 0, reasons }, reasons.length === 0 ? 200 : 503);
+    });
+    page("/metrics", async () => {
+      const text = await renderMetrics({ stats, source: source.status(), sinks: pipeline.status() });
+      return new Response(text, { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" } });
+    });
+    page("/api/status", () => json(statusOf(options, clock)));
+    if (store !== undefined) {
+      const gate = new StoreGate();
+      const api = new Api({ source, exchange: exchange.name, store, live, clock }, gate);
+      page("/api/products", ({ url }) => api.products(url.searchParams));
+      page("/api/ticks", ({ url }) => api.ticks(url.searchParams));
+      page("/api/candles", ({ url }) => api.candles(url.searchParams));
+      page("/api/gaps", ({ url }) => api.gaps(url.searchParams));
+      if (live !== undefined) {
+        const status = () => {
+          const { products, ...rest } = statusOf(options, clock);
+          return { products, rest };
+        };
+        const onBug = (error: unknown) => this.#tellBug("/api/stream", error);
+        const streams = new Streams({ live, store, api, gate, exchange: exchange.name, status, clock, onBug });
+        page("/api/stream", (asked) => this.#stream(streams, asked));
+        this.#streams = streams;
+      }
+    }
+    if (demo !== undefined) page("/api/demo", () => listLevers(demo));
+  }
+
+  /** Answers one request; never rejects. */
+  async answer(request: Request, { completed }: Pick<Deno.ServeHandlerInfo, "completed">): Promise<Response> {
+    const settled = completed.then(() => {}, () => {}).then(() => void this.#open.delete(settled));
+    this.#open.add(settled);
+    const response = await this.#answer(request, completed).catch((error): Response => {
+      if (error instanceof HttpError) return json({ error: error.message }, error.status, error.headers);
+      this.#tellBug(request.url, error);
+      return json({ error: "Cannot answer as this program has a bug here: its log says more" }, 500);
+    });
+    const { headers } = response;
+    for (const [name, value] of HEADERS) headers.set(name, value);
+    if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
+    this.#allowOrigin(request, headers);
+    // the connection leaves out the body where HEAD was asked, and tells its length
+    return response;
+  }
+
+  /** Ends the streams, and lets what is under way go out. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#streams?.close();
+    const over = new AbortController();
+    const { clock = systemClock } = this.#options;
+    // one who does not read what he asked for must not keep us
+    const patience = clock.sleep(LAST_ANSWERS_MS, over.signal).catch(() => {});
+    await Promise.race([Promise.all(this.#open), patience]);
+    over.abort();
+    await patience;
+    // what is completed is with the connection, which needs a turn to write it
+    await new Promise((resolve) => setTimeout(resolve, FLUSH_MS));
+  }
+
+  async #answer(request: Request, completed: Promise<void>): Promise<Response> {
+    const host = request.headers.get("host");
+    if (!isOwnHost(host, this.#options.allowedHosts)) {
+      const wish = "it must be localhost, an IP address or in ALLOWED_HOSTS";
+      throw new HttpError(403, `Cannot answer for host "${host}" as ${wish}`);
+    }
+    if (this.#stopping) throw new HttpError(503, "Cannot answer as the program stops", { "retry-after": "5" });
+    if (request.url.length > MAX_URL) {
+      throw new HttpError(414, `Cannot use the address as it must be at most ${MAX_URL} characters long`);
+    }
+    const url = new URL(request.url);
+    const { method } = request;
+    const { demo } = this.#options;
+    const isLever = demo !== undefined && url.pathname.startsWith(LEVERS_PATH);
+    if (method === "OPTIONS" && !isLever && this.#allows(request.headers.get("origin"))) {
+      const headers = { "access-control-allow-methods": "GET, HEAD", "access-control-allow-headers": "last-event-id" };
+      return new Response(null, { status: 204, headers });
+    }
+    if (isLever ? method !== "POST" : method !== "GET" && method !== "HEAD") {
+      const allow = isLever ? "POST" : "GET, HEAD";
+      const wish = isLever ? "POST" : "GET or HEAD";
+      throw new HttpError(405, `Cannot take method ${method} as it must be ${wish}`, { allow });
+    }
+    if (isLever) return await pullLever(request, url, demo);
+    const page = this.#pages.get(url.pathname);
+    if (page !== undefined) return await page({ request, url, completed });
+    const paths = [...this.#pages.keys()].filter((path) => path === "/" || !PAGE_PATHS.includes(path));
+    const last = paths.pop();
+    throw new HttpError(404, `Cannot find ${shown(url.pathname)}: there are ${paths.join(", ")} and ${last}`);
+  }
+
+  /** A stream holds a place: a foreign page must not take them all, even if it could read nothing. */
+  #stream(streams: Streams, { request, url, completed }: Asked): Response {
+    const origin = request.headers.get("origin");
+    if (origin !== null && !isOwnOrigin(origin, request) && !this.#allows(origin)) {
+      throw new HttpError(403, `Cannot open a stream for ${shown(origin)} as it must be in ALLOWED_ORIGINS`);
+    }
+    return streams.open(request, url.searchParams, completed);
+  }
+
+  #allows(origin: string | null): boolean {
+    return origin !== null && this.#options.allowedOrigins?.includes(origin) === true;
+  }
+
+  #allowOrigin(request: Request, headers: Headers): void {
+    if ((this.#options.allowedOrigins ?? []).length === 0) return;
+    headers.append("vary", "origin");
+    const origin = request.headers.get("origin");
+    if (origin === null || !this.#allows(origin)) return;
+    headers.set("access-control-allow-origin", origin);
+    headers.set("cross-origin-resource-policy", "cross-origin");
+  }
+
+  #tellBug(page: string, error: unknown): void {
+    this.#options.log?.often("error", "A request failed for a bug", {
+      page,
+      error: error instanceof Error ? error.stack ?? error.message : String(error),
+    });
+  }
+}
+
+/**
+ * Starts to listen. Throws a ConfigError where the address or port cannot be had. Its `shutdown()` ends the streams, lets
+ * answers that are under way go out for a moment, then hangs up.
+ */
 export function serveStatus(options: WebOptions): Deno.HttpServer<Deno.NetAddr> {
   const { host, port, nextFreePort } = options;
+  const site = new Site(options);
+  const hangUp = new AbortController();
   for (let offset = 0;; offset++) {
     try {
-      return Deno.serve(
-        { hostname: host, port: port + offset, onListen: () => {} },
-        (request) => answer(request, options),
-      );
+      const server = Deno.serve({
+        hostname: host,
+        port: port + offset,
+        signal: hangUp.signal,
+        automaticCompression: true,
+        onListen: () => {},
+      }, (request, info) => site.answer(request, info));
+      let stopped: Promise<void> | undefined;
+      const shutdown = () =>
+        stopped ??= site.stop().then(() => {
+          // the server's own shutdown() waits for a reader who does not read
+          hangUp.abort();
+          return server.finished;
+        });
+      return {
+        addr: server.addr,
+        finished: server.finished,
+        ref: () => server.ref(),
+        unref: () => server.unref(),
+        shutdown,
+        [Symbol.asyncDispose]: shutdown,
+      };
     } catch (error) {
       const taken = error instanceof Deno.errors.AddrInUse;
       if (taken && nextFreePort && offset < NEXT_PORTS && port + offset < 65535) continue;

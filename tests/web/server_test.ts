@@ -1,13 +1,16 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertLess, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { ConfigError } from "../../src/errors.ts";
 import type { SinkStatus } from "../../src/lane.ts";
 import { DELAY_BUCKETS, Stats } from "../../src/stats.ts";
 import type { SourceStatus } from "../../src/sources/source.ts";
 import { renderMetrics } from "../../src/web/metrics.ts";
-import { isOwnHost, serveStatus, type WebOptions } from "../../src/web/server.ts";
+import type { DemoLevers, Lever } from "../../src/web/demo_api.ts";
+import { PAGE_PATHS } from "../../src/web/page.ts";
+import { isOwnHost } from "../../src/web/server.ts";
+import { FakeClock } from "../fakes/clock.ts";
 import { makeGap } from "../fakes/events.ts";
-import { FakeSource } from "../fakes/source.ts";
 import { mayListen } from "../simulator/client.ts";
+import { type Ask, Site, type SiteOptions, storeThat } from "./site.ts";
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name: mayListen ? name : `${name} [skipped: needs --allow-net]`, ignore: !mayListen, fn });
@@ -28,67 +31,14 @@ const SOURCE: SourceStatus = {
   ],
 };
 
-/** The pages of a program whose parts say what the test wants. */
-function serve(
-  { source = {}, sinks = [SINK], stats = new Stats(), ...options }: Partial<Omit<WebOptions, "source">> & {
-    source?: Partial<SourceStatus>;
-    sinks?: SinkStatus[];
-  } = {},
-): { port: number; ask: (path: string, how?: Ask) => Promise<Answer> } & AsyncDisposable {
-  const fake = new FakeSource();
-  fake.state = { ...SOURCE, ...source };
-  const server = serveStatus({
-    host: "127.0.0.1",
-    port: 0,
-    nextFreePort: false,
-    allowedHosts: ["feed.example"],
-    source: fake,
-    pipeline: { status: () => sinks },
-    stats,
-    ...options,
-  });
-  const { port } = server.addr;
-  return {
-    port,
-    ask: (path, how) => ask(port, path, how),
-    [Symbol.asyncDispose]: () => server.shutdown(),
-  };
+/** The pages of a program without a store. */
+function serve({ source = {}, ...options }: SiteOptions = {}): Site {
+  return new Site({ source: { ...SOURCE, ...source }, sinks: [SINK], allowedHosts: ["feed.example"], ...options });
 }
 
-interface Ask {
-  readonly method?: string;
-  /** Null: none. */
-  readonly host?: string | null;
-}
-
-interface Answer {
-  readonly status: number;
-  readonly headers: ReadonlyMap<string, string>;
-  readonly text: string;
-  readonly json: Record<string, unknown>;
-}
-
-/** By hand, since `fetch` chooses the Host header itself. */
-async function ask(port: number, path: string, { method = "GET", host = "localhost" }: Ask = {}): Promise<Answer> {
-  const conn = await Deno.connect({ hostname: "127.0.0.1", port });
-  const lines = [`${method} ${path} HTTP/1.1`, ...host === null ? [] : [`Host: ${host}`], "Connection: close"];
-  await conn.write(new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n`));
-  const whole = await new Response(conn.readable).text();
-  const end = whole.indexOf("\r\n\r\n");
-  const [first = "", ...headers] = whole.slice(0, end).split("\r\n");
-  const named = new Map(headers.map((line) => {
-    const [name = "", ...rest] = line.split(": ");
-    return [name.toLowerCase(), rest.join(": ")];
-  }));
-  const text = named.get("transfer-encoding") === "chunked"
-    ? whole.slice(end + 4).split("\r\n").filter((_, i) => i % 2 === 1).join("\r\n")
-    : whole.slice(end + 4);
-  return {
-    status: Number(first.split(" ")[1]),
-    headers: named,
-    text,
-    json: named.get("content-type") === "application/json" && text !== "" ? JSON.parse(text) : {},
-  };
+/** With a store that answers every question with nothing. */
+function serveStore(options: SiteOptions = {}): Site {
+  return serve({ store: storeThat(() => Promise.resolve([])), ...options });
 }
 
 // ---- health
@@ -145,13 +95,19 @@ test("/api/status tells of link, products, open gaps, sinks and counters", async
   stats.received = 7;
   stats.rejected["bad-price"] = 2;
   stats.sink("kafka").sent = 5;
-  await using web = serve({ stats });
+  const clock = new FakeClock(1_700_000_000_250);
+  await using web = serve({ stats, clock, source: { delaySeconds: 0.04 } });
   const { status, json } = await web.ask("/api/status");
   assertEquals(status, 200);
   assertEquals(
     json,
     JSON.parse(JSON.stringify({
       ...SOURCE,
+      now: 1_700_000_000.25,
+      delaySeconds: 0.04,
+      ready: true,
+      reasons: [],
+      demo: false,
       gaps: [GAP],
       sinks: [SINK],
       counters: {
@@ -167,6 +123,12 @@ test("/api/status tells of link, products, open gaps, sinks and counters", async
       },
     })),
   );
+});
+
+test("/api/status says why the program is not ready, as /readyz does", async () => {
+  await using web = serve({ sinks: [{ ...SINK, state: "failing", trouble: "the broker is away" }] });
+  const { json } = await web.ask("/api/status");
+  assertEquals([json.ready, json.reasons], [false, ["kafka is failing: the broker is away"]]);
 });
 
 // ---- who may ask what
@@ -240,6 +202,339 @@ test("unknown pages and methods are answered in JSON, and say what there is", as
   const { status, text } = await web.ask("/healthz", { method: "HEAD" });
   assertEquals([status, text], [200, ""]);
 });
+
+test("without a store there is no API of prices, and with one an unknown path is told what there is", async () => {
+  await using bare = serve();
+  for (const path of ["/api/products", "/api/ticks", "/api/stream", "/api/demo", "/api/demo/levers/hangUp"]) {
+    assertEquals((await bare.ask(path)).status, 404, path);
+  }
+  await using web = serveStore();
+  const { status, json } = await web.ask("/api/candle?product=BTC-USD");
+  assertEquals(status, 404);
+  assertStringIncludes(json.error, 'Cannot find "/api/candle": there are /, /healthz, ');
+  assertStringIncludes(json.error, "/api/products, /api/ticks, /api/candles, /api/gaps and /api/stream");
+});
+
+for (
+  const path of [
+    "/../main.ts",
+    "/..%2fmain.ts",
+    "/%2e%2e/%2e%2e/etc/passwd",
+    "/style.css/../../server.ts",
+    "/..\\..\\main.ts",
+    "/page.js%00.html",
+    "//etc/passwd",
+    "/file:///etc/passwd",
+    "/api/ticks/../../deno.json",
+    "/API/status",
+    "/api/status/",
+    "/api//status",
+    "/%",
+    "/dist/page.js",
+  ]
+) {
+  test(`the path ${path} is none`, async () => {
+    await using web = serveStore();
+    const { status, json } = await web.ask(path);
+    assertEquals([status, Object.keys(json)], [404, ["error"]]);
+  });
+}
+
+test("with a store there is the page, in its files, and a browser need not load one twice", async () => {
+  await using bare = serve();
+  await using web = serveStore();
+  const types: Record<string, string> = {
+    "/": "text/html; charset=utf-8",
+    "/style.css": "text/css; charset=utf-8",
+    "/page.js": "text/javascript; charset=utf-8",
+    "/stream_worker.js": "text/javascript; charset=utf-8",
+    "/icon.svg": "image/svg+xml",
+    "/notices.txt": "text/plain; charset=utf-8",
+  };
+  assertEquals(Object.keys(types), PAGE_PATHS);
+  for (const [path, type] of Object.entries(types)) {
+    assertEquals((await bare.ask(path)).status, 404, path);
+    const { status, headers, text } = await web.ask(path);
+    assertEquals([status, headers.get("content-type")], [200, type]);
+    assertEquals(headers.get("cache-control"), "no-cache");
+    assert(text.length > 100, path);
+    const tag = headers.get("etag") ?? "";
+    for (const known of [tag, `W/${tag}`, `"other", ${tag}`]) {
+      const again = await web.ask(path, { headers: { "if-none-match": known } });
+      assertEquals([again.status, again.text, again.headers.get("etag")], [304, "", tag]);
+    }
+    assertEquals((await web.ask(path, { headers: { "if-none-match": '"other"' } })).status, 200);
+    const packed = await web.ask(path, { headers: { "accept-encoding": "gzip" } });
+    if (text.length > 1000) assertEquals(packed.headers.get("content-encoding"), "gzip", path);
+  }
+  // the page stands behind an address that names what it shows
+  assertEquals((await web.ask("/?product=BTC-USD&interval=1m")).status, 200);
+  for (const path of ["/index.html", "/main.ts", "/page/main.ts", "/dist/page.js", "/page.js.map"]) {
+    assertEquals((await web.ask(path)).status, 404, path);
+  }
+});
+
+const HEADERS = [
+  "content-security-policy",
+  "x-content-type-options",
+  "referrer-policy",
+  "cross-origin-opener-policy",
+  "cross-origin-resource-policy",
+  "cache-control",
+];
+
+test("every answer has the headers that keep a browser from foreign things", async () => {
+  await using web = serveStore();
+  const asked: [path: string, how: Ask, status: number][] = [
+    ["/healthz", {}, 200],
+    ["/healthz", { method: "HEAD" }, 200],
+    ["/metrics", {}, 200],
+    ["/api/status", {}, 200],
+    ["/api/products", {}, 200],
+    ["/api/stream", { method: "HEAD" }, 200],
+    ["/api/ticks", {}, 400],
+    ["/api/status", { host: "evil.example" }, 403],
+    ["/nothing", {}, 404],
+    ["/nothing", { method: "HEAD" }, 404],
+    ["/api/status", { method: "POST" }, 405],
+    [`/api/ticks?product=${"x".repeat(9000)}`, {}, 414],
+  ];
+  for (const [path, how, expected] of asked) {
+    const { status, headers } = await web.ask(path, how);
+    assertEquals(status, expected, path);
+    assertEquals(HEADERS.filter((name) => !headers.has(name)), [], path);
+    const policy = headers.get("content-security-policy") ?? "";
+    assertStringIncludes(policy, "default-src 'none'");
+    assert(!/unsafe|https?:|\*/.test(policy), policy);
+    assertEquals(headers.get("x-content-type-options"), "nosniff");
+    assertEquals(headers.get("access-control-allow-origin"), undefined);
+  }
+});
+
+test("HEAD answers as GET does, without the body", async () => {
+  await using web = serveStore({ source: { link: "connecting" } });
+  for (const path of ["/", "/healthz", "/readyz", "/api/products", "/api/ticks", "/api/gaps", "/nothing"]) {
+    const get = await web.ask(path);
+    const head = await web.ask(path, { method: "HEAD" });
+    assertEquals([head.status, head.text], [get.status, ""], path);
+    for (const name of ["content-type", "content-length", "etag", "cache-control"]) {
+      assertEquals(head.headers.get(name), get.headers.get(name), `${path}: ${name}`);
+    }
+  }
+});
+
+test("answers are compressed for those who say that they can read it", async () => {
+  const products = Array.from({ length: 100 }, (_, i) => ({ product: `P${i}-USD`, state: "live" as const }));
+  await using web = serveStore({ source: { products } });
+  assertEquals((await web.ask("/api/products")).headers.get("content-encoding"), undefined);
+  for (const encoding of ["gzip", "br"]) {
+    const { headers } = await web.ask("/api/products", { headers: { "accept-encoding": encoding } });
+    assertEquals(headers.get("content-encoding"), encoding);
+  }
+  const response = await fetch(`http://127.0.0.1:${web.port}/api/products`);
+  assertEquals((await response.json()).length, 100);
+});
+
+test("a bug is told to the log, and to the asker that it is one", async () => {
+  const bug = () => Promise.reject(new TypeError("x is not a function"));
+  await using web = serve({ store: storeThat(bug) });
+  const { status, json, headers } = await web.ask("/api/gaps");
+  assertEquals(status, 500);
+  assertStringIncludes(json.error, "a bug");
+  assertEquals(headers.has("content-security-policy"), true);
+  assertEquals(web.log.find("x is not a function").length, 1);
+});
+
+// ---- pages of others
+
+test("no foreign page is let in, unless the settings name its origin", async () => {
+  const foreign = { origin: "https://charts.example" };
+  await using closed = serveStore();
+  assertEquals(
+    (await closed.ask("/api/status", { headers: foreign })).headers.get("access-control-allow-origin"),
+    undefined,
+  );
+  assertEquals((await closed.ask("/api/stream", { headers: foreign })).status, 403);
+  assertEquals((await closed.ask("/api/status", { method: "OPTIONS", headers: foreign })).status, 405);
+
+  await using open = serveStore({ allowedOrigins: ["https://charts.example"] });
+  const { status, headers } = await open.ask("/api/status", { headers: foreign });
+  assertEquals([status, headers.get("access-control-allow-origin")], [200, "https://charts.example"]);
+  assertStringIncludes(headers.get("vary") ?? "", "origin");
+  // errors can be read, too
+  assertEquals(
+    (await open.ask("/api/ticks", { headers: foreign })).headers.get("access-control-allow-origin"),
+    foreign.origin,
+  );
+  const asking = await open.ask("/api/stream", { method: "OPTIONS", headers: foreign });
+  assertEquals([asking.status, asking.headers.get("access-control-allow-methods")], [204, "GET, HEAD"]);
+  for (const origin of ["https://evil.example", "http://charts.example", "https://charts.example:444", "null"]) {
+    const { headers } = await open.ask("/api/status", { headers: { origin } });
+    assertEquals(headers.get("access-control-allow-origin"), undefined, origin);
+    assertEquals((await open.ask("/api/stream", { headers: { origin } })).status, 403, origin);
+  }
+});
+
+test("a stream is opened for the page's own origin, also behind TLS", async () => {
+  await using web = serveStore();
+  for (const origin of [`http://localhost:${web.port}`, `https://localhost:${web.port}`]) {
+    const { status } = await web.ask("/api/stream", {
+      method: "HEAD",
+      host: `localhost:${web.port}`,
+      headers: { origin },
+    });
+    assertEquals(status, 200, origin);
+  }
+});
+
+// ---- clients that behave badly
+
+test("those who send half a request and wait hold up nobody, and not the end", async () => {
+  await using web = serveStore();
+  const conns = [];
+  const halves = [
+    "",
+    "G",
+    "GET / HT",
+    "GET /healthz HTTP/1.1\r\nHost: localhost\r\n",
+    "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab",
+  ];
+  for (let i = 0; i < 300; i++) {
+    const conn = await Deno.connect({ hostname: "127.0.0.1", port: web.port });
+    await conn.write(new TextEncoder().encode(halves[i % halves.length] ?? ""));
+    conns.push(conn);
+  }
+  const before = performance.now();
+  assertEquals((await web.ask("/healthz")).status, 200);
+  assertLess(performance.now() - before, 1000);
+  const stopping = performance.now();
+  await web.stop();
+  assertLess(performance.now() - stopping, 1500);
+  for (const conn of conns) conn.close();
+});
+
+test("what is no HTTP is refused, and nothing comes to harm", async () => {
+  await using web = serveStore();
+  for (
+    const junk of [
+      "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+      "GET\r\n\r\n",
+      "GET / HTTP/9.9\r\n\r\n",
+      `GET / HTTP/1.1\r\n${"x: y\r\n".repeat(5000)}\r\n`,
+      `GET /${"a".repeat(500_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+      "GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
+      "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+      "\0".repeat(1000),
+    ]
+  ) {
+    const conn = await Deno.connect({ hostname: "127.0.0.1", port: web.port });
+    await conn.write(new TextEncoder().encode(junk)).catch(() => {});
+    await conn.closeWrite().catch(() => {});
+    const answer = await new Response(conn.readable).text().catch(() => "");
+    assert(/^(?:|HTTP\/1\.[01] 4\d\d [^]*)$/.test(answer), `${JSON.stringify(junk.slice(0, 40))}: ${answer}`);
+  }
+  assertEquals((await web.ask("/healthz")).status, 200);
+});
+
+test("shutdown() does not wait for somebody who does not read what he asked for", async () => {
+  const many = Array.from({ length: 400_000 }, () => makeGap());
+  const web = serve({ store: storeThat(() => Promise.resolve(many)) });
+  const conn = await Deno.connect({ hostname: "127.0.0.1", port: web.port });
+  await conn.write(new TextEncoder().encode("GET /api/gaps HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+  await conn.read(new Uint8Array(10));
+  const before = performance.now();
+  await Promise.all([web.stop(), web.stop()]);
+  assertLess(performance.now() - before, 1500);
+  conn.close();
+});
+
+test("shutdown() lets an answer that is under way go out, and takes no new question", async () => {
+  const answered = Promise.withResolvers<unknown>();
+  const asked = Promise.withResolvers<void>();
+  const web = serve({
+    store: storeThat(() => {
+      asked.resolve();
+      return answered.promise;
+    }),
+  });
+  const asking = web.ask("/api/gaps");
+  await asked.promise;
+  const stopping = web.stop();
+  const { status, json } = await web.ask("/healthz");
+  assertEquals([status, json.error], [503, "Cannot answer as the program stops"]);
+  answered.resolve([]);
+  assertEquals((await asking).json, []);
+  await stopping;
+});
+
+// ---- levers
+
+const LEVER: Lever = { name: "hangUp", title: "Hang up", teaches: "A", watch: "B", kind: "pulse" };
+
+function demo(pulled: unknown[] = []): DemoLevers {
+  return {
+    list: () => [LEVER],
+    pull: (name, args) => {
+      if (name !== "hangUp") return Promise.resolve(false);
+      if ("code" in (args as object)) return Promise.reject(new RangeError("Cannot use code as it must be 1000"));
+      pulled.push(args);
+      return Promise.resolve({ on: true });
+    },
+  };
+}
+
+test("the demo tells its levers, and its own page pulls them", async () => {
+  const pulled: unknown[] = [];
+  await using web = serveStore({ demo: demo(pulled) });
+  assertEquals((await web.ask("/api/demo")).json, { levers: [LEVER] });
+  assertEquals((await web.ask("/api/status")).json.demo, true);
+  const headers = { "content-type": "application/json; charset=utf-8" };
+  for (
+    const more of [
+      {},
+      { origin: `http://localhost:${web.port}`, "sec-fetch-site": "same-origin" },
+      { "sec-fetch-site": "none" },
+    ]
+  ) {
+    const { status, json } = await web.ask("/api/demo/levers/hangUp", {
+      method: "POST",
+      host: `localhost:${web.port}`,
+      headers: { ...headers, ...more },
+      body: '{"on":true}',
+    });
+    assertEquals([status, json], [200, { done: true, on: true }]);
+  }
+  assertEquals(pulled, [{ on: true }, { on: true }, { on: true }]);
+});
+
+const PULL = { method: "POST", headers: { "content-type": "application/json" }, body: "{}" };
+for (
+  const [what, path, how, status] of [
+    ["an unknown lever", "slap", PULL, 404],
+    ["no lever", "", PULL, 404],
+    ["a lever of another path", "../status", PULL, 405],
+    ["a body that is no JSON", "hangUp", { ...PULL, body: "on=true" }, 400],
+    ["a body that is no object", "hangUp", { ...PULL, body: "[]" }, 400],
+    ["no body", "hangUp", { ...PULL, body: "" }, 400],
+    ["an argument that the lever refuses", "hangUp", { ...PULL, body: '{"code":7}' }, 400],
+    ["a body without end", "hangUp", { ...PULL, body: `{"a":"${"x".repeat(5000)}"}` }, 413],
+    ["the content type of a form", "hangUp", { ...PULL, headers: { "content-type": "text/plain" } }, 415],
+    ["no content type", "hangUp", { ...PULL, headers: {} }, 415],
+    ["another method", "hangUp", { ...PULL, method: "GET", body: undefined }, 405],
+    ["a foreign origin", "hangUp", { ...PULL, headers: { ...PULL.headers, origin: "https://evil.example" } }, 403],
+    ["no true origin", "hangUp", { ...PULL, headers: { ...PULL.headers, origin: "null" } }, 403],
+    ["a foreign site", "hangUp", { ...PULL, headers: { ...PULL.headers, "sec-fetch-site": "cross-site" } }, 403],
+    ["another port", "hangUp", { ...PULL, headers: { ...PULL.headers, "sec-fetch-site": "same-site" } }, 403],
+    ["a foreign host", "hangUp", { ...PULL, host: "evil.example" }, 403],
+  ] as [string, string, Ask, number][]
+) {
+  test(`no lever is pulled by ${what}`, async () => {
+    const pulled: unknown[] = [];
+    await using web = serveStore({ demo: demo(pulled), allowedOrigins: ["https://evil.example"] });
+    const answer = await web.ask(`/api/demo/levers/${path}`, how);
+    assertEquals([answer.status, Object.keys(answer.json), pulled], [status, ["error"], []]);
+  });
+}
 
 // ---- the port
 
@@ -323,7 +618,8 @@ function busyStats(): Stats {
 }
 
 test("/metrics is Prometheus text with our prefix, names and types", async () => {
-  await using web = serve({ stats: busyStats(), sinks: [SINK, { ...SINK, name: "stdout", state: "failing" }] });
+  const sinks: SinkStatus[] = [SINK, { ...SINK, name: "stdout", state: "failing" }];
+  await using web = serve({ stats: busyStats(), source: { delaySeconds: 0.04 }, sinks });
   const { status, headers, text } = await web.ask("/metrics");
   assertEquals([status, headers.get("content-type")], [200, "text/plain; version=0.0.4; charset=utf-8"]);
   const families = parsePrometheus(text);
@@ -343,10 +639,12 @@ test("/metrics is Prometheus text with our prefix, names and types", async () =>
     feed_gap_records_sent_total: "counter",
     feed_sink_failures_total: "counter",
     feed_link_up: "gauge",
+    feed_exchange_delay_seconds: "gauge",
     feed_queue_depth: "gauge",
     feed_queue_capacity: "gauge",
     feed_sink_up: "gauge",
     feed_tick_age_seconds: "gauge",
+    feed_tick_time_seconds: "gauge",
     feed_product_state: "gauge",
     feed_resident_memory_bytes: "gauge",
     feed_tick_delay_seconds: "histogram",
@@ -358,6 +656,7 @@ test("/metrics is Prometheus text with our prefix, names and types", async () =>
     'feed_ticks_sent_total{sink="kafka"}': 70,
     'feed_ticks_sent_total{sink="stdout"}': 80,
   });
+  assertEquals(seriesOf("feed_exchange_delay_seconds"), { "feed_exchange_delay_seconds{}": 0.04 });
   assertEquals(seriesOf("feed_sink_up"), { 'feed_sink_up{sink="kafka"}': 1, 'feed_sink_up{sink="stdout"}': 0 });
   assertEquals(seriesOf("feed_tick_age_seconds"), {
     'feed_tick_age_seconds{product="BTC-USD"}': 1.5,

@@ -1,0 +1,168 @@
+// Numbers and times as a person reads them. Pure: what the time zone is, the caller says.
+
+import { type Interval, intervalMs } from "../../candle.ts";
+import type { GapReason } from "../../record.ts";
+
+/** Whose clock times are written in: the browser's zone, or UTC. */
+export type Zone = "local" | "UTC";
+
+/** More decimals than any exchange uses are the noise of a computation. */
+const MAX_DIGITS = 12;
+
+/** How many decimals a number has in its shortest decimal form: 2 of 90000.12, 8 of 1.234e-5. */
+export function decimalsOf(value: number): number {
+  const [mantissa = "", exponent = "0"] = String(value).split("e");
+  const decimals = (mantissa.split(".")[1] ?? "").length - Number(exponent);
+  return Math.min(MAX_DIGITS, Math.max(0, decimals));
+}
+
+/**
+ * Learns how many decimals the prices of one product have. It only grows, so that a column does not jump: a price of
+ * 90000.1 is written as 90,000.10 once 90000.12 was seen.
+ */
+export class PriceDigits {
+  #digits = -1;
+
+  /** Takes a price into account; true if there are more decimals than before. */
+  see(price: number): boolean {
+    // a lone first price may end in zeros that its number does not show: cents are there below 10,000
+    const least = price < 10_000 ? 2 : 0;
+    const digits = Math.max(least, decimalsOf(price));
+    if (digits <= this.#digits) return false;
+    this.#digits = digits;
+    return true;
+  }
+
+  /** Decimals to write. */
+  get digits(): number {
+    return Math.max(0, this.#digits);
+  }
+}
+
+const NUMBERS = new Map<number, Intl.NumberFormat>();
+
+/** 90000.1 with two digits: `90,000.10`. */
+export function priceText(price: number, digits: number): string {
+  let format = NUMBERS.get(digits);
+  if (format === undefined) {
+    format = new Intl.NumberFormat("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    NUMBERS.set(digits, format);
+  }
+  return format.format(price);
+}
+
+/** A percentage with its sign: `+1.25%`, `−0.40%`, `0.00%`. */
+export function changeText(percent: number): string {
+  const text = Math.abs(percent).toFixed(Math.abs(percent) >= 1000 ? 0 : 2);
+  const isZero = Number(text) === 0;
+  return `${isZero ? "" : percent > 0 ? "+" : "−"}${text}%`;
+}
+
+/** A duration in words short enough for a column: `0.4 s`, `12 s`, `3 min`, `2 h`, `5 d`. */
+export function secondsText(seconds: number): string {
+  if (seconds < 9.95) return `${Math.max(0, seconds).toFixed(1)} s`;
+  return wholeSecondsText(seconds);
+}
+
+/** As {@link secondsText}, without parts of a second: `0 s`, `12 s`, `3 min`. */
+export function wholeSecondsText(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 120) return `${whole} s`;
+  if (whole < 7200) return `${Math.floor(whole / 60)} min`;
+  if (whole < 172_800) return `${Math.floor(whole / 3600)} h`;
+  return `${Math.floor(whole / 86_400)} d`;
+}
+
+/** How old a price is; `now` as long as it is less than two seconds, so that a busy list is calm. */
+export function ageText(seconds: number): string {
+  return seconds < 2 ? "now" : wholeSecondsText(Math.floor(seconds));
+}
+
+/** A count: `12,345`. */
+export function countText(count: number): string {
+  return priceText(count, 0);
+}
+
+/** A rate: `8 ticks/s`, `0.4 ticks/s`, `1,200 ticks/s`; without a noun `8/s`. */
+export function rateText(perSecond: number, noun = ""): string {
+  const number = priceText(perSecond, perSecond > 0 && perSecond < 9.95 ? 1 : 0).replace(/\.0$/, "");
+  return noun === "" ? `${number}/s` : `${number} ${noun}/s`;
+}
+
+/** How far away an exchange is: `0.4 s away`, `under 0.1 s away`. */
+export function awayText(seconds: number): string {
+  return `${seconds < 0.1 ? "under 0.1 s" : secondsText(seconds)} away`;
+}
+
+const VOLUMES = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 8 });
+
+/** A volume, base units: at most eight digits that say something. */
+export function volumeText(volume: number): string {
+  return VOLUMES.format(volume);
+}
+
+const TIMES = new Map<string, Intl.DateTimeFormat>();
+
+function format(seconds: number, zone: Zone, options: Intl.DateTimeFormatOptions): string {
+  const key = `${zone} ${JSON.stringify(options)}`;
+  let times = TIMES.get(key);
+  if (times === undefined) {
+    times = new Intl.DateTimeFormat("en-GB", { ...options, ...(zone === "UTC" ? { timeZone: "UTC" } : {}) });
+    TIMES.set(key, times);
+  }
+  return times.format(seconds * 1000);
+}
+
+/** The hour and minute, and the second where asked: `18:21`. */
+export function clockText(seconds: number, zone: Zone, withSeconds: boolean): string {
+  return format(seconds, zone, {
+    hour: "2-digit",
+    minute: "2-digit",
+    ...(withSeconds ? { second: "2-digit" } : {}),
+    hourCycle: "h23",
+  });
+}
+
+/** The day: `Tue 24 Nov 2026`. */
+export function dayText(seconds: number, zone: Zone): string {
+  return format(seconds, zone, { weekday: "short", day: "numeric", month: "short", year: "numeric" })
+    .replace(",", "");
+}
+
+/** What a label of the time axis shows, coarsest first. */
+export type MarkKind = "year" | "month" | "day" | "time" | "second";
+
+/** A label of the time axis. */
+export function markText(seconds: number, zone: Zone, kind: MarkKind): string {
+  if (kind === "year") return format(seconds, zone, { year: "numeric" });
+  if (kind === "month") return format(seconds, zone, { month: "short" });
+  if (kind === "day") return format(seconds, zone, { day: "numeric", month: "short" });
+  return clockText(seconds, zone, kind === "second");
+}
+
+/** The window of a candle: `Tue 24 Nov 2026 18:21 to 18:22`, for days and weeks the days. */
+export function windowText(seconds: number, interval: Interval, zone: Zone): string {
+  const length = intervalMs(interval) / 1000;
+  const end = seconds + length;
+  // a day or a week begins at midnight UTC, which is some other hour elsewhere
+  if (length >= 86_400 && zone === "UTC") {
+    return length === 86_400 ? dayText(seconds, zone) : `week of ${dayText(seconds, zone)}`;
+  }
+  const withSeconds = length < 60;
+  const from = `${dayText(seconds, zone)} ${clockText(seconds, zone, withSeconds)}`;
+  const day = dayText(end, zone) === dayText(seconds, zone) ? "" : `${dayText(end, zone)} `;
+  return `${from} to ${day}${clockText(end, zone, withSeconds)}`;
+}
+
+/** Why data is missing, in words for people. */
+export const REASON_TEXTS: Readonly<Record<GapReason, string>> = {
+  "link-closed": "the connection was closed",
+  "link-silent": "the connection was silent",
+  "stalled": "the exchange stopped telling of this product",
+  "refused": "the exchange refused this product",
+  "queue-full": "the queue was full, ticks were dropped",
+  "record-refused": "a record was refused",
+  "store-failed": "the store could not write",
+  "restart": "the program was not running",
+  "stopped": "the program was stopped",
+};

@@ -1,0 +1,83 @@
+/// <reference lib="dom" />
+// The demo's levers: a button or switch each, what it teaches and what to watch.
+
+import { make, setText } from "./dom.ts";
+import type { WireLever } from "./wire.ts";
+
+/** What the panel is built from. */
+export interface LeversOptions {
+  /** Where the levers go. */
+  readonly list: HTMLElement;
+  /** Where it is said what came of one. */
+  readonly told: HTMLElement;
+  /** Asks for all levers. */
+  readonly load: () => Promise<readonly WireLever[]>;
+  /** Pulls one; `on`: how a switch shall stand. */
+  readonly pull: (name: string, on: boolean | undefined) => Promise<unknown>;
+  /** What went wrong, for people; throws on what is a bug. */
+  readonly trouble: (error: unknown) => string;
+}
+
+/** The panel beside the chart. */
+export class LeversView {
+  readonly #options: LeversOptions;
+  readonly #buttons = new Map<string, HTMLButtonElement>();
+
+  /** Empty until it is loaded. */
+  constructor(options: LeversOptions) {
+    this.#options = options;
+  }
+
+  /** Asks how the levers stand; another tab may have pulled one. */
+  async load(): Promise<void> {
+    const { told, load, trouble } = this.#options;
+    try {
+      this.#draw(await load());
+    } catch (error) {
+      setText(told, `The levers cannot be had: ${trouble(error)}`);
+    }
+  }
+
+  #draw(levers: readonly WireLever[]): void {
+    const names = levers.map(({ name }) => name);
+    if (names.join() !== [...this.#buttons.keys()].join()) {
+      this.#buttons.clear();
+      this.#options.list.replaceChildren(...levers.map((lever) => this.#lever(lever)));
+    }
+    for (const { name, kind, on } of levers) {
+      if (kind === "switch") this.#buttons.get(name)?.setAttribute("aria-checked", String(on ?? false));
+    }
+  }
+
+  #lever({ name, title, teaches, watch, kind }: WireLever): HTMLElement {
+    const button = make("button", `lever-button ${kind}`, make("span", "", title));
+    button.type = "button";
+    button.dataset["lever"] = name;
+    if (kind === "switch") {
+      button.setAttribute("role", "switch");
+      button.setAttribute("aria-checked", "false");
+    }
+    const words = make("p", "lever-words", make("span", "", teaches), " ", make("span", "lever-watch", watch));
+    words.id = `lever-${name}`;
+    button.setAttribute("aria-describedby", words.id);
+    button.addEventListener("click", () => this.#pull(button, { name, title, kind }));
+    this.#buttons.set(name, button);
+    return make("li", "lever", button, words);
+  }
+
+  async #pull(button: HTMLButtonElement, { name, title, kind }: Pick<WireLever, "name" | "title" | "kind">) {
+    const { told, pull, trouble } = this.#options;
+    const on = kind === "switch" ? button.getAttribute("aria-checked") !== "true" : undefined;
+    // disabled would take the focus away
+    button.setAttribute("aria-busy", "true");
+    try {
+      await pull(name, on);
+      if (on !== undefined) button.setAttribute("aria-checked", String(on));
+      setText(told, on === undefined ? `Done: ${title}` : `${title}: ${on ? "on" : "off"}`);
+    } catch (error) {
+      setText(told, `${title} did not work: ${trouble(error)}`);
+    } finally {
+      button.removeAttribute("aria-busy");
+    }
+  }
+}

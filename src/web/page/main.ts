@@ -1,0 +1,477 @@
+/// <reference lib="dom" />
+// The page: builds its parts, and hands on what comes from the stream, the API and the user.
+
+import { type Interval, intervalMs, INTERVALS } from "../../candle.ts";
+import { ask, troubleOf } from "./ask.ts";
+import { type PageCandle, placeOf, type Region } from "./candles.ts";
+import { type Below, Chart } from "./chart.ts";
+import { atMostFiveTimes, byId, make, memory, setAttribute, setText } from "./dom.ts";
+import { openFeed } from "./feed.ts";
+import {
+  ageText,
+  changeText,
+  priceText,
+  REASON_TEXTS,
+  volumeText,
+  wholeSecondsText,
+  windowText,
+  type Zone,
+} from "./format.ts";
+import { History } from "./history.ts";
+import type { Batch } from "./hub.ts";
+import { LeversView } from "./levers_view.ts";
+import { browserClock } from "./link.ts";
+import { numbersOf, Road } from "./road.ts";
+import { NumbersView, RoadView } from "./road_view.ts";
+import { queryOf, type Selection, selectionOf, type Style, STYLES } from "./selection.ts";
+import { StripView } from "./strip_view.ts";
+import { type ServerLink, type Truth, truthOf } from "./truth.ts";
+import { signOf, WatchList } from "./watch_list.ts";
+import { candlesOf, leversOf, productsOf, type WireStatus } from "./wire.ts";
+
+/** What tests may look at, as `window.__page`. */
+export interface PageView {
+  /** The candles as the chart has them, in order of time. */
+  candles(): PageCandle[];
+  /** The shaded gaps as the chart has them. */
+  regions(): readonly Region[];
+  /** What the strip says. */
+  strip(): Truth | undefined;
+  /** What the user looks at. */
+  selection(): Selection & { below: Below; zone: Zone };
+  /** The chart shows what the server told of the selection. */
+  isLoaded(): boolean;
+  /** Streams come through a SharedWorker. */
+  isShared(): boolean;
+  /** How often the page was drawn. */
+  draws(): number;
+}
+
+declare global {
+  var __page: PageView;
+}
+
+/** In sight; the others are one click away. */
+const SHOWN_INTERVALS: readonly Interval[] = ["15s", "1m", "5m", "15m", "1h", "4h", "1d"];
+const OTHER_INTERVALS = INTERVALS.filter((interval) => !SHOWN_INTERVALS.includes(interval));
+const BELOWS: readonly Below[] = ["ticks", "volume"];
+
+const strip = new StripView(
+  byId("strip", HTMLElement),
+  byId("strip-text", HTMLElement),
+  byId("strip-spoken", HTMLElement),
+);
+const road = new Road();
+const roadView = new RoadView(byId("road", HTMLElement));
+const numbersView = new NumbersView(byId("numbers-tables", HTMLElement));
+const notice = byId("notice", HTMLElement);
+
+/** Parts of the legend; those in the middle are told with their names. */
+const LEGEND = ["window", "open", "high", "low", "close", "ticks", "volume", "running", "incomplete", "none"] as const;
+type LegendPart = typeof LEGEND[number];
+const NAMED: readonly LegendPart[] = ["open", "high", "low", "close", "ticks", "volume"];
+const legendParts = new Map(LEGEND.map((name) => {
+  const value = make("span");
+  const words = NAMED.includes(name) ? [make("span", "name", name), " ", value] : [value];
+  const part = make("span", `part ${name}`, ...words);
+  part.hidden = true;
+  // the space is for those who hear it
+  byId("legend", HTMLElement).append(part, " ");
+  return [name, { part, value }];
+}));
+
+let zone: Zone = memory.get("zone") === "UTC" ? "UTC" : "local";
+let below: Below = memory.get("below") === "volume" ? "volume" : "ticks";
+let selection: Selection = selectionOf(location.search);
+let link: ServerLink = { connected: false, since: Date.now() };
+let status: WireStatus | undefined;
+let statusAt = 0;
+let serverAhead = 0;
+let history: History | undefined;
+let looked: number | undefined;
+let isKeyed = false;
+let listTrouble: string | undefined;
+let draws = 0;
+let isNumbersOpen = false;
+let secondPassed = true;
+
+const chart = new Chart({
+  element: byId("chart", HTMLElement),
+  onLook: (time, byKey) => {
+    looked = time;
+    isKeyed = byKey && time !== undefined;
+    drawLegend();
+  },
+  onLeftEnd: () => void history?.older(),
+  onNow: (isInSight) => byId("to-now", HTMLElement).hidden = isInSight,
+}, zone);
+
+const watchList = new WatchList({
+  list: byId("products", HTMLElement),
+  filter: byId("filter", HTMLInputElement),
+  nothing: byId("nothing", HTMLElement),
+  onChoose: (product) => choose({ product }),
+  onChange: () => requestDraw(),
+  loadSpark: async (product) => {
+    const query = new URLSearchParams({ product, interval: "15m", limit: "96" });
+    return candlesOf(await ask(`/api/candles?${query}`)).map(({ close }) => close);
+  },
+});
+
+const levers = new LeversView({
+  list: byId("lever-list", HTMLElement),
+  told: byId("lever-told", HTMLElement),
+  load: async () => leversOf(await ask("/api/demo")),
+  pull: (name, on) => ask(`/api/demo/levers/${encodeURIComponent(name)}`, undefined, on === undefined ? {} : { on }),
+  trouble: troubleOf,
+});
+
+const requestDraw = atMostFiveTimes(draw);
+const feed = openFeed(take);
+
+/** Takes what the streams brought. */
+function take(batch: Batch): void {
+  const now = Date.now();
+  if (batch.link !== undefined) {
+    link = batch.link;
+    secondPassed = true;
+  }
+  if (batch.status !== undefined) takeStatus(batch.status, now);
+  if (batch.states !== undefined) watchList.setStates(batch.states);
+  // after a break the newest ticks say nothing of how old they are
+  if (batch.again) void loadProducts();
+  watchList.add(batch.newest, now);
+  if (batch.ticks.length > 0) {
+    history?.add(batch.ticks);
+    watchList.add(batch.ticks.slice(-1), now);
+  }
+  if (batch.gaps.length > 0) history?.addGaps(batch.gaps);
+  if (batch.holes || batch.again) history?.refresh();
+  requestDraw();
+}
+
+function takeStatus(next: WireStatus, now: number): void {
+  const isFirst = status === undefined;
+  status = next;
+  statusAt = now;
+  serverAhead = next.now * 1000 - now;
+  road.add(next);
+  const isDemo = next.demo;
+  if (document.body.classList.contains("demo") !== isDemo || isFirst) {
+    document.body.classList.toggle("demo", isDemo);
+    for (const id of ["banner", "levers"]) byId(id, HTMLElement).hidden = !isDemo;
+    drawNumbersPanel();
+    if (isDemo) void levers.load();
+  }
+  secondPassed = true;
+}
+
+let loadingProducts = false;
+let productsAttempt = 0;
+
+async function loadProducts(): Promise<void> {
+  if (loadingProducts) return;
+  loadingProducts = true;
+  try {
+    watchList.setProducts(productsOf(await ask("/api/products")), Date.now());
+    listTrouble = undefined;
+    productsAttempt = 0;
+    if (selection.product === undefined || !watchList.products.includes(selection.product)) firstProduct();
+    else if (history === undefined) show(selection);
+  } catch (error) {
+    listTrouble = `The list of products cannot be had: ${troubleOf(error)}`;
+    setTimeout(() => void loadProducts(), Math.min(10_000, 1000 * 2 ** productsAttempt++));
+  } finally {
+    loadingProducts = false;
+  }
+  requestDraw();
+}
+
+/** Nobody has chosen a product, or one that is not there. */
+function firstProduct(): void {
+  const [product] = watchList.products;
+  const wanted = selection.product;
+  if (product === undefined) return;
+  show({ ...selection, product });
+  globalThis.history.replaceState(null, "", queryOf(selection));
+  if (wanted !== undefined) say(`There is no product ${wanted} here; this is ${product}.`);
+}
+
+/** What the user chose; the URL remembers. */
+function choose(change: Partial<Selection>): void {
+  const next = { ...selection, ...change };
+  if (queryOf(next) === queryOf(selection)) return;
+  show(next);
+  globalThis.history.pushState(null, "", queryOf(next));
+}
+
+/** Shows it. */
+function show(next: Selection): void {
+  const { product, interval, style } = next;
+  const isOther = history?.product !== product || history?.interval !== interval;
+  selection = next;
+  chart.setStyle(style);
+  pressIntervals();
+  press("style", style);
+  watchList.choose(product);
+  if (isOther && product !== undefined) {
+    history?.close();
+    said = "";
+    looked = undefined;
+    chart.reset(interval);
+    feed.look(product);
+    history = new History({
+      product,
+      interval,
+      ask: (path, signal) => ask(path, signal),
+      trouble: troubleOf,
+      onChange: () => requestDraw(),
+      clock: browserClock,
+      serverAhead: () => serverAhead,
+    });
+    if (scrollY > 0) byId("main", HTMLElement).scrollIntoView({ block: "start" });
+  }
+  draw();
+}
+
+let said = "";
+
+/** Says something to the user until another product is chosen. */
+function say(text: string): void {
+  said = text;
+  requestDraw();
+}
+
+function draw(): void {
+  // what nobody sees is drawn when it is seen
+  if (document.visibilityState !== "visible") return;
+  draws++;
+  const now = Date.now();
+  const all = secondPassed;
+  secondPassed = false;
+  watchList.draw(now, all, link.connected);
+  drawHead(now);
+  const drawing = history?.draw();
+  if (history !== undefined && drawing !== undefined) {
+    for (const { open, high, low, close } of drawing.all ? drawing.candles : drawing.changed) {
+      for (const price of [open, high, low, close]) watchList.seePrice(history.product, price);
+    }
+    chart.setDigits(watchList.digits(history.product));
+    chart.draw(drawing);
+    drawLegend();
+  }
+  drawNotice();
+  if (all) drawStatus(now);
+}
+
+function drawStatus(now: number): void {
+  const states = watchList.states;
+  strip.draw(truthOf({ link, status, statusAt, states, now }));
+  if (status === undefined) return;
+  const isRoadSeen = isNumbersOpen || status.demo;
+  const picture = isRoadSeen ? road.picture(states) : undefined;
+  if (picture !== undefined) roadView.draw(picture, true);
+  if (isNumbersOpen) numbersView.draw(numbersOf(status, road));
+  byId("samples", HTMLElement).hidden = status.channel !== "ticker_batch";
+  setText(byId("samples-exchange", HTMLElement), status.exchange);
+}
+
+function drawHead(now: number): void {
+  const { product } = selection;
+  const known = product === undefined ? undefined : watchList.known(product);
+  const price = known?.price === undefined || product === undefined
+    ? "–"
+    : priceText(known.price, watchList.digits(product));
+  setText(byId("product", HTMLElement), product ?? "");
+  setText(byId("price", HTMLElement), price);
+  const change = byId("change", HTMLElement);
+  setText(change, known?.change24h === undefined ? "" : `${changeText(known.change24h)} in 24 h`);
+  setAttribute(change, "data-sign", known?.change24h === undefined ? undefined : signOf(known.change24h));
+  const age = product === undefined ? undefined : watchList.age(product, now);
+  const state = link.connected ? known?.state ?? "waiting" : "unknown";
+  const words = {
+    unknown: "",
+    live: "",
+    waiting: age === undefined ? "no price yet" : "waiting; ",
+    quiet: "no trades now; ",
+    stalled: "the exchange stopped telling of it; ",
+    refused: `refused by the exchange${known?.refused === undefined ? "" : ` (${known.refused})`}; `,
+  }[state];
+  const last = age === undefined ? "" : age < 2 ? "last tick now" : `last tick ${ageText(age)} ago`;
+  setText(byId("age", HTMLElement), `${words}${last}`.replace(/; $/, ""));
+  setAttribute(byId("age", HTMLElement), "data-state", state);
+  const title = product === undefined ? "Prices" : `${price} ${product}`;
+  if (document.title !== title) document.title = title;
+}
+
+/** The candle under the crosshair in words, or the newest. */
+function drawLegend(): void {
+  if (history === undefined) return;
+  const { candles, product, interval } = history;
+  const digits = watchList.digits(product);
+  const candle = looked === undefined ? candles.at(-1) : candles[placeOf(candles, looked)];
+  const time = looked ?? candle?.time;
+  const isCandle = candle !== undefined && candle.time === time;
+  const texts: Record<LegendPart, string> = {
+    window: time === undefined ? "" : windowText(time, interval, zone),
+    open: isCandle ? priceText(candle.open, digits) : "",
+    high: isCandle ? priceText(candle.high, digits) : "",
+    low: isCandle ? priceText(candle.low, digits) : "",
+    close: isCandle ? priceText(candle.close, digits) : "",
+    ticks: isCandle ? String(candle.ticks) : "",
+    volume: !isCandle ? "" : candle.volume === undefined ? "not told" : volumeText(candle.volume),
+    running: isCandle && candle.running ? "running" : "",
+    incomplete: isCandle && candle.incomplete ? "incomplete" : "",
+    none: time !== undefined && !isCandle ? "no candle" : "",
+  };
+  for (const [name, { part, value }] of legendParts) {
+    part.hidden = texts[name] === "";
+    setText(value, texts[name]);
+  }
+  if (isKeyed) setText(byId("chart-spoken", HTMLElement), legendText());
+  drawGapNote(looked === undefined ? undefined : time, interval);
+}
+
+/** The legend as it is read out. */
+function legendText(): string {
+  return [...legendParts.values()].filter(({ part }) => !part.hidden).map(({ part }) => part.textContent).join(" ");
+}
+
+/** The gaps that touch the candle under the crosshair. */
+function drawGapNote(time: number | undefined, interval: Interval): void {
+  const end = (time ?? NaN) + intervalMs(interval) / 1000;
+  const gaps = time === undefined ? [] : chart.regions.filter(({ from, to }) => from < end && to >= time);
+  const texts = gaps.slice(0, 3).map(({ gap, from, to, open }) => {
+    const known = gap.dropped > 0 ? `, ${gap.dropped} ticks known to be lost` : "";
+    return `Gap: ${REASON_TEXTS[gap.reason]}, ${open ? "for" : "lasted"} ${wholeSecondsText(to - from)}${known}`;
+  });
+  const note = byId("gap-note", HTMLElement);
+  setText(note, texts.join(" · "));
+  note.hidden = texts.length === 0;
+}
+
+function drawNotice(): void {
+  const trouble = listTrouble ?? (history?.trouble === undefined ? undefined : `No history: ${history.trouble}`);
+  let text = said;
+  if (trouble !== undefined) text = `${trouble}. Trying again.`;
+  else if (history !== undefined && !history.isLoaded) text = history.candles.length === 0 ? "Loading…" : "";
+  else if (history !== undefined && history.candles.length === 0) text = `No prices of ${history.product} yet.`;
+  setText(notice, text);
+  notice.hidden = text === "";
+  setAttribute(notice, "data-level", trouble === undefined ? undefined : "bad");
+}
+
+/** Marks which button of a group is in force. */
+function press(group: string, value: string): void {
+  for (const button of document.querySelectorAll<HTMLElement>(`[data-group="${group}"] [data-value]`)) {
+    button.setAttribute("aria-pressed", String(button.dataset["value"] === value));
+  }
+}
+
+function pressIntervals(): void {
+  const { interval } = selection;
+  press("interval", interval);
+  const others = byId("other-intervals", HTMLSelectElement);
+  others.value = OTHER_INTERVALS.includes(interval) ? interval : "";
+  others.classList.toggle("chosen", others.value !== "");
+}
+
+/** Fills a group with buttons. */
+function buttons(group: string, values: readonly string[], onPress: (value: string) => void): void {
+  const element = document.querySelector(`[data-group="${group}"]`);
+  element?.prepend(...values.map((value) => {
+    const button = make("button", "", value);
+    button.type = "button";
+    button.dataset["value"] = value;
+    button.addEventListener("click", () => onPress(value));
+    return button;
+  }));
+}
+
+function drawNumbersPanel(): void {
+  const isDemo = status?.demo ?? false;
+  byId("numbers-button", HTMLElement).setAttribute("aria-expanded", String(isNumbersOpen));
+  byId("numbers-tables", HTMLElement).hidden = !isNumbersOpen;
+  byId("road-panel", HTMLElement).hidden = !isNumbersOpen && !isDemo;
+  secondPassed = true;
+  requestDraw();
+}
+
+function drawZone(): void {
+  const button = byId("zone", HTMLElement);
+  const local = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  setText(button, zone === "UTC" ? "UTC" : "Local time");
+  setAttribute(
+    button,
+    "title",
+    zone === "UTC" ? `Times are UTC; switch to ${local}` : `Times are those of ${local}; switch to UTC`,
+  );
+  setAttribute(button, "aria-pressed", String(zone === "UTC"));
+}
+
+buttons("interval", SHOWN_INTERVALS, (value) => choose({ interval: value as Interval }));
+buttons("style", STYLES, (value) => choose({ style: value as Style }));
+buttons("below", BELOWS, (value) => {
+  below = value as Below;
+  memory.set("below", below);
+  chart.setBelow(below);
+  press("below", below);
+});
+const others = byId("other-intervals", HTMLSelectElement);
+others.append(...OTHER_INTERVALS.map((interval) => new Option(interval, interval)));
+others.addEventListener("change", () => {
+  if (others.value !== "") choose({ interval: others.value as Interval });
+  pressIntervals();
+});
+byId("numbers-button", HTMLElement).addEventListener("click", () => {
+  isNumbersOpen = !isNumbersOpen;
+  drawNumbersPanel();
+});
+byId("zone", HTMLElement).addEventListener("click", () => {
+  zone = zone === "UTC" ? "local" : "UTC";
+  memory.set("zone", zone);
+  chart.setZone(zone);
+  drawZone();
+  drawLegend();
+});
+byId("to-now", HTMLElement).addEventListener("click", () => chart.goToNow());
+addEventListener("popstate", () => {
+  const next = selectionOf(location.search);
+  show({ ...next, product: next.product ?? watchList.products[0] });
+});
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
+  if (event.key !== "/" || isTyping || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  byId("filter", HTMLInputElement).focus();
+});
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState !== "visible") return;
+  secondPassed = true;
+  requestDraw();
+  void loadProducts();
+  history?.refresh();
+});
+// ages and the strip's seconds go on when nothing comes
+setInterval(() => {
+  secondPassed = true;
+  requestDraw();
+  if (status?.demo && document.visibilityState === "visible" && draws % 5 === 0) void levers.load();
+}, 1000);
+
+globalThis.__page = {
+  candles: () => chart.candles,
+  regions: () => chart.regions,
+  strip: () => strip.truth,
+  selection: () => ({ ...selection, below, zone }),
+  isLoaded: () => history?.isLoaded === true && history.trouble === undefined,
+  isShared: () => feed.isShared,
+  draws: () => draws,
+};
+
+drawZone();
+chart.setBelow(below);
+press("below", below);
+pressIntervals();
+press("style", selection.style);
+void loadProducts();

@@ -1,0 +1,130 @@
+// One line that tells how things stand. Pure: from the last status, and how the page's own link to its server is.
+
+import { awayText, wholeSecondsText } from "./format.ts";
+import type { WireState, WireStatus } from "./wire.ts";
+
+/** How serious it is. */
+export type Level = "good" | "warn" | "bad";
+
+/** What the strip says. */
+export interface Truth {
+  /** See {@link Level}. */
+  readonly level: Level;
+  /** What is the matter, in one word: changes when another kind of sentence is said, not with each number in it. */
+  readonly kind: string;
+  /** The sentence. */
+  readonly text: string;
+}
+
+/** How the link of the page to its own server is; times are the browser's clock, ms. */
+export interface ServerLink {
+  /** Events come. */
+  readonly connected: boolean;
+  /** Since when it is so. */
+  readonly since: number;
+  /** When the next try is made, while there is no connection. */
+  readonly nextTry?: number | undefined;
+}
+
+/** What the strip is made from. */
+export interface TruthInput {
+  /** See {@link ServerLink}. */
+  readonly link: ServerLink;
+  /** The last one that came. */
+  readonly status: WireStatus | undefined;
+  /** When it came, the browser's clock, ms. */
+  readonly statusAt: number;
+  /** How each product stands. */
+  readonly states: Iterable<WireState>;
+  /** The browser's clock, ms. */
+  readonly now: number;
+}
+
+/** As people call the sinks. */
+const SINK_TITLES: Readonly<Record<string, string>> = {
+  sqlite: "store",
+  live: "open pages",
+  kafka: "Kafka",
+  stdout: "output",
+};
+
+/** What people call a sink. */
+export function sinkTitle(name: string): string {
+  return SINK_TITLES[name] ?? name;
+}
+
+function nextTry(seconds: number | undefined): string {
+  return seconds === undefined ? "" : `, next try in ${wholeSecondsText(Math.ceil(Math.max(0, seconds)))}`;
+}
+
+/** Up to two names, and how many more. */
+function names(products: readonly string[]): string {
+  const [first = "", second] = products;
+  if (second === undefined) return first;
+  return products.length === 2 ? `${first} and ${second}` : `${first} and ${products.length - 1} others`;
+}
+
+/** Tells how things stand, the most serious first. */
+export function truthOf({ link, status, statusAt, states, now }: TruthInput): Truth {
+  if (!link.connected || status === undefined) return serverTruth(link, status !== undefined, now);
+  const elapsed = Math.max(0, now - statusAt) / 1000;
+  const { exchange, clockTrouble, lastTrouble, nextTrySeconds, lastFrameSeconds, delaySeconds } = status;
+  if (status.link !== "open") {
+    const since = lastFrameSeconds === undefined
+      ? `no data from ${exchange} yet`
+      : `no data from ${exchange} for ${wholeSecondsText(lastFrameSeconds + elapsed)}`;
+    if (status.link === "silent") return { level: "bad", kind: "silent", text: `${since}, although connected` };
+    const next = nextTry(nextTrySeconds === undefined ? undefined : nextTrySeconds - elapsed);
+    const first = lastFrameSeconds === undefined && lastTrouble === undefined && nextTrySeconds === undefined;
+    if (first) return { level: "warn", kind: "connecting", text: `connecting to ${exchange}` };
+    const why = lastTrouble === undefined ? "" : ` (${lastTrouble})`;
+    return { level: "bad", kind: "closed", text: `${since}${next || ", connecting"}${why}` };
+  }
+  if (clockTrouble !== undefined) return { level: "bad", kind: "clock", text: clockTrouble };
+  const live = delaySeconds === undefined ? `live from ${exchange}` : `live, ${exchange} ${awayText(delaySeconds)}`;
+  const troubles: { readonly kind: string; readonly level: Level; readonly text: string }[] = [];
+  for (const { name, state, trouble } of status.sinks) {
+    if (state === "ok") continue;
+    const title = sinkTitle(name);
+    const text = state === "connecting" ? `${title} is not ready yet` : `trouble with ${title}`;
+    troubles.push({ kind: name, level: "bad", text: trouble === undefined ? text : `${text}: ${trouble}` });
+  }
+  const stalled: string[] = [];
+  const refused: string[] = [];
+  let accepted = 0;
+  for (const { product, state } of states) {
+    if (state === "refused") refused.push(product);
+    else accepted++;
+    if (state === "stalled") stalled.push(product);
+  }
+  if (stalled.length > 0 && stalled.length === accepted) {
+    return { level: "bad", kind: "stalled", text: `connected, but ${exchange} sends no prices` };
+  }
+  if (stalled.length > 0) {
+    troubles.push({ kind: "stalled", level: "warn", text: `${exchange} stopped telling of ${names(stalled)}` });
+  }
+  if (refused.length > 0) {
+    troubles.push({ kind: "refused", level: "warn", text: `${exchange} refused ${names(refused)}` });
+  }
+  const [worst] = troubles;
+  if (worst === undefined) return { level: "good", kind: "live", text: live };
+  return {
+    level: worst.level,
+    kind: troubles.map(({ kind }) => kind).join(),
+    text: [live, ...troubles.map(({ text }) => text)].join("; "),
+  };
+}
+
+function serverTruth({ connected, since, nextTry: at }: ServerLink, wasThere: boolean, now: number): Truth {
+  const seconds = (now - since) / 1000;
+  if (connected || (!wasThere && seconds < 3)) {
+    return { level: "warn", kind: "opening", text: "connecting to the feed" };
+  }
+  const next = nextTry(at === undefined ? undefined : (at - now) / 1000);
+  const text = wasThere && seconds < 2
+    ? "the feed hung up, connecting again"
+    : wasThere
+    ? `no answer from the feed for ${wholeSecondsText(seconds)}${next || ", trying"}`
+    : `the feed does not answer${next || ", trying"}`;
+  return { level: "bad", kind: "away", text };
+}

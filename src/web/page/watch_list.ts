@@ -1,0 +1,347 @@
+/// <reference lib="dom" />
+// The list of all products: prices, changes, small lines, ages and states; filter and keys. Only rows that are seen are drawn.
+
+import { make, setAttribute, setText } from "./dom.ts";
+import { ageText, changeText, PriceDigits, priceText } from "./format.ts";
+import { SPARK, sparkPath } from "./sparkline.ts";
+import type { ProductRow, WireState, WireTick } from "./wire.ts";
+
+/** What the list is built from. */
+export interface WatchListOptions {
+  /** The listbox. */
+  readonly list: HTMLElement;
+  /** The filter's field. */
+  readonly filter: HTMLInputElement;
+  /** Says that nothing fits. */
+  readonly nothing: HTMLElement;
+  /** A product was chosen. */
+  readonly onChoose: (product: string) => void;
+  /** Something is to be drawn. */
+  readonly onChange: () => void;
+  /** The closes of the last day, every 15 minutes. */
+  readonly loadSpark: (product: string) => Promise<readonly number[]>;
+}
+
+interface Row {
+  readonly product: string;
+  readonly element: HTMLElement;
+  readonly price: HTMLElement;
+  readonly change: HTMLElement;
+  readonly state: HTMLElement;
+  readonly path: SVGPathElement;
+  readonly digits: PriceDigits;
+  known: ProductRow;
+  /** When the price was new, the browser's clock, ms. */
+  freshAt: number | undefined;
+  open24h: number | undefined;
+  lastTime: number;
+  seen: boolean;
+  dirty: boolean;
+  isDrawn: boolean;
+  spark: readonly number[] | undefined;
+  sparkAt: number;
+  sparkDrawnAt: number;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+/** A small line is as old as that at most, ms. */
+const SPARK_MS = 15 * 60_000;
+/** Its end follows the price so often, ms: of a day nobody sees less. */
+const SPARK_DRAW_MS = 10_000;
+/** After a failure, ms. */
+const SPARK_RETRY_MS = 20_000;
+/** The browser has six connections to a host, and two streams may hold some. */
+const SPARKS_AT_ONCE = 2;
+
+/** The list at the left. */
+export class WatchList {
+  readonly #options: WatchListOptions;
+  readonly #rows = new Map<string, Row>();
+  readonly #observer: IntersectionObserver;
+  #chosen: string | undefined;
+  #active: string | undefined;
+  #loading = 0;
+
+  /** Empty at first. */
+  constructor(options: WatchListOptions) {
+    this.#options = options;
+    const { list, filter } = options;
+    this.#observer = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) {
+        const row = this.#rows.get((target as HTMLElement).dataset["product"] ?? "");
+        if (row !== undefined) row.seen = isIntersecting;
+      }
+      options.onChange();
+    }, { rootMargin: "100px" });
+    list.addEventListener("click", (event) => {
+      const element = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-product]") : null;
+      const product = element?.dataset["product"];
+      if (product === undefined) return;
+      this.#activate(product);
+      options.onChoose(product);
+    });
+    list.addEventListener("keydown", (event) => this.#key(event));
+    list.addEventListener("focus", () => this.#activate(this.#active ?? this.#chosen ?? this.#visible()[0]?.product));
+    filter.addEventListener("input", () => this.#filter());
+    filter.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") {
+        filter.value = "";
+        this.#filter();
+      } else if (event.key === "ArrowDown") {
+        list.focus();
+        this.#activate(this.#visible()[0]?.product);
+      } else if (event.key === "Enter") {
+        const [first] = this.#visible();
+        if (first !== undefined) options.onChoose(first.product);
+      } else {
+        return;
+      }
+      event.preventDefault();
+    });
+  }
+
+  /** All products, in the order of the list. */
+  get products(): readonly string[] {
+    return [...this.#rows.keys()];
+  }
+
+  /** What is known of a product. */
+  known(product: string): ProductRow | undefined {
+    return this.#rows.get(product)?.known;
+  }
+
+  /** How many decimals its prices have. */
+  digits(product: string): number {
+    return this.#rows.get(product)?.digits.digits ?? 2;
+  }
+
+  /** Takes a price into account for the number of decimals. */
+  seePrice(product: string, price: number): void {
+    const row = this.#rows.get(product);
+    if (row?.digits.see(price)) row.dirty = true;
+  }
+
+  /** Since the last tick of a product came, seconds. */
+  age(product: string, now: number): number | undefined {
+    const freshAt = this.#rows.get(product)?.freshAt;
+    return freshAt === undefined ? undefined : (now - freshAt) / 1000;
+  }
+
+  /** Takes the list as the API tells it. */
+  setProducts(products: readonly ProductRow[], now: number): void {
+    const names = products.map(({ product }) => product);
+    if (names.join("\n") !== this.products.join("\n")) this.#build(names);
+    for (const known of products) {
+      const row = this.#rows.get(known.product);
+      if (row === undefined) continue;
+      // a tick that came meanwhile is newer
+      row.known = (known.time ?? 0) >= row.lastTime ? known : { ...known, ...priceOf(row.known) };
+      row.lastTime = Math.max(row.lastTime, known.time ?? 0);
+      if (known.price !== undefined) row.digits.see(known.price);
+      if (known.ageSeconds !== undefined) row.freshAt = now - known.ageSeconds * 1000;
+      row.dirty = true;
+    }
+    this.#options.onChange();
+  }
+
+  /** Takes ticks. */
+  add(ticks: readonly WireTick[], now: number): void {
+    for (const { product, price, time, open24h } of ticks) {
+      const row = this.#rows.get(product);
+      if (row === undefined) continue;
+      row.freshAt = now;
+      row.dirty = true;
+      if (time < row.lastTime) continue;
+      row.lastTime = time;
+      row.digits.see(price);
+      row.open24h = open24h ?? row.open24h;
+      const change24h = row.open24h === undefined ? row.known.change24h : (price / row.open24h - 1) * 100;
+      row.known = { ...row.known, price, time, ...(change24h === undefined ? {} : { change24h }) };
+    }
+  }
+
+  /** Takes states. */
+  setStates(states: readonly WireState[]): void {
+    for (const { product, state, refused } of states) {
+      const row = this.#rows.get(product);
+      if (row === undefined || (row.known.state === state && row.known.refused === refused)) continue;
+      const { refused: _, ...known } = row.known;
+      row.known = { ...known, state, ...(refused === undefined ? {} : { refused }) };
+      row.dirty = true;
+    }
+  }
+
+  /** All states. */
+  get states(): WireState[] {
+    return [...this.#rows.values()].map(({ known }) => known);
+  }
+
+  /** Marks the product that the chart shows. */
+  choose(product: string | undefined): void {
+    this.#chosen = product;
+    for (const row of this.#rows.values()) row.element.setAttribute("aria-selected", String(row.product === product));
+    if (product !== undefined && this.#active === undefined) this.#activate(product, false);
+    else if (product !== undefined) this.#activate(product, false);
+  }
+
+  /**
+   * Draws the rows that are seen and changed, or all that are seen.
+   * @param isKnown the server tells how products stand; else nobody knows it now
+   */
+  draw(now: number, all: boolean, isKnown: boolean): void {
+    for (const row of this.#rows.values()) {
+      // once they are all drawn, so that nobody who scrolls fast sees an empty one
+      if (row.element.hidden || (!row.seen && row.isDrawn)) continue;
+      if (row.dirty || all) this.#draw(row, now, isKnown);
+      if (!row.seen) continue;
+      if (now - row.sparkAt > SPARK_MS && this.#loading < SPARKS_AT_ONCE) this.#loadSpark(row, now);
+    }
+  }
+
+  #build(names: readonly string[]): void {
+    const { list } = this.#options;
+    this.#observer.disconnect();
+    const before = new Map(this.#rows);
+    this.#rows.clear();
+    for (const [i, product] of names.entries()) {
+      this.#rows.set(product, before.get(product) ?? this.#row(product, `product-${i}`));
+    }
+    list.replaceChildren(...[...this.#rows.values()].map(({ element }) => element));
+    for (const { element } of this.#rows.values()) this.#observer.observe(element);
+    this.choose(this.#chosen);
+    this.#filter();
+  }
+
+  #row(product: string, id: string): Row {
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("viewBox", `0 0 ${SPARK.width} ${SPARK.height}`);
+    svg.setAttribute("preserveAspectRatio", "none");
+    svg.setAttribute("aria-hidden", "true");
+    svg.setAttribute("class", "spark");
+    const path = document.createElementNS(SVG, "path");
+    svg.append(path);
+    const price = make("span", "price");
+    const change = make("span", "change");
+    const state = make("span", "state");
+    const element = make("div", "row", make("span", "name", product), svg, price, state, change);
+    element.id = id;
+    element.dataset["product"] = product;
+    element.setAttribute("role", "option");
+    element.setAttribute("aria-selected", "false");
+    return {
+      product,
+      element,
+      price,
+      change,
+      state,
+      path,
+      digits: new PriceDigits(),
+      known: { product, exchange: "", state: "waiting" },
+      freshAt: undefined,
+      open24h: undefined,
+      lastTime: 0,
+      seen: false,
+      dirty: true,
+      isDrawn: false,
+      spark: undefined,
+      sparkAt: -Infinity,
+      sparkDrawnAt: -Infinity,
+    };
+  }
+
+  #draw(row: Row, now: number, isKnown: boolean): void {
+    const { price, change24h, state, refused } = row.known;
+    const isNewPrice = row.dirty;
+    row.dirty = false;
+    row.isDrawn = true;
+    const age = row.freshAt === undefined ? "now" : ageText((now - row.freshAt) / 1000);
+    const isPlain = age === "now" || state === "refused";
+    setText(row.state, !isKnown ? (age === "now" ? "unknown" : `${age} ago`) : isPlain ? state : `${state}, ${age}`);
+    setAttribute(row.element, "data-state", isKnown ? state : "unknown");
+    setAttribute(row.state, "title", refused);
+    if (!isNewPrice) return;
+    setText(row.price, price === undefined ? "–" : priceText(price, row.digits.digits));
+    setText(row.change, change24h === undefined ? "" : changeText(change24h));
+    setAttribute(row.change, "data-sign", change24h === undefined ? undefined : signOf(change24h));
+    if (row.spark !== undefined && now - row.sparkDrawnAt > SPARK_DRAW_MS) {
+      row.sparkDrawnAt = now;
+      const path = sparkPath(price === undefined ? row.spark : [...row.spark.slice(0, -1), price]);
+      setAttribute(row.path, "d", path);
+    }
+  }
+
+  async #loadSpark(row: Row, now: number): Promise<void> {
+    row.sparkAt = now;
+    this.#loading++;
+    try {
+      row.spark = await this.#options.loadSpark(row.product);
+      for (const price of row.spark) row.digits.see(price);
+    } catch {
+      // said where the chart fails to load; here the line is missing for a while
+      row.sparkAt = now - SPARK_MS + SPARK_RETRY_MS;
+    } finally {
+      this.#loading--;
+    }
+    row.dirty = true;
+    row.sparkDrawnAt = -Infinity;
+    this.#options.onChange();
+  }
+
+  #visible(): Row[] {
+    return [...this.#rows.values()].filter(({ element }) => !element.hidden);
+  }
+
+  #filter(): void {
+    const { filter, nothing } = this.#options;
+    const wanted = filter.value.trim().toLowerCase();
+    for (const { product, element } of this.#rows.values()) {
+      element.hidden = !product.toLowerCase().includes(wanted);
+    }
+    nothing.hidden = this.#visible().length > 0 || this.#rows.size === 0;
+    if (!nothing.hidden) setText(nothing, `No product has “${filter.value.trim()}” in its name.`);
+    this.#options.onChange();
+  }
+
+  #activate(product: string | undefined, scroll = true): void {
+    const row = product === undefined ? undefined : this.#rows.get(product);
+    this.#active = row?.product;
+    for (const { element } of this.#rows.values()) element.classList.toggle("active", element === row?.element);
+    setAttribute(this.#options.list, "aria-activedescendant", row?.element.id);
+    if (scroll) row?.element.scrollIntoView({ block: "nearest" });
+  }
+
+  #key(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const rows = this.#visible();
+    const place = rows.findIndex(({ product }) => product === this.#active);
+    const to = (index: number) => this.#activate(rows[Math.min(rows.length - 1, Math.max(0, index))]?.product);
+    if (event.key === "ArrowDown") to(place + 1);
+    else if (event.key === "ArrowUp") to(place - 1);
+    else if (event.key === "PageDown") to(place + 10);
+    else if (event.key === "PageUp") to(place - 10);
+    else if (event.key === "Home") to(0);
+    else if (event.key === "End") to(rows.length - 1);
+    else if (event.key === "Enter" || event.key === " ") {
+      if (this.#active !== undefined) this.#options.onChoose(this.#active);
+    } else if (event.key.length === 1) {
+      this.#options.filter.focus();
+      return;
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+}
+
+/** Of a change: `up`, `down` or `none`. */
+export function signOf(change: number): string {
+  return Math.abs(change) < 0.005 ? "none" : change > 0 ? "up" : "down";
+}
+
+function priceOf({ price, time, change24h }: ProductRow): Partial<ProductRow> {
+  return {
+    ...(price === undefined ? {} : { price }),
+    ...(time === undefined ? {} : { time }),
+    ...(change24h === undefined ? {} : { change24h }),
+  };
+}

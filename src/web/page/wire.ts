@@ -1,0 +1,207 @@
+// What the API and the stream tell a page, as it travels, and the checks at this edge. Field by field: README, "API".
+
+import type { GapReason, RejectReason } from "../../record.ts";
+import type { SinkStatus } from "../../lane.ts";
+import type { ProductState, SourceStatus } from "../../sources/source.ts";
+
+/** One of `/api/products`. */
+export interface ProductRow {
+  /** The name that records bear: `BTC-USD`, `kraken:BTC/USD`. */
+  readonly product: string;
+  /** Lower case. */
+  readonly exchange: string;
+  /** Last price, quote currency. */
+  readonly price?: number;
+  /** Exchange time of that price, unix seconds. */
+  readonly time?: number;
+  /** Since the price 24 hours ago, percent. */
+  readonly change24h?: number;
+  /** Since its last tick arrived, seconds. */
+  readonly ageSeconds?: number;
+  /** See {@link ProductState}. */
+  readonly state: ProductState;
+  /** Why the exchange refused it, in its words. */
+  readonly refused?: string;
+}
+
+/** One of `/api/ticks`, and the stream's event `tick`. */
+export interface WireTick {
+  /** As in {@link ProductRow}. */
+  readonly product: string;
+  /** Last traded price, quote currency. */
+  readonly price: number;
+  /** The exchange's time, unix seconds, up to six decimals. */
+  readonly time: number;
+  /** The exchange's number, per product. */
+  readonly sequence: number;
+  /** Size of the trade, base units. */
+  readonly size?: number;
+  /** Price 24 hours ago, quote currency. */
+  readonly open24h?: number;
+}
+
+/** One of `/api/candles`. */
+export interface WireCandle {
+  /** Where it starts, unix seconds. */
+  readonly time: number;
+  /** First price. */
+  readonly open: number;
+  /** Highest price. */
+  readonly high: number;
+  /** Lowest price. */
+  readonly low: number;
+  /** Last price. */
+  readonly close: number;
+  /** How many ticks it was made from. */
+  readonly ticks: number;
+  /** Sum of their sizes, base units; absent where one has none. */
+  readonly volume?: number;
+  /** Its window is not over. */
+  readonly running: boolean;
+  /** Ticks of it are missing, or may be. */
+  readonly incomplete: boolean;
+  /** Highest sequence among its ticks. */
+  readonly sequence: number;
+}
+
+/** One of `/api/gaps`, and the stream's event `gap`: the gap record. */
+export interface WireGap {
+  /** As in {@link ProductRow}. */
+  readonly product: string;
+  /** With the product, its identity; unix seconds. */
+  readonly opened: number;
+  /** Up to here nothing is missing, unix seconds; null: nobody knows. */
+  readonly from: number | null;
+  /** Null while it lasts, unix seconds. */
+  readonly to: number | null;
+  /** Why. */
+  readonly reason: GapReason;
+  /** Ticks known to be lost. */
+  readonly dropped: number;
+  /** False once it is known that nothing was missed. */
+  readonly missed: boolean;
+}
+
+/** How one product stands, in the stream's event `status`. */
+export interface WireState {
+  /** As in {@link ProductRow}. */
+  readonly product: string;
+  /** See {@link ProductState}. */
+  readonly state: ProductState;
+  /** Why the exchange refused it, in its words. */
+  readonly refused?: string;
+}
+
+/** The counters of one sink. */
+export interface WireSinkCounters {
+  /** Ticks confirmed. */
+  readonly sent: number;
+  /** Ticks shed because its queue was full. */
+  readonly dropped: number;
+  /** Ticks taken and never confirmed. */
+  readonly lost: number;
+  /** Gap records confirmed. */
+  readonly gapsSent: number;
+  /** Failed attempts to write. */
+  readonly failures: number;
+}
+
+/** The counters of the whole program; they only rise, and start over with it. */
+export interface WireCounters {
+  /** Frames off the socket. */
+  readonly frames: number;
+  /** Frames that were not for us. */
+  readonly ignored: number;
+  /** Heartbeats, acknowledgements and refusals. */
+  readonly control: number;
+  /** Ticks that passed every check. */
+  readonly received: number;
+  /** Not taken, by reason. */
+  readonly rejected: Readonly<Partial<Record<RejectReason, number>>>;
+  /** That product's last tick once more. */
+  readonly repeated: number;
+  /** Connections after the first. */
+  readonly reconnects: number;
+  /** Gaps that were opened. */
+  readonly gaps: number;
+  /** By the name of the sink. */
+  readonly sinks: Readonly<Record<string, WireSinkCounters>>;
+}
+
+/** `/api/status`, and the stream's event `status`. */
+export interface WireStatus extends Omit<SourceStatus, "products"> {
+  /** The server's clock, unix seconds. */
+  readonly now: number;
+  /** How far the exchange is away, from its heartbeats, seconds. */
+  readonly delaySeconds?: number;
+  /** As `/readyz`. */
+  readonly ready: boolean;
+  /** Why it is not ready, in words. */
+  readonly reasons: readonly string[];
+  /** Prices are simulated. */
+  readonly demo: boolean;
+  /** Each sink as it stands. */
+  readonly sinks: readonly SinkStatus[];
+  /** See {@link WireCounters}. */
+  readonly counters: WireCounters;
+  /** In the stream: those that changed since the event before, at first all. */
+  readonly products?: readonly WireState[];
+}
+
+/** One lever of the demo, as `/api/demo` tells it. */
+export interface WireLever {
+  /** As in its path. */
+  readonly name: string;
+  /** A few words for its button. */
+  readonly title: string;
+  /** One sentence. */
+  readonly teaches: string;
+  /** One sentence. */
+  readonly watch: string;
+  /** Of a switch: how it stands. */
+  readonly on?: boolean;
+  /** `pulse`: does something once. `switch`: stays on. */
+  readonly kind: "pulse" | "switch";
+}
+
+/** What came from the server is not what it should be: another program answers there, or another version. */
+export class WireError extends Error {
+  /** Tells it from other errors. */
+  override name = "WireError";
+}
+
+/** Whether it is a JSON object. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * A list whose members have these fields, each of the type that its example has. Throws a WireError: what is drawn wrongly
+ * is worse than what is not drawn.
+ */
+function listOf<T>(value: unknown, what: string, examples: Readonly<Record<string, unknown>>): T[] {
+  const fits = (each: unknown) =>
+    isObject(each) && Object.entries(examples).every(([name, example]) => typeof each[name] === typeof example);
+  if (Array.isArray(value) && value.every(fits)) return value as T[];
+  throw new WireError(`Cannot use the server's ${what} as they must be a list of objects that this page knows`);
+}
+
+/** Checks the answer of `/api/products`. */
+export function productsOf(value: unknown): ProductRow[] {
+  return listOf(value, "products", { product: "", state: "" });
+}
+
+/** Checks the answer of `/api/candles`. */
+export function candlesOf(value: unknown): WireCandle[] {
+  return listOf(value, "candles", { time: 0, open: 0, high: 0, low: 0, close: 0, ticks: 0, sequence: 0 });
+}
+
+/** Checks the answer of `/api/gaps`. */
+export function gapsOf(value: unknown): WireGap[] {
+  return listOf(value, "gaps", { product: "", opened: 0, reason: "", missed: true });
+}
+
+/** Checks the answer of `/api/demo`. */
+export function leversOf(value: unknown): WireLever[] {
+  return listOf(isObject(value) ? value["levers"] : value, "levers", { name: "", title: "", teaches: "", watch: "" });
+}

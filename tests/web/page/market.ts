@@ -1,0 +1,86 @@
+// Ticks as an exchange in trouble sends them, and a server that knows some of them: for the tests of what a page makes of both.
+
+import { foldCandles, type Interval, intervalMs, openTimeOf } from "../../../src/candle.ts";
+import { type PageCandle, tickOf } from "../../../src/web/page/candles.ts";
+import type { WireCandle, WireGap, WireTick } from "../../../src/web/page/wire.ts";
+import type { Random } from "../../fakes/random.ts";
+
+/** 2026-11-24T18:00:00Z */
+export const START = 1795543200;
+export const PRODUCT = "BTC-USD";
+
+/** In order of sequence; some happened a little before the one before, a few long before. */
+export function randomTicks(random: Random, count: number): WireTick[] {
+  let time = START;
+  let sequence = random.int(0, 1000);
+  return Array.from({ length: count }, () => {
+    time += random.chance(0.05) ? random.int(1, 90) : random.next() * 2;
+    sequence += random.chance(0.1) ? random.int(1, 5) : 1;
+    const late = random.chance(0.1) ? random.next() * 3 : random.chance(0.02) ? random.next() * 40 : 0;
+    return {
+      product: PRODUCT,
+      price: random.int(8_990_000, 9_010_000) / 100,
+      time: Math.round((time - late) * 1e6) / 1e6,
+      sequence,
+      ...(random.chance(0.001) ? {} : { size: random.int(1, 99_999) / 1e5 }),
+    };
+  });
+}
+
+/** As the server would tell them. */
+export function serverCandles(ticks: readonly WireTick[], interval: Interval, now: number): WireCandle[] {
+  const sequences = new Map<number, number>();
+  for (const { time, sequence } of ticks) {
+    const start = openTimeOf(time * 1000, interval);
+    sequences.set(start, Math.max(sequences.get(start) ?? -1, sequence));
+  }
+  return foldCandles(ticks.map(tickOf), interval).map(({ openTime, open, high, low, close, ticks, volume }) => ({
+    time: openTime / 1000,
+    open,
+    high,
+    low,
+    close,
+    ticks,
+    ...(volume === undefined ? {} : { volume }),
+    running: now < openTime + intervalMs(interval),
+    incomplete: false,
+    sequence: sequences.get(openTime) ?? -1,
+  }));
+}
+
+/** As the page should draw them. */
+export function pageCandles(ticks: readonly WireTick[], interval: Interval, now: number): PageCandle[] {
+  return serverCandles(ticks, interval, now).map(({ sequence: _, ...candle }) => candle);
+}
+
+/** A server that answers as the API does. */
+export class FakeServer {
+  readonly ticks: WireTick[] = [];
+  readonly gaps: WireGap[] = [];
+  /** Paths that were asked for. */
+  readonly asked: string[] = [];
+  /** Why it does not answer. */
+  trouble: Error | undefined;
+  readonly #now: () => number;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  readonly ask = (path: string): Promise<unknown> => {
+    this.asked.push(path);
+    if (this.trouble !== undefined) return Promise.reject(this.trouble);
+    const { pathname, searchParams } = new URL(path, "http://localhost");
+    const number = (name: string, fallback: number) => Number(searchParams.get(name) ?? fallback);
+    const [from, to, limit] = [number("from", -Infinity), number("to", Infinity), number("limit", 500)];
+    const cut = <T>(list: T[]) => searchParams.has("from") ? list.slice(0, limit) : list.slice(-limit);
+    if (pathname === "/api/gaps") {
+      return Promise.resolve(
+        cut(this.gaps.filter((gap) => (gap.to ?? Infinity) >= from && (gap.from ?? gap.opened) < to)),
+      );
+    }
+    const interval = searchParams.get("interval") as Interval;
+    const candles = serverCandles(this.ticks, interval, this.#now());
+    return Promise.resolve(cut(candles.filter(({ time }) => time >= from && time < to)));
+  };
+}
