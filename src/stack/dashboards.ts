@@ -2,11 +2,13 @@
 // holds them equal to this.
 
 import { RULES } from "./dashboards/alerts.ts";
+import { PIPELINE } from "./dashboards/pipeline.ts";
 import { PRICES } from "./dashboards/prices.ts";
 
 /** Texts by path, below grafana-provisioning. */
 export const FILES: Readonly<Record<string, string>> = {
   "alerting/rules.yaml": RULES,
+  "dashboards/json/pipeline.json": `${JSON.stringify(PIPELINE, null, 2)}\n`,
   "dashboards/json/prices.json": `${JSON.stringify(PRICES, null, 2)}\n`,
 };
 

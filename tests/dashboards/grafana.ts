@@ -1,6 +1,8 @@
 // What Grafana does to a query before InfluxDB gets it: its page replaces variables, then its server the macros. Written after
 // Grafana 12.4 (the names and rules of `calculateInterval`, and of pkg/tsdb/influxdb/flux/macros.go).
 
+import type { FluxRow } from "../servers/flux_csv.ts";
+
 /** What a person looks at. */
 export interface View {
   /** Start of the time range, ms since the epoch. */
@@ -9,6 +11,8 @@ export interface View {
   readonly to: number;
   /** Of the panel; 1000 when left out, about a panel's width in pixels. */
   readonly maxDataPoints?: number | undefined;
+  /** Of the panel, whole seconds as \`10s\`: no window is shorter. */
+  readonly interval?: string | undefined;
   /** Of the dashboard. */
   readonly variables?: Readonly<Record<string, string>>;
 }
@@ -40,9 +44,10 @@ const ROUNDED: readonly (readonly [below: number, to: number])[] = [
 ];
 
 /** `v.windowPeriod` in ms: the range divided by the points, rounded, and at least the data source's `timeInterval` of 1 s. */
-export function windowPeriodMs({ from, to, maxDataPoints = 1000 }: View): number {
+export function windowPeriodMs({ from, to, maxDataPoints = 1000, interval = "1s" }: View): number {
   const exact = (to - from) / maxDataPoints;
-  return ROUNDED.find(([below]) => exact < below)?.[1] ?? 31_536_000_000;
+  const rounded = ROUNDED.find(([below]) => exact < below)?.[1] ?? 31_536_000_000;
+  return Math.max(rounded, 1000 * Number.parseInt(interval));
 }
 
 /** As Go writes a duration: `15s`, `2m0s`, `24h0m0s`. */
@@ -76,4 +81,22 @@ export function interpolate(flux: string, view: View, bucket: string): string {
   });
   // without a word boundary, as there: a name that ends in v would be hit too
   return replaced.replace(/v\.([a-zA-Z]+)/g, (text, name) => macros[name] ?? text);
+}
+
+/** Sets Flux's clock, and asks for its profile if wanted. Imports stand before everything else. */
+export function withOptions(flux: string, now: number, profile = false): string {
+  const head = /^(?:(?:\/\/.*|import .*)?\n)*/.exec(flux)?.[0] ?? "";
+  return [
+    ...profile ? ['import "profiler"'] : [],
+    head,
+    `option now = () => ${new Date(now).toISOString()}`,
+    ...profile ? ['option profiler.enabledProfilers = ["operator"]'] : [],
+    flux.slice(head.length),
+  ].join("\n");
+}
+
+/** The reads of storage in a profile, without their numbers. */
+export function readsOf(rows: readonly FluxRow[]): string[] {
+  const labels = rows.filter((row) => row.result === "_profiler").map((row) => `${row.Label}`);
+  return labels.filter((label) => /(^|_)Read/.test(label)).map((label) => label.replace(/\d+.*$/, ""));
 }

@@ -14,6 +14,8 @@ export const COLORS = { up: "#26a69a", down: "#ef5350", warning: "#f2b84b", line
 export interface FieldConfig {
   /** One of Grafana's units. */
   readonly unit?: string;
+  /** Lowest value of the axis. */
+  readonly min?: number;
   /** At most so many with the unit `locale`, exactly so many with the others. */
   readonly decimals?: number;
   /** Stands in place of the column's name. */
@@ -21,9 +23,13 @@ export interface FieldConfig {
   /** Stands where there is no value. */
   readonly noValue?: string;
   /** By thresholds, or always the same. */
-  readonly color?: { readonly mode: "thresholds" } | { readonly mode: "fixed"; readonly fixedColor: string };
+  readonly color?:
+    | { readonly mode: "thresholds" | "palette-classic" }
+    | { readonly mode: "fixed"; readonly fixedColor: string };
   /** See {@link steps}. */
   readonly thresholds?: Json;
+  /** Words and colours in place of values; see {@link words}. */
+  readonly mappings?: Json;
   /** Where a click leads. */
   readonly links?: Json;
   /** What only this kind of panel knows. */
@@ -43,7 +49,7 @@ export interface PanelSpec {
   /** Unique in the dashboard; annotations and alerts point at it. */
   readonly id: number;
   /** How it draws. */
-  readonly type: "candlestick" | "stat" | "table" | "timeseries";
+  readonly type: "alertlist" | "candlestick" | "stat" | "state-timeline" | "table" | "text" | "timeseries";
   /** May hold variables. */
   readonly title: string;
   /** What a person needs to read it right. */
@@ -54,6 +60,8 @@ export interface PanelSpec {
   readonly queries: readonly string[];
   /** Makes `v.windowPeriod` the range divided by it; by default the panel's width in pixels. */
   readonly maxDataPoints?: number;
+  /** The least `v.windowPeriod` of this panel, as `10s`. */
+  readonly interval?: string;
   /** Of all fields. */
   readonly field: FieldConfig;
   /** Of some fields, a later one stronger. */
@@ -68,7 +76,7 @@ export interface PanelSpec {
 export function panel({ queries, field, overrides = [], ...spec }: PanelSpec): Json {
   return {
     ...spec,
-    datasource: INFLUXDB,
+    ...(queries.length === 0 ? {} : { datasource: INFLUXDB }),
     targets: queries.map((query, i) => ({ refId: String.fromCharCode(65 + i), datasource: INFLUXDB, query })),
     fieldConfig: { defaults: { ...field }, overrides: overrides.map((each) => ({ ...each })) },
   };
@@ -97,6 +105,18 @@ export function steps(first: string, ...more: readonly (readonly [from: number, 
       steps: [{ color: first, value: null }, ...more.map(([value, color]) => ({ color, value }))],
     },
   };
+}
+
+/** A word and a colour for each value. */
+export function words(...values: readonly (readonly [value: string, text: string, color: string])[]): Json {
+  const options = Object.fromEntries(values.map(([value, text, color], index) => [value, { text, color, index }]));
+  return [{ type: "value", options }];
+}
+
+/** The order of columns, which differs from answer to answer. */
+export function order(...names: readonly string[]): { id: string; options: Json } {
+  const indexByName = Object.fromEntries(names.map((name, i) => [name, i]));
+  return { id: "organize", options: { excludeByName: {}, indexByName, renameByName: {} } };
 }
 
 /** Prices of 0.00000827 and of 93,346.33 in the same panel: digits by size. No currency sign: products differ in theirs. */

@@ -1,14 +1,9 @@
 // The dashboard *Prices*: one product large, all of them in a list beside it.
 
 import type { Interval } from "../../candle.ts";
-import { COLORS, column, fixed, INFLUXDB, type Json, panel, PRICE, PRICE_DIGITS, steps } from "./grafana.ts";
+import { COLORS, column, fixed, INFLUXDB, type Json, order, panel, PRICE, PRICE_DIGITS, steps } from "./grafana.ts";
+import { PANELS, PIPELINE_UID, PRICES_UID } from "./places.ts";
 import { QUERIES } from "./queries.ts";
-
-/** Its address in Grafana, `/d/prices`. */
-export const PRICES_UID = "prices";
-
-/** Panels that others point at. */
-export const PANELS = { price: 1, summary: 2, candles: 3, market: 4, timeline: 5 };
 
 /** What one can choose for the length of candles. */
 export const CHOICES: readonly ("auto" | Interval)[] = [
@@ -225,12 +220,6 @@ const timeline = panel({
   options: { legend: NO_LEGEND, tooltip: { mode: "multi", sort: "desc" } },
 });
 
-/** The order of columns, which differs from answer to answer. */
-function order(...names: readonly string[]): { id: string; options: Json } {
-  const indexByName = Object.fromEntries(names.map((name, i) => [name, i]));
-  return { id: "organize", options: { excludeByName: {}, indexByName, renameByName: {} } };
-}
-
 /** The dashboard as Grafana reads it. */
 export const PRICES: { readonly [name: string]: Json } = {
   uid: PRICES_UID,
@@ -249,6 +238,16 @@ export const PRICES: { readonly [name: string]: Json } = {
   time: { from: "now-30m", to: "now" },
   timepicker: { refresh_intervals: ["1s", "5s", "10s", "30s", "1m", "5m", "15m"] },
   links: [{
+    type: "link",
+    title: "Pipeline",
+    url: `/d/${PIPELINE_UID}`,
+    icon: "dashboard",
+    tags: [],
+    keepTime: true,
+    includeVars: false,
+    asDropdown: false,
+    targetBlank: false,
+  }, {
     type: "link",
     title: "Full screen",
     url: `/d/${PRICES_UID}?kiosk`,

@@ -1,25 +1,74 @@
 // The Flux of all panels, variables, annotations and alerts, out of grafana-provisioning/queries, where each stands once.
 
+import alertDelay from "../../../grafana-provisioning/queries/alert_delay.flux" with { type: "text" };
+import alertDrops from "../../../grafana-provisioning/queries/alert_drops.flux" with { type: "text" };
+import alertKafka from "../../../grafana-provisioning/queries/alert_kafka.flux" with { type: "text" };
+import alertNoMetrics from "../../../grafana-provisioning/queries/alert_no_metrics.flux" with { type: "text" };
+import alertNoTicks from "../../../grafana-provisioning/queries/alert_no_ticks.flux" with { type: "text" };
+import alertReconnects from "../../../grafana-provisioning/queries/alert_reconnects.flux" with { type: "text" };
+import alertRejected from "../../../grafana-provisioning/queries/alert_rejected.flux" with { type: "text" };
+import alertStalled from "../../../grafana-provisioning/queries/alert_stalled.flux" with { type: "text" };
 import candles from "../../../grafana-provisioning/queries/candles.flux" with { type: "text" };
+import feed from "../../../grafana-provisioning/queries/feed.flux" with { type: "text" };
 import gapSpans from "../../../grafana-provisioning/queries/gap_spans.flux" with { type: "text" };
 import gaps from "../../../grafana-provisioning/queries/gaps.flux" with { type: "text" };
 import market from "../../../grafana-provisioning/queries/market.flux" with { type: "text" };
-import noTicks from "../../../grafana-provisioning/queries/no_ticks.flux" with { type: "text" };
+import missing from "../../../grafana-provisioning/queries/missing.flux" with { type: "text" };
+import pipelineDelays from "../../../grafana-provisioning/queries/pipeline_delays.flux" with { type: "text" };
+import pipelineGaps from "../../../grafana-provisioning/queries/pipeline_gaps.flux" with { type: "text" };
+import pipelineProducts from "../../../grafana-provisioning/queries/pipeline_products.flux" with { type: "text" };
+import pipelineRates from "../../../grafana-provisioning/queries/pipeline_rates.flux" with { type: "text" };
+import pipelineReconnects from "../../../grafana-provisioning/queries/pipeline_reconnects.flux" with { type: "text" };
+import pipelineRejected from "../../../grafana-provisioning/queries/pipeline_rejected.flux" with { type: "text" };
+import pipelineStates from "../../../grafana-provisioning/queries/pipeline_states.flux" with { type: "text" };
+import pipelineSummary from "../../../grafana-provisioning/queries/pipeline_summary.flux" with { type: "text" };
+import pipelineWaiting from "../../../grafana-provisioning/queries/pipeline_waiting.flux" with { type: "text" };
 import price from "../../../grafana-provisioning/queries/price.flux" with { type: "text" };
 import products from "../../../grafana-provisioning/queries/products.flux" with { type: "text" };
+import states from "../../../grafana-provisioning/queries/states.flux" with { type: "text" };
 import summary from "../../../grafana-provisioning/queries/summary.flux" with { type: "text" };
 import timeline from "../../../grafana-provisioning/queries/timeline.flux" with { type: "text" };
 import trends from "../../../grafana-provisioning/queries/trends.flux" with { type: "text" };
+import unstored from "../../../grafana-provisioning/queries/unstored.flux" with { type: "text" };
+
+/** One query of several texts; Flux wants all imports, each once, before everything else. */
+function query(...texts: readonly string[]): string {
+  const imports = new Set(texts.join("\n").match(/^import ".*"$/gm));
+  const rest = texts.map((text) => text.replace(/^import ".*"\n+/gm, "").trim());
+  return [...imports].toSorted().map((line) => `${line}\n`).join("") +
+    `${imports.size > 0 ? "\n" : ""}${rest.join("\n\n")}\n`;
+}
+
+/** The gaps of one product are asked for by its name. */
+const OF_THE_PRODUCT = ' and r.product == "${product}"';
+const allGapSpans = gapSpans.replace(OF_THE_PRODUCT, "").replace("of the product that", "of all products that");
 
 /** The queries as Grafana gets them, by what they are for. */
 export const QUERIES = {
   candles,
-  gaps: `${gapSpans}\n${gaps}`,
+  gaps: query(gapSpans, gaps),
   market,
-  noTicks,
   price,
   products,
-  summary: `${gapSpans}\n${summary}`,
+  summary: query(gapSpans, summary),
   timeline,
   trends,
+  pipelineDelays: query(feed, pipelineDelays),
+  pipelineGapMarks: query(allGapSpans, gaps),
+  pipelineGaps: query(allGapSpans, pipelineGaps),
+  pipelineProducts: query(feed, states, unstored, allGapSpans, missing, pipelineProducts),
+  pipelineRates: query(feed, pipelineRates),
+  pipelineReconnects: query(feed, pipelineReconnects),
+  pipelineRejected: query(feed, pipelineRejected),
+  pipelineStates: query(feed, states, pipelineStates),
+  pipelineSummary: query(feed, unstored, allGapSpans, missing, pipelineSummary),
+  pipelineWaiting: query(feed, pipelineWaiting),
+  alertDelay: query(feed, unstored, alertDelay),
+  alertDrops: query(feed, alertDrops),
+  alertKafka: query(feed, alertKafka),
+  alertNoMetrics: query(feed, alertNoMetrics),
+  alertNoTicks: query(feed, unstored, alertNoTicks),
+  alertReconnects: query(feed, alertReconnects),
+  alertRejected: query(feed, alertRejected),
+  alertStalled: query(feed, alertStalled),
 };

@@ -1,0 +1,8 @@
+// Stands before the queries of the pipeline. What the producer tells of itself: Telegraf asks it each 10 s.
+feed = (field, start=v.timeRangeStart, stop=v.timeRangeStop) => from(bucket: v.defaultBucket)
+  |> range(start: start, stop: stop)
+  |> filter(fn: (r) => r._measurement == "prometheus" and r._field == field)
+
+// How much a counter rose, sample by sample. After a restart it begins anew, and all it has by then is new.
+risen = (tables=<-) => tables
+  |> difference(nonNegative: true, initialZero: true)

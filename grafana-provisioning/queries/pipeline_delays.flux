@@ -1,0 +1,76 @@
+// Seconds that each stage takes, a series each. From the exchange to us: what its heartbeats took, the slowest of each window.
+// From there to Kafka's acknowledgement: half, 95 and 99 of 100 ticks are faster. From there into InfluxDB: what is not read yet,
+// and what waits in Telegraf, which is the number that waits by the rate at which they come.
+exchange = feed(field: "feed_exchange_delay_seconds")
+  |> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false, timeSrc: "_start")
+  |> group(columns: ["_time"])
+  |> max()
+  |> group()
+  |> map(fn: (r) => ({_time: r._time, _field: "exchange", _value: r._value}))
+
+// Of each window what is counted by its end, which the storage engine finds by itself: a day has 16 times 8,640 looks.
+counts = feed(field: "feed_tick_delay_seconds_bucket")
+  |> filter(fn: (r) => r.stage == "kafka")
+  |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false, timeSrc: "_start")
+  |> risen()
+  |> map(fn: (r) => ({_time: r._time, le: float(v: r.le), _value: r._value}))
+  |> group(columns: ["_time", "le"])
+  |> sum()
+  |> group(columns: ["_time"])
+  |> sort(columns: ["le"])
+// A window without ticks has none.
+quantile = (name, quantile) => counts
+  |> histogramQuantile(quantile: quantile, onNonmonotonic: "drop")
+  |> filter(fn: (r) => exists r._value)
+  |> group()
+  |> map(fn: (r) => ({_time: r._time, _field: name, _value: r._value}))
+
+// Of several Telegrafs the one that reads the product is right: the least.
+unread = from(bucket: v.defaultBucket)
+  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "feed_read" and r._field == "behind_seconds")
+  |> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false, timeSrc: "_start")
+  |> group(columns: ["_time", "product"])
+  |> min()
+  |> group(columns: ["_time"])
+  |> max()
+  |> group()
+  |> map(fn: (r) => ({_time: r._time, _field: "unread", _value: r._value}))
+
+waiting = from(bucket: v.defaultBucket)
+  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "internal_write" and r._field == "buffer_size" and r.alias == "records")
+  |> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false, timeSrc: "_start")
+  |> group(columns: ["_time"])
+  |> sum()
+  |> group()
+  |> map(fn: (r) => ({_time: r._time, _field: "waiting", _value: r._value}))
+
+rate = feed(field: "feed_ticks_sent_total")
+  |> filter(fn: (r) => r.sink == "kafka")
+  |> derivative(unit: 1s, nonNegative: true)
+  |> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: false, timeSrc: "_start")
+  |> filter(fn: (r) => exists r._value)
+  |> group(columns: ["_time"])
+  |> sum()
+  |> group()
+  |> map(fn: (r) => ({_time: r._time, _field: "rate", _value: r._value}))
+
+stored = union(tables: [unread, waiting, rate])
+  |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")
+  |> filter(fn: (r) => exists r.waiting)
+  |> map(fn: (r) => ({
+    _time: r._time,
+    _field: "stored",
+    _value: (if exists r.unread then r.unread else 0.0) + (if exists r.rate and r.rate > 0.0 then r.waiting / r.rate else 0.0),
+  }))
+
+union(tables: [
+  exchange,
+  quantile(name: "p50", quantile: 0.5),
+  quantile(name: "p95", quantile: 0.95),
+  quantile(name: "p99", quantile: 0.99),
+  stored,
+])
+  |> group(columns: ["_field"])
+  |> sort(columns: ["_time"])

@@ -1,0 +1,42 @@
+// One row per product: its state (numbered as in pipeline_states.flux) and the age of its last tick at the end of the time range,
+// for how long a tick of it is known that is not stored, and its gaps in the range. -1 is what nobody tells.
+lately = date.sub(d: 1m, from: v.timeRangeStop)
+
+state = feed(field: "feed_product_state", start: lately)
+  |> last()
+  |> group(columns: ["product"])
+  |> sort(columns: ["_time"])
+  |> tail(n: 1)
+  |> map(fn: (r) => ({product: r.product, _field: "state", _value: float(v: numberOf(state: r.state))}))
+
+age = feed(field: "feed_tick_age_seconds", start: lately)
+  |> last()
+  // since that look it has grown
+  |> map(fn: (r) => ({
+    product: r.product,
+    _field: "age",
+    _value: r._value + float(v: int(v: v.timeRangeStop) - int(v: r._time)) / 1000000000.0,
+  }))
+
+lacks = unstored
+  |> map(fn: (r) => ({product: r.product, _field: "unstored", _value: r._value}))
+
+gaps = missing
+  |> map(fn: (r) => ({product: r.product, _field: "gaps", _value: r.gaps}))
+
+absent = missing
+  |> map(fn: (r) => ({product: r.product, _field: "missing", _value: r.missing}))
+
+union(tables: [state, age, lacks, gaps, absent])
+  |> group()
+  |> pivot(rowKey: ["product"], columnKey: ["_field"], valueColumn: "_value")
+  |> map(fn: (r) => ({
+    product: r.product,
+    state: if exists r.state then r.state else -1.0,
+    age: if exists r.age then r.age else -1.0,
+    unstored: if exists r.unstored then r.unstored else -1.0,
+    gaps: if exists r.gaps then r.gaps else 0.0,
+    missing: if exists r.missing then r.missing else 0.0,
+    coverage: if exists r.missing then 1.0 - r.missing / length else 1.0,
+  }))
+  |> sort(columns: ["product"])

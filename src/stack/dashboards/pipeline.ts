@@ -1,0 +1,392 @@
+// The dashboard *Pipeline*: where on the way from the exchange to the database a price is held up, lost or missing.
+
+import { runbookOf } from "./alerts.ts";
+import { COLORS, column, type FieldConfig, fixed, INFLUXDB, type Json, order, panel, steps, words } from "./grafana.ts";
+import { PIPELINE_PANELS as PANELS, PIPELINE_UID, PRICES_UID } from "./places.ts";
+import { QUERIES } from "./queries.ts";
+
+const NOTHING = "Nothing in this time range";
+/** Telegraf asks the producer and itself so often: shorter windows would be empty. */
+const SAMPLED = { interval: "10s", maxDataPoints: 240 };
+const LINE = {
+  drawStyle: "line",
+  lineWidth: 1,
+  lineInterpolation: "linear",
+  fillOpacity: 6,
+  gradientMode: "opacity",
+  showPoints: "never",
+  // ms
+  spanNulls: 60_000,
+  axisPlacement: "left",
+  axisBorderShow: false,
+};
+const BARS = {
+  drawStyle: "bars",
+  lineWidth: 0,
+  fillOpacity: 80,
+  stacking: { mode: "normal", group: "A" },
+  axisBorderShow: false,
+};
+const legend = (...calcs: readonly string[]) => ({ showLegend: true, displayMode: "list", placement: "bottom", calcs });
+const TOOLTIP = { mode: "multi", sort: "desc" };
+/** None is as it should be. */
+const ALARMING: FieldConfig = { unit: "short", decimals: 0, ...steps(COLORS.up, [1, COLORS.warning]) };
+/** A share of the time range. */
+const COVERAGE: FieldConfig = {
+  unit: "percentunit",
+  decimals: 2,
+  ...steps(COLORS.down, [0.99, COLORS.warning], [0.9999, COLORS.up]),
+};
+/** Seconds since a tick was known that is not stored: normally one or two. */
+const UNSTORED: FieldConfig = { unit: "s", decimals: 0, ...steps("text", [10, COLORS.warning], [60, COLORS.down]) };
+
+/** As `feed_product_state` names them, in the order in which states.flux numbers them. */
+const STATES = [
+  ["live", COLORS.up],
+  ["quiet", COLORS.line],
+  ["waiting", COLORS.warning],
+  ["stalled", COLORS.down],
+  ["refused", "#b877d9"],
+] as const;
+const STATE_WORDS = STATES.map(([state, color], i) => [`${i}`, state, color] as const);
+
+const summary = panel({
+  id: PANELS.summary,
+  type: "stat",
+  title: "Over the time range",
+  description:
+    "Covered: the share of the time without a declared gap, the mean of all products. Gaps that touch it. Reconnects: a few a " +
+    "day are normal. Rejected: frames of the exchange and records of the topics that failed a check. Given up: ticks dropped " +
+    "from the full queue or refused by Kafka. Not stored since: for how long a tick is known that InfluxDB lacks.",
+  gridPos: { x: 0, y: 0, w: 24, h: 4 },
+  queries: [QUERIES.pipelineSummary],
+  field: { ...fixed("text"), noValue: "-" },
+  overrides: [
+    column("coverage", { displayName: "Covered", ...COVERAGE }),
+    column("gaps", { displayName: "Gaps", ...ALARMING }),
+    column("reconnects", {
+      displayName: "Reconnects",
+      unit: "short",
+      decimals: 0,
+      ...steps(COLORS.up, [3, COLORS.warning], [20, COLORS.down]),
+    }),
+    column("rejected", { displayName: "Rejected", ...ALARMING }),
+    column("dropped", { displayName: "Given up", unit: "short", decimals: 0, ...steps(COLORS.up, [1, COLORS.down]) }),
+    column("waiting", { displayName: "Not stored since", ...UNSTORED }),
+  ],
+  options: {
+    colorMode: "value",
+    graphMode: "none",
+    justifyMode: "center",
+    orientation: "vertical",
+    textMode: "value_and_name",
+    wideLayout: true,
+    reduceOptions: { calcs: ["lastNotNull"], fields: "/.*/", values: false },
+    text: { titleSize: 12, valueSize: 20 },
+  },
+  transformations: [order("coverage", "gaps", "reconnects", "rejected", "dropped", "waiting")],
+});
+
+const rates = panel({
+  id: PANELS.rates,
+  type: "timeseries",
+  title: "Ticks a second, stage by stage",
+  description:
+    "Normally the lines lie on each other. A line below the one before it names the stage that waits or loses. What is " +
+    "stored counts at its own time, so after an outage its line is filled up again; ticks of a product that share a whole " +
+    "second are stored as one. Amber: declared gaps.",
+  gridPos: { x: 0, y: 4, w: 12, h: 9 },
+  queries: [QUERIES.pipelineRates],
+  ...SAMPLED,
+  field: { unit: "suffix:/s", decimals: 1, min: 0, noValue: NOTHING, custom: LINE },
+  overrides: [
+    column("received", fixed(COLORS.line)),
+    column("acknowledged", fixed(COLORS.warning)),
+    column("stored", fixed(COLORS.up)),
+  ],
+  options: { legend: legend("lastNotNull"), tooltip: TOOLTIP },
+});
+
+const delays = panel({
+  id: PANELS.delays,
+  type: "timeseries",
+  title: "Seconds at each stage",
+  description:
+    "From the exchange to the producer: by its heartbeats, which come every second, and by both clocks. From there to " +
+    "Kafka's acknowledgement: half, 95 and 99 of 100 ticks are faster; beyond 30 s all look like 30. From there into " +
+    "InfluxDB: the market's time that Telegraf has not read yet, and how long what it has read waits. Normal: below 1 s each.",
+  gridPos: { x: 12, y: 4, w: 12, h: 9 },
+  queries: [QUERIES.pipelineDelays],
+  interval: "30s",
+  maxDataPoints: 240,
+  field: {
+    unit: "s",
+    noValue: NOTHING,
+    custom: { ...LINE, spanNulls: 120_000, scaleDistribution: { type: "symlog", log: 10, linearThreshold: 0.001 } },
+  },
+  overrides: [
+    column("exchange", { displayName: "exchange to us", ...fixed(COLORS.line) }),
+    column("p50", { displayName: "to Kafka, half", ...fixed("#7c7f85") }),
+    column("p95", { displayName: "to Kafka, 95 %", ...fixed(COLORS.warning) }),
+    column("p99", { displayName: "to Kafka, 99 %", ...fixed(COLORS.down) }),
+    column("stored", { displayName: "Kafka to InfluxDB", ...fixed(COLORS.up) }),
+  ],
+  options: { legend: legend("lastNotNull", "max"), tooltip: TOOLTIP },
+});
+
+const states = panel({
+  id: PANELS.states,
+  type: "state-timeline",
+  title: "How each product is",
+  description:
+    "Live: ticks come. Quiet: the exchange's heartbeats say that nothing was traded. Waiting: no tick yet, or nobody knows. " +
+    "Stalled: the exchange trades it and does not tell us. Refused: it said no. Of each moment the worst.",
+  gridPos: { x: 0, y: 13, w: 12, h: 9 },
+  queries: [QUERIES.pipelineStates],
+  ...SAMPLED,
+  field: {
+    displayName: "${__field.labels.product}",
+    noValue: NOTHING,
+    mappings: words(...STATE_WORDS),
+    // ms: longer than that without a word, and nobody knows
+    custom: { fillOpacity: 80, lineWidth: 0, spanNulls: 60_000 },
+  },
+  options: {
+    showValue: "never",
+    mergeValues: true,
+    rowHeight: 0.75,
+    alignValue: "left",
+    legend: legend(),
+    tooltip: { mode: "single", sort: "none" },
+  },
+});
+
+const products = panel({
+  id: PANELS.products,
+  type: "table",
+  title: "Products",
+  description:
+    "State and age of the last tick at the end of the time range; since when a tick is known that is not stored; declared " +
+    "gaps in the range, and the share of it that is covered. A click shows the prices.",
+  gridPos: { x: 12, y: 13, w: 12, h: 9 },
+  queries: [QUERIES.pipelineProducts],
+  field: {
+    noValue: NOTHING,
+    custom: { align: "auto", cellOptions: { type: "auto" }, filterable: false, minWidth: 50 },
+  },
+  overrides: [
+    column("product", {
+      displayName: "Product",
+      links: [{
+        title: "Show ${__value.text}",
+        url: `/d/${PRICES_UID}?var-product=\${__value.text}&\${__url_time_range}`,
+        targetBlank: false,
+      }],
+      custom: { width: 95 },
+    }),
+    column("state", {
+      displayName: "State",
+      decimals: 0,
+      mappings: words(...STATE_WORDS, ["-1", "not followed", "text"]),
+      custom: { width: 90, cellOptions: { type: "color-text" } },
+    }),
+    column("age", {
+      displayName: "Last tick",
+      unit: "s",
+      decimals: 0,
+      // -1: not followed by the producer
+      mappings: words(["-1", "-", "text"]),
+      custom: { width: 90 },
+    }),
+    column("unstored", {
+      displayName: "Not stored since",
+      ...UNSTORED,
+      mappings: words(["-1", "-", "text"], ["0", "-", "text"]),
+      custom: { width: 120, cellOptions: { type: "color-text" } },
+    }),
+    column("gaps", { displayName: "Gaps", unit: "short", decimals: 0, custom: { width: 60 } }),
+    column("missing", { displayName: "Missing", unit: "s", decimals: 1, custom: { width: 90 } }),
+    column("coverage", { displayName: "Covered", ...COVERAGE, custom: { cellOptions: { type: "color-text" } } }),
+  ],
+  options: { showHeader: true, cellHeight: "sm", footer: { show: false }, sortBy: [] },
+  transformations: [order("product", "state", "age", "unstored", "gaps", "missing", "coverage")],
+});
+
+const waiting = panel({
+  id: PANELS.waiting,
+  type: "timeseries",
+  title: "What waits",
+  description:
+    "Events in the producer's queue of each sink, and records that Telegraf has read and not yet written. Normally near 0; a " +
+    "line that rises means that the stage after it is slow or away. The producer drops the oldest at QUEUE_CAPACITY; Telegraf " +
+    "stops reading at 50,000, and what comes then waits in Kafka.",
+  gridPos: { x: 0, y: 22, w: 8, h: 8 },
+  queries: [QUERIES.pipelineWaiting],
+  ...SAMPLED,
+  field: {
+    unit: "short",
+    decimals: 0,
+    min: 0,
+    displayName: "${__field.labels.place}",
+    color: { mode: "palette-classic" },
+    noValue: NOTHING,
+    custom: LINE,
+  },
+  options: { legend: legend("max"), tooltip: TOOLTIP },
+});
+
+const rejected = panel({
+  id: PANELS.rejected,
+  type: "timeseries",
+  title: "Rejected",
+  description:
+    "Frames of the exchange that the producer could not use, and records of the topics that Telegraf could not read, by " +
+    "reason. Normally none. The runbook says what each reason means.",
+  gridPos: { x: 8, y: 22, w: 8, h: 8 },
+  queries: [QUERIES.pipelineRejected],
+  interval: "30s",
+  maxDataPoints: 120,
+  field: {
+    unit: "short",
+    decimals: 0,
+    min: 0,
+    displayName: "${__field.labels.reason}",
+    color: { mode: "palette-classic" },
+    noValue: "None in this time range",
+    custom: BARS,
+  },
+  options: { legend: legend("sum"), tooltip: TOOLTIP },
+});
+
+const reconnects = panel({
+  id: PANELS.reconnects,
+  type: "timeseries",
+  title: "Reconnects",
+  description: "Connections to the exchange after the first. A few a day are normal.",
+  gridPos: { x: 16, y: 22, w: 8, h: 8 },
+  queries: [QUERIES.pipelineReconnects],
+  interval: "30s",
+  maxDataPoints: 120,
+  field: {
+    unit: "short",
+    decimals: 0,
+    min: 0,
+    displayName: "reconnects",
+    ...fixed(COLORS.warning),
+    noValue: NOTHING,
+    custom: BARS,
+  },
+  options: { legend: legend("sum"), tooltip: TOOLTIP },
+});
+
+const gaps = panel({
+  id: PANELS.gaps,
+  type: "table",
+  title: "Gaps",
+  description: "Declared interruptions that touch the time range, the newest first, with the ticks known to be lost.",
+  gridPos: { x: 0, y: 30, w: 16, h: 8 },
+  queries: [QUERIES.pipelineGaps],
+  field: {
+    noValue: "None in this time range",
+    custom: { align: "auto", cellOptions: { type: "auto" }, filterable: false, minWidth: 50 },
+  },
+  overrides: [
+    column("begin", { displayName: "From", unit: "dateTimeAsIso", custom: { width: 160 } }),
+    column("end", { displayName: "To", unit: "dateTimeAsIso", custom: { width: 160 } }),
+    column("product", { displayName: "Product", custom: { width: 110 } }),
+    column("reason", { displayName: "Reason", custom: { width: 130 } }),
+    column("seconds", { displayName: "Lasted", unit: "s", decimals: 1, custom: { width: 100 } }),
+    column("dropped", { displayName: "Lost", unit: "short", decimals: 0, custom: { width: 70 } }),
+    column("state", { displayName: " " }),
+  ],
+  options: { showHeader: true, cellHeight: "sm", footer: { show: false }, sortBy: [] },
+  transformations: [order("begin", "end", "product", "reason", "seconds", "dropped", "state")],
+});
+
+const alerts = panel({
+  id: PANELS.alerts,
+  type: "alertlist",
+  title: "Alerts",
+  description: "What fires or is about to. Normally none.",
+  gridPos: { x: 16, y: 30, w: 8, h: 8 },
+  queries: [],
+  field: {},
+  options: {
+    viewMode: "list",
+    groupMode: "default",
+    groupBy: [],
+    maxItems: 20,
+    sortOrder: 3,
+    dashboardAlerts: false,
+    alertName: "",
+    alertInstanceLabelFilter: "",
+    datasource: "",
+    stateFilter: { firing: true, pending: true, noData: true, normal: false, error: true, recovering: true },
+  },
+});
+
+const runbook = panel({
+  id: PANELS.runbook,
+  type: "text",
+  title: "Runbook",
+  description: "What each alert means and what to do. docs/runbook.md holds the same, and all messages of the program.",
+  gridPos: { x: 0, y: 38, w: 24, h: 20 },
+  queries: [],
+  field: {},
+  options: { mode: "markdown", content: runbookOf() },
+});
+
+/** The dashboard as Grafana reads it. */
+export const PIPELINE: { readonly [name: string]: Json } = {
+  uid: PIPELINE_UID,
+  title: "Pipeline",
+  description: "Where on the way from the exchange to the database a price is held up, lost or missing.",
+  tags: [],
+  schemaVersion: 41,
+  version: 1,
+  editable: false,
+  timezone: "browser",
+  fiscalYearStartMonth: 0,
+  // one crosshair for all charts
+  graphTooltip: 1,
+  refresh: "10s",
+  time: { from: "now-1h", to: "now" },
+  timepicker: {},
+  links: [{
+    type: "link",
+    title: "Prices",
+    url: `/d/${PRICES_UID}`,
+    icon: "dashboard",
+    tags: [],
+    keepTime: true,
+    includeVars: false,
+    asDropdown: false,
+    targetBlank: false,
+  }],
+  templating: { list: [] },
+  annotations: {
+    list: [{
+      name: "Gaps",
+      datasource: INFLUXDB,
+      enable: true,
+      hide: false,
+      iconColor: COLORS.warning,
+      target: { query: QUERIES.pipelineGapMarks, refId: "gaps" },
+      mappings: {},
+      filter: { exclude: false, ids: [PANELS.rates] },
+    }],
+  },
+  panels: [
+    summary,
+    rates,
+    delays,
+    states,
+    products,
+    waiting,
+    rejected,
+    reconnects,
+    gaps,
+    alerts,
+    runbook,
+  ],
+};

@@ -1,0 +1,111 @@
+// What the queries of *Pipeline* and the alerts ask for is what the real producer tells, the real Telegraf stores under
+// telegraf.conf, and under the names and tags that the other tests make up.
+
+import { assert, assertEquals } from "@std/assert";
+import { ALERTS } from "../../src/stack/dashboards/alerts.ts";
+import { QUERIES } from "../../src/stack/dashboards/queries.ts";
+import type { SourceStatus } from "../../src/sources/source.ts";
+import { Stats } from "../../src/stats.ts";
+import { renderMetrics } from "../../src/web/metrics.ts";
+import { chainMissing, produce, startChain, TOPIC } from "../chain/chain.ts";
+import { until } from "../integration/feed.ts";
+import { interpolate } from "./grafana.ts";
+
+const SINK = { name: "kafka", state: "ok", queueDepth: 3, queueCapacity: 100 } as const;
+
+function busyStats(): Stats {
+  const stats = new Stats();
+  stats.received = 20;
+  stats.sink("kafka").sent = 18;
+  stats.sink("kafka").delay.add(0.003);
+  return stats;
+}
+
+function sourceAt(time: number): SourceStatus {
+  return {
+    exchange: "Coinbase",
+    url: "wss://example.org",
+    channel: "ticker_batch",
+    link: "open",
+    delaySeconds: 0.05,
+    products: [{ product: "BTC-USD", state: "live", price: 1, time, ageSeconds: 1 }],
+  };
+}
+
+/** Of all queries. */
+const asked = new Set(
+  Object.values(QUERIES).flatMap((query) => [...query.matchAll(/feed\(field: "(\w+)"/g)].map(([, name]) => name ?? "")),
+);
+
+Deno.test("every metric that a query asks for is one that the producer tells, with the labels that it filters by", async () => {
+  const text = await renderMetrics({ stats: busyStats(), source: sourceAt(1), sinks: [SINK] });
+  const told = new Map(
+    [...text.matchAll(/^(feed_\w+)(\{.*\})? /gm)].map(([, name = "", labels = ""]) => [name, labels]),
+  );
+  assert(asked.size > 8);
+  assertEquals([...asked].filter((name) => !told.has(name)), []);
+  const labels = (name: string) => [...(told.get(name) ?? "").matchAll(/(\w+)=/g)].map(([, label]) => label).toSorted();
+  assertEquals(
+    ["feed_product_state", "feed_tick_delay_seconds_bucket", "feed_sink_up", "feed_ticks_rejected_total"].map(labels),
+    [["product", "state"], ["le", "stage"], ["sink"], ["reason"]],
+  );
+});
+
+const missing = chainMissing();
+
+Deno.test({
+  name: `Telegraf stores all that the dashboards ask for, and compares what is read with what is told${
+    missing ? ` [skipped: ${missing}]` : ""
+  }`,
+  ignore: missing !== undefined,
+  async fn() {
+    const now = Math.floor(Date.now() / 1000);
+    let newest = now + 0.4;
+    await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async () => {
+      const text = await renderMetrics({ stats: busyStats(), source: sourceAt(newest), sinks: [SINK] });
+      return new Response(text, { headers: { "Content-Type": "text/plain; version=0.0.4" } });
+    });
+    await using chain = await startChain({ metrics: `http://127.0.0.1:${server.addr.port}/metrics` });
+    const { kafka, influx } = chain;
+    await produce(kafka.broker, TOPIC, [JSON.stringify({ product: "BTC-USD", w_time: now, price: 1 }), "no record"]);
+
+    const series = async (measurement: string) =>
+      await influx.query(
+        `from(bucket: "${influx.bucket}") |> range(start: -1h, stop: 1h)
+          |> filter(fn: (r) => r._measurement == "${measurement}") |> last()`,
+      );
+    const behind = async () =>
+      (await series("feed_read")).map(({ product, _field, _value }) => [product, _field, _value]);
+    // the second it shares with the record that was read
+    await until("nothing is behind", async () => {
+      return JSON.stringify(await behind()) === JSON.stringify([["BTC-USD", "behind_seconds", 0]]);
+    }, 60_000);
+    newest = now + 7.25;
+    await until("seven seconds are behind", async () => (await behind())[0]?.[2] === 7.25, 60_000);
+
+    const fields = new Set((await series("prometheus")).map(({ _field }) => _field));
+    assertEquals([...asked].filter((name) => !fields.has(name)), []);
+    const own = (await series("internal_write")).filter(({ alias }) => alias === "records");
+    for (const field of ["buffer_size", "metrics_dropped", "metrics_rejected"]) {
+      assertEquals(own.filter(({ _field }) => _field === field).length, 1, field);
+    }
+    assertEquals((await series("ticker_rejected")).map(({ _field }) => _field).toSorted(), ["reason", "record"]);
+
+    // and the alerts judge it rightly: a record is none, a tick is not stored
+    const firing = async (uid: string) => {
+      const alert = ALERTS.find((alert) => alert.uid === uid);
+      assert(alert !== undefined);
+      const at = Date.now();
+      const view = { from: at - alert.seconds * 1000, to: at };
+      const rows = await influx.query(interpolate(alert.query, view, influx.bucket));
+      return rows.filter(({ _value }) =>
+        alert.fires.type === "lt" ? Number(_value) < alert.fires.value : Number(_value) > alert.fires.value
+      );
+    };
+    assertEquals((await firing("rejected")).map(({ place, _value }) => [place, _value]), [["topic", 1]]);
+    await until("the tick is missed", async () => (await firing("delay")).some(({ stage }) => stage === "stored"));
+    for (const uid of ["kafka-away", "product-stalled", "reconnect-storm", "drops", "no-metrics"]) {
+      assertEquals(await firing(uid), [], uid);
+    }
+  },
+});

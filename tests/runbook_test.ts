@@ -1,0 +1,212 @@
+// docs/runbook.md against the program: an entry for every alert, and for every message of a warning, an error or an end.
+
+import { assert, assertEquals } from "@std/assert";
+import { SETTINGS } from "../src/config.ts";
+import { ALERTS, anchorOf, runbookOf } from "../src/stack/dashboards/alerts.ts";
+
+const readable = Deno.permissions.querySync({ name: "read", path: "docs" }).state === "granted";
+const skipped = readable ? "" : " [skipped: needs --allow-read]";
+const root = new URL("../", import.meta.url);
+const read = (path: string) => Deno.readTextFileSync(new URL(path, root));
+
+function* filesIn(folder: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(new URL(folder, root))) {
+    if (isDirectory) yield* filesIn(`${folder}/${name}`);
+    else if (name.endsWith(".ts")) yield `${folder}/${name}`;
+  }
+}
+
+interface Literal {
+  /** With … where a value stands. */
+  readonly text: string;
+  readonly end: number;
+}
+
+/** The string or template that begins at `at`, and those added to it; undefined: there is none. */
+function literalAt(code: string, at: number): Literal | undefined {
+  const quote = code[at];
+  if (quote !== '"' && quote !== "`") return undefined;
+  let text = "";
+  let i = at + 1;
+  while (code[i] !== quote) {
+    if (i >= code.length) throw new SyntaxError(`A text without end at ${code.slice(at, at + 40)}`);
+    if (code[i] === "\\") {
+      text += code[i + 1];
+      i += 2;
+    } else if (quote === "`" && code.startsWith("${", i)) {
+      text += "…";
+      i = endOfBraces(code, i + 1);
+    } else {
+      text += code[i++];
+    }
+  }
+  i++;
+  const added = /\s*\+\s*/y;
+  added.lastIndex = i;
+  const plus = added.exec(code);
+  if (plus === null) return { text, end: i };
+  const next = literalAt(code, i + plus[0].length);
+  return next === undefined ? { text: `${text}…`, end: i } : { text: text + next.text, end: next.end };
+}
+
+/** Behind the brace that closes the one at `at`; texts may hold braces too. */
+function endOfBraces(code: string, at: number): number {
+  let depth = 0;
+  for (let i = at; i < code.length;) {
+    if (code[i] === '"' || code[i] === "`") {
+      i = literalAt(code, i)?.end ?? i + 1;
+      continue;
+    }
+    if (code[i] === "{") depth++;
+    if (code[i] === "}" && --depth === 0) return i + 1;
+    i++;
+  }
+  throw new SyntaxError("A brace without end");
+}
+
+/** Two values beside one another are one to the reader. */
+const tidy = (text: string) => text.replace(/…+/g, "…").trim();
+
+/** What a person may read: the text after a call that warns, or of an error that ends something. */
+const SAYS: readonly RegExp[] = [
+  /\.(?:warn|error)\(\s*/g,
+  /\.often\(\s*"(?:warn|error)",\s*/g,
+  /\btell\(\s*"(?:warn|error)",\s*/g,
+  /\bnew SinkError\(\s*[^,()]+,\s*/g,
+  /\bnew (?:RefusedError|ConnectionError)\(\s*/g,
+  /\bnew DrainError\(\s*[^"`,]+,\s*/g,
+  /#giveUp\(\s*/g,
+  // said, or thrown, elsewhere
+  /\bhints\.push\(\s*/g,
+  /(?:\breturn|[?:=])\s+(?=`Kafka at )/g,
+];
+
+/** Of settings and arguments. Each says the attempt, the wish and the value, so one entry is enough for all of them. */
+const SETTINGS_SAY: readonly RegExp[] = [/\bnew ConfigError\(\[\s*/g, /\bproblems\.push\(\s*/g];
+
+/** Message -> where it is said. */
+function messagesOf(path: string, source: string, patterns = SAYS): { said: Map<string, string>; unclear: string[] } {
+  const code = source.replace(/^\s*\/\/.*$/gm, "").replace(/\/\*[\s\S]*?\*\//g, "");
+  const said = new Map<string, string>();
+  const unclear: string[] = [];
+  for (const pattern of patterns) {
+    for (const match of code.matchAll(pattern)) {
+      const at = match.index + match[0].length;
+      const literal = literalAt(code, at);
+      if (literal === undefined) unclear.push(`${path}: ${/^\w*/.exec(code.slice(at))?.[0]}`);
+      else said.set(tidy(literal.text), path);
+    }
+  }
+  return { said, unclear };
+}
+
+/** Code in the first cell of the rows of all tables of messages. */
+function entriesOf(markdown: string): string[] {
+  const tables = markdown.match(/^\| message .*\n(?:\|.*\n?)*/gm) ?? [];
+  return [...tables.join("\n").matchAll(/^\| `` ?(.+?) ?`` +\||^\| `([^`]+)` +\|/gm)].map(([, double, single]) =>
+    tidy(double ?? single ?? "")
+  );
+}
+
+const PAGE = /^src\/web\/page\//;
+
+Deno.test({
+  name: `runbook: every message of a warning, an error or an end has its entry${skipped}`,
+  ignore: !readable,
+  fn() {
+    const said = new Map<string, string>();
+    const unclear: string[] = [];
+    for (const path of ["main.ts", ...filesIn("src")]) {
+      if (PAGE.test(path)) continue;
+      const found = messagesOf(path, read(path));
+      for (const [message, where] of found.said) said.set(message, where);
+      unclear.push(...found.unclear);
+    }
+    assert(said.size > 40, "messages were found");
+    const entries = new Set(entriesOf(read("docs/runbook.md")));
+    const lacking = [...said].filter(([message]) => !entries.has(message)).map(([message, path]) =>
+      `${path}: ${message}`
+    );
+    assertEquals(lacking, [], "docs/runbook.md lacks these");
+    assertEquals([...entries].filter((entry) => !said.has(entry)), [], "docs/runbook.md has these, which nobody says");
+    assertEquals(unclear.toSorted(), UNCLEAR.toSorted(), "texts that this test cannot read");
+  },
+});
+
+Deno.test({
+  name: `runbook: what is wrong with settings and arguments is said with the attempt, the wish and the value${skipped}`,
+  ignore: !readable,
+  fn() {
+    const said = ["main.ts", ...filesIn("src")].filter((path) => !PAGE.test(path)).flatMap((path) => [
+      ...messagesOf(path, read(path), SETTINGS_SAY).said.keys(),
+    ]);
+    assert(said.length > 20, "messages were found");
+    const form = /^(?:Cannot .+ (?:as|to) .+|…: current value is .+|… \(docker says: …\))$/s;
+    assertEquals(said.filter((message) => !form.test(message) || message.endsWith(".")), []);
+    assert(read("docs/runbook.md").includes("Cannot X as Y must be Z: current value is V"));
+  },
+});
+
+/** Each of them hands on a text that is found elsewhere. */
+const UNCLEAR: string[] = [
+  "main.ts: hint",
+  "main.ts: error",
+  "src/sinks/kafka.ts: doubt",
+  "src/sources/websocket_client.ts: wordsOf",
+  "src/sources/websocket.ts: words",
+  "src/sources/websocket.ts: words",
+  "src/store/store.ts: message",
+  "src/log.ts: message",
+  "src/log.ts: message",
+];
+
+Deno.test({
+  name: `runbook: the alerts stand there as src/stack/dashboards/alerts.ts has them${skipped}`,
+  ignore: !readable,
+  fn() {
+    const runbook = read("docs/runbook.md");
+    const part = /<!-- alerts -->([\s\S]*?)<!-- \/alerts -->/.exec(runbook)?.[1] ?? "";
+    // lines are broken by the formatter, which writes _ for * too
+    const plain = (text: string) => text.replace(/\s+/g, " ").replaceAll("*", "_").trim();
+    assertEquals(plain(part), plain(runbookOf()), `it should be:\n\n${runbookOf()}`);
+    const anchors = [...runbook.matchAll(/^### (.+)$/gm)].map(([, heading]) => anchorOf(heading ?? ""));
+    for (const { title } of ALERTS) assert(anchors.includes(anchorOf(title)), title);
+  },
+});
+
+Deno.test({
+  name: `runbook: what it names can be found: settings, tasks, headings${skipped}`,
+  ignore: !readable,
+  fn() {
+    const runbook = read("docs/runbook.md");
+    const settings = new Set(SETTINGS.map(({ name }) => name));
+    // what is set at Compose and Telegraf instead
+    const elsewhere = ["ALERT_WEBHOOK_URL", "PRODUCER_METRICS", "TOPIC_RETENTION_MS"];
+    const named = [...runbook.matchAll(/`([A-Z]+_[A-Z_]+)(?:=[^`]*)?`/g)].map(([, name]) => name ?? "");
+    assert(named.length > 20);
+    assertEquals(named.filter((name) => !settings.has(name) && !elsewhere.includes(name) && name !== "NAME_FILE"), []);
+    const { tasks } = JSON.parse(read("deno.json"));
+    const commands = [...runbook.matchAll(/deno task ([a-z:]+)/g)].map(([, name]) => name ?? "");
+    assertEquals(commands.filter((name) => !Object.hasOwn(tasks, name)), []);
+    const anchors = [...runbook.matchAll(/^#+ (.+)$/gm)].map(([, heading]) => anchorOf(heading ?? ""));
+    const links = [...runbook.matchAll(/\]\(#([^)]+)\)/g)].map(([, anchor]) => anchor ?? "");
+    assertEquals(links.filter((anchor) => !anchors.includes(anchor)), []);
+  },
+});
+
+Deno.test("runbook: texts are read out of the code with their values as …", () => {
+  const code = [
+    'log.warn(`Cannot ${a ? `x${"}"}` : "y"} it`, {});',
+    'log.often("error", "One " +\n  "two", {});',
+    'throw new SinkError("retry", `${a}${b} is \\`gone\\``);',
+    "// log.warn('no', {})",
+    "log.error(words);",
+  ].join("\n");
+  const { said, unclear } = messagesOf("a.ts", code);
+  assertEquals([...said.keys()].toSorted(), ["Cannot … it", "One two", "… is `gone`"]);
+  assertEquals(unclear, ["a.ts: words"]);
+  assertEquals(
+    entriesOf("| other | x |\n| `z` | b |\n\n| message | x |\n| `a …` | b |\n| ``a `b` c``   | d |\n| no | `e` |"),
+    ["a …", "a `b` c"],
+  );
+});
