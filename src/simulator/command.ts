@@ -1,6 +1,7 @@
 // The simulator from the command line: `deno task simulate`.
 
 import { ConfigError } from "../errors.ts";
+import { DEFAULT_PRODUCTS } from "./market.ts";
 import { parseRecording, Player, type RecordedFrame } from "./recording.ts";
 import type { SimulatorOptions } from "./server.ts";
 import { Simulator } from "./server.ts";
@@ -9,16 +10,20 @@ const HELP = `A simulated Coinbase Exchange: a WebSocket server with made-up or 
 
 Usage: deno task simulate [options]
 
-  --port N    port to listen on, 0 for a free one (default 8765)
-  --host H    address to listen on (default 127.0.0.1)
-  --seed N    seed of the price walks: the same seed gives the same prices (default 1)
-  --rate N    trades per second of each product (default 1)
-  --file F    replay recorded ticker frames from a file instead: a message per line, or {"at": seconds, "data": message}
-  --speed N   multiple of the recorded speed, with --file (default 1)
-  --help      this text
+  --port N      port to listen on, 0 for a free one (default 8765)
+  --host H      address to listen on (default 127.0.0.1)
+  --products P  products that can be had, separated by commas (default ${DEFAULT_PRODUCTS.join(",")})
+  --seed N      seed of the price walks: the same seed gives the same prices (default 1)
+  --rate N      trades per second of each product (default 1)
+  --file F      replay recorded ticker frames from a file instead: a message per line, or {"at": seconds, "data": message}
+  --speed N     multiple of the recorded speed, with --file (default 1)
+  --help        this text
 `;
 
-const NAMES = ["port", "host", "seed", "rate", "file", "speed"] as const;
+/** As Coinbase takes them; anything else would be refused by whoever subscribes. */
+const PRODUCT = /^[A-Z0-9]{1,20}(?:-[A-Z0-9]{1,20}){1,3}$/;
+
+const NAMES = ["port", "host", "products", "seed", "rate", "file", "speed"] as const;
 type Name = typeof NAMES[number];
 
 function tell(text: string): void {
@@ -41,7 +46,8 @@ function readFlags(args: readonly string[], problems: string[]): Map<Name, strin
       continue;
     }
     const value = joined ?? args[++i];
-    if (value === undefined || value === "") {
+    // an empty list counts as none, as an empty setting does
+    if (value === undefined || (value === "" && name !== "products")) {
       problems.push(`Cannot use --${name} as it must have a value: current value is ""`);
     } else flags.set(name, value);
   }
@@ -81,7 +87,14 @@ export async function runSimulator(args: readonly string[], signal: AbortSignal)
     problems.push(`Cannot use --${name} as it must be ${wish}: current value is ${JSON.stringify(text)}`);
     return fallback;
   };
+  const products = (flags.get("products") ?? "").split(",").map((item) => item.trim()).filter((item) => item !== "");
+  for (const product of products) {
+    if (PRODUCT.test(product)) continue;
+    const wish = "product ids like BTC-USD, separated by commas";
+    problems.push(`Cannot use --products as it must be ${wish}: current value is ${JSON.stringify(product)}`);
+  }
   const options: SimulatorOptions = {
+    ...(products.length === 0 ? {} : { products }),
     hostname: flags.get("host") ?? "127.0.0.1",
     port: number("port", 8765, "0 to 65535", (value) => Number.isInteger(value) && value <= 65_535),
     seed: number("seed", 1, "0 to 4294967295", (value) => Number.isInteger(value) && value <= 4_294_967_295),

@@ -6,6 +6,7 @@ import type { ReceivedText } from "./ledger.ts";
 import { Ledger, Newest } from "./ledger.ts";
 import type { Trade } from "./market.ts";
 import { Market, timeText } from "./market.ts";
+import { Past, type Sample } from "./past.ts";
 import type { Listings } from "./protocol.ts";
 import { errorText, heartbeatText } from "./protocol.ts";
 import { Player } from "./recording.ts";
@@ -16,7 +17,6 @@ export const PUMP_MS = 10;
 /** More in one turn would keep the sockets waiting; what is left over happens in the next turn. */
 const TRADES_PER_PUMP = 5000;
 const UNPACED_BACKLOG_BYTES = 1024 * 1024;
-const SENT_LIMIT = 2_000_000;
 const RECEIVED_LIMIT = 10_000;
 const RECEIVED_CHARS = 16_384;
 
@@ -34,6 +34,10 @@ export interface FloorOptions {
   readonly heartbeatMs: number;
   /** How long a client may stay without a subscribe. */
   readonly subscribeWithinMs: number;
+  /** How long the market has traded before the floor opens. */
+  readonly pastMs: number;
+  /** How many tickers that left are remembered, at least. */
+  readonly rememberTicks: number;
   /** Replaces the walks. */
   readonly recording?: Recording | undefined;
 }
@@ -61,6 +65,7 @@ export interface Switches {
 }
 
 interface Flood {
+  readonly batchToo: boolean;
   readonly startedAt: number;
   readonly ms: number;
   readonly total: number;
@@ -72,7 +77,7 @@ export class Floor implements House {
   /** The walks. */
   readonly market: Market;
   /** What left. */
-  readonly ledger: Ledger = new Ledger(SENT_LIMIT);
+  readonly ledger: Ledger;
   /** What came. */
   readonly received: Newest<ReceivedText> = new Newest(RECEIVED_LIMIT);
   /** Clients whose connection is not yet over. */
@@ -98,6 +103,8 @@ export class Floor implements House {
   readonly #delisted = new Set<string>();
   readonly #options: FloorOptions;
   readonly #owed = new Map<string, number>();
+  /** Not yet over: the floor is still closed. */
+  #past: Past | undefined;
   #floods: Flood[] = [];
   #turn = 0;
   #pumpedAt: number;
@@ -108,13 +115,19 @@ export class Floor implements House {
   /** Opens the floor: each product has had one trade, unless a recording will bring them. */
   constructor(options: FloorOptions) {
     this.#options = options;
+    this.ledger = new Ledger(options.rememberTicks);
     const now = performance.now();
     this.#wallOffset = Date.now() - now;
     this.#pumpedAt = now;
     this.#nextHeartbeat = now + options.heartbeatMs;
     this.#nextBatch = now + options.batchMs;
     this.player = options.recording === undefined ? undefined : new Player(options.recording);
-    this.market = new Market([...options.products, ...this.player?.products ?? []], options.seed, Date.now());
+    const from = Date.now() - options.pastMs;
+    this.market = new Market([...options.products, ...this.player?.products ?? []], options.seed, from);
+    if (options.pastMs > 0) {
+      this.#past = new Past(this.market, { ...options, from });
+      return;
+    }
     for (const product of this.market.products) {
       this.#owed.set(product, this.market.phase(product));
       if (this.player === undefined) this.market.trade(product, this.micros());
@@ -156,6 +169,28 @@ export class Floor implements House {
     return Math.floor((this.wallMs() + this.switches.clockOffsetMs) * 1000);
   }
 
+  /**
+   * What clients on `ticker_batch` would have heard before the floor opens, up to the present; then it opens. It opens
+   * at once, and the rest stays untold, when a client subscribes before.
+   */
+  *past(): Generator<Sample> {
+    while (this.#past !== undefined) {
+      const sample = this.#past.next(this.wallMs());
+      if (sample === undefined) this.#open(this.#past);
+      else yield sample;
+    }
+  }
+
+  #open(past: Past): void {
+    this.#past = undefined;
+    const now = this.wallMs();
+    const { owed, nextSample } = past.end(now);
+    for (const [product, trades] of owed) this.#owed.set(product, trades);
+    const elapsed = this.#pumpedAt = performance.now();
+    this.#nextBatch = elapsed + nextSample - now;
+    this.#nextHeartbeat = elapsed + this.#options.heartbeatMs;
+  }
+
   /** Notes a ticker that was handed to a socket, the first time only. */
   left(trade: Trade, connection: number): void {
     if (trade.left) return;
@@ -169,6 +204,7 @@ export class Floor implements House {
     const at = this.wallMs();
     this.received.add({ connection: client.number, at, text: text.slice(0, RECEIVED_CHARS) });
     if (client.muted) return;
+    if (this.#past !== undefined) this.#open(this.#past);
     const answer = client.subscriptions.take(text, this.listings);
     client.asked ||= answer.asked;
     const replies = [...answer.errors, ...answer.reply === undefined ? [] : [answer.reply]];
@@ -214,10 +250,13 @@ export class Floor implements House {
     return products.find((product) => this.audience(product).length > 0) ?? products[0] ?? "";
   }
 
-  /** Extra trades, spread over a time and over the products that somebody gets on `ticker`. */
-  flood(ticksPerSecond: number, ms: number): number {
+  /**
+   * Extra trades, spread over a time and over the products that somebody gets on `ticker`; with `batchToo` each is told on
+   * `ticker_batch` as well.
+   */
+  flood(ticksPerSecond: number, ms: number, batchToo = false): number {
     const total = Math.round(ticksPerSecond * ms / 1000);
-    this.#floods.push({ startedAt: performance.now(), ms, total, done: 0 });
+    this.#floods.push({ batchToo, startedAt: performance.now(), ms, total, done: 0 });
     return total;
   }
 
@@ -235,6 +274,18 @@ export class Floor implements House {
   /** Does what is due. To be called every `PUMP_MS`; a late call catches up. */
   pump(): void {
     const now = performance.now();
+    if (this.#past === undefined) this.#turnOver(now);
+    const deadline = this.wallMs() - this.#options.subscribeWithinMs;
+    for (const client of this.clients) {
+      client.release(now);
+      client.socket.tend(now);
+      if (!client.asked && client.openedAt < deadline && client.hears) {
+        client.socket.close(1008, "no subscribe in time");
+      }
+    }
+  }
+
+  #turnOver(now: number): void {
     // after a pause of the whole process the exchange has not saved its trades up for us
     const elapsed = Math.min(now - this.#pumpedAt, 1000);
     this.#pumpedAt = now;
@@ -248,14 +299,6 @@ export class Floor implements House {
     if (now >= this.#nextBatch) {
       this.#nextBatch = Math.max(this.#nextBatch + this.#options.batchMs, now);
       this.#sample();
-    }
-    const deadline = this.wallMs() - this.#options.subscribeWithinMs;
-    for (const client of this.clients) {
-      client.release(now);
-      client.socket.tend(now);
-      if (!client.asked && client.openedAt < deadline && client.hears) {
-        client.socket.close(1008, "no subscribe in time");
-      }
     }
   }
 
@@ -294,17 +337,19 @@ export class Floor implements House {
   #pour(now: number): void {
     const listed = this.market.products.filter((product) => !this.quiet.has(product) && !this.#delisted.has(product));
     const clients = [...this.clients];
-    const wanted = listed.filter((product) =>
-      clients.some(({ subscriptions }) => subscriptions.has("ticker", product))
-    );
-    const products = wanted.length > 0 ? wanted : listed;
     let room = TRADES_PER_PUMP;
     for (const flood of this.#floods) {
+      const wanted = listed.filter((product) =>
+        clients.some(({ subscriptions }) =>
+          subscriptions.has("ticker", product) || flood.batchToo && subscriptions.has("ticker_batch", product)
+        )
+      );
+      const products = wanted.length > 0 ? wanted : listed;
       const due = Math.floor(flood.total * Math.min(1, (now - flood.startedAt) / flood.ms)) - flood.done;
       const count = Math.min(due, room);
       for (let i = 0; i < count && products.length > 0; i++) {
         const product = products[this.#turn++ % products.length] ?? "";
-        this.publish(this.market.trade(product, this.micros()));
+        this.publish(this.market.trade(product, this.micros()), flood.batchToo);
       }
       flood.done += count;
       room -= count;

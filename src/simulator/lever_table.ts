@@ -109,8 +109,8 @@ function table(products: readonly string[]): Record<keyof Levers, Entry> {
     dataFirst: entry({ on: onOff }, (levers, { on }) => levers.dataFirst(on)),
     slowDown: entry({ ms: number(0, 600_000) }, (levers, { ms }) => levers.slowDown(ms)),
     flood: entry(
-      { ticksPerSecond: number(1, 1_000_000), ms: number(1, DAY_MS) },
-      (levers, { ticksPerSecond, ms }) => levers.flood(ticksPerSecond, ms),
+      { ticksPerSecond: number(1, 1_000_000), ms: number(1, DAY_MS), batchToo: optional(onOff) },
+      (levers, { ticksPerSecond, ms, batchToo }) => levers.flood(ticksPerSecond, ms, batchToo),
     ),
     heartbeats: entry({ on: onOff }, (levers, { on }) => levers.heartbeats(on)),
     clockOffset: entry({ ms: number(-3650 * DAY_MS, 3650 * DAY_MS) }, (levers, { ms }) => levers.clockOffset(ms)),

@@ -54,9 +54,9 @@ export interface Levers {
   slowDown(ms: number): void;
   /**
    * Extra ticks for so long, spread over the products that somebody gets on `ticker`. Answers with how many there
-   * will be.
+   * will be. With `batchToo` (default false) those on `ticker_batch` get each one at once, and not the samples alone.
    */
-  flood(ticksPerSecond: number, ms: number): number;
+  flood(ticksPerSecond: number, ms: number, batchToo?: boolean): number;
   /** Heartbeats on or off. */
   heartbeats(on: boolean): void;
   /** Shifts the exchange's clock: all times that are sent. */
@@ -172,8 +172,8 @@ export function createLevers(floor: Floor): Levers {
     slowDown(ms) {
       switches.delayMs = ms;
     },
-    flood(ticksPerSecond, ms) {
-      return floor.flood(ticksPerSecond, ms);
+    flood(ticksPerSecond, ms, batchToo) {
+      return floor.flood(ticksPerSecond, ms, batchToo);
     },
     heartbeats(on) {
       switches.heartbeats = on;

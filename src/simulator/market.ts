@@ -1,6 +1,10 @@
 // The made-up market: seeded price walks, and the `ticker` message of each trade as Coinbase writes it. Pure: the
 // time of a trade is handed in, and the same seed gives the same prices in the same order, whenever they happen.
 
+import { LastDay } from "./last_day.ts";
+import { PricePath } from "./price_path.ts";
+import { mixSeed, seededRandom } from "./random.ts";
+
 /** One match on the simulated exchange, together with the ticker message that tells of it. */
 export interface Trade {
   /** The exchange's id of the product, such as `BTC-USD`. */
@@ -36,30 +40,15 @@ const LISTINGS: Readonly<Record<string, Listing>> = {
   "DOT-USD": { price: 2.3, decimals: 3 },
 };
 
+/** Money that is worth about a dollar. */
+const OTHER_MONEY = /-(?:USDC|USDT|EUR|GBP)$/;
+
 /** What the simulated exchange lists when nothing else is asked for. */
 export const DEFAULT_PRODUCTS: readonly string[] = Object.keys(LISTINGS);
 
 // Numbers begin above any that an earlier run can have reached, so that a restarted simulator looks like the same
 // exchange going on, and a client that tells repeats by sequence is not misled. 2026-01-01.
 const NUMBERS_SINCE = 1_767_225_600_000;
-
-/** A small seeded generator (mulberry32): numbers from 0 to below 1. */
-export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6D2B79F5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
-/** A seed of its own for each product, so that a longer list does not change the prices of the others (FNV-1a). */
-function mixSeed(seed: number, name: string): number {
-  let hash = (0x811C9DC5 ^ seed) >>> 0;
-  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193) >>> 0;
-  return hash;
-}
 
 /** A whole number of smallest units as decimal text: `decimalText(123450, 3)` is `123.450`, or `123.45` with `cut`. */
 export function decimalText(units: number, decimals: number, cut = false): string {
@@ -70,17 +59,17 @@ export function decimalText(units: number, decimals: number, cut = false): strin
   return end === point ? digits.slice(0, point) : `${digits.slice(0, point)}.${digits.slice(point, end)}`;
 }
 
-let cachedSecond = Number.NaN;
+let cachedMinute = Number.NaN;
 let cachedText = "";
 
 /** Microseconds since the epoch as Coinbase writes a time: `2026-10-03T20:58:31.127510Z`. */
 export function timeText(micros: number): string {
-  const second = Math.floor(micros / 1_000_000);
-  if (second !== cachedSecond) {
-    cachedSecond = second;
-    cachedText = new Date(second * 1000).toISOString().slice(0, 20);
+  const minute = Math.floor(micros / 60_000_000);
+  if (minute !== cachedMinute) {
+    cachedMinute = minute;
+    cachedText = new Date(minute * 60_000).toISOString().slice(0, 17);
   }
-  return `${cachedText}${String(micros - second * 1_000_000).padStart(6, "0")}Z`;
+  return `${cachedText}${decimalText(micros - minute * 60_000_000 + 100_000_000, 6).slice(1)}Z`;
 }
 
 /** The walk of one product. */
@@ -89,17 +78,17 @@ class Walk {
   traded = 0;
   readonly #product: string;
   readonly #decimals: number;
-  readonly #start: number;
-  readonly #open: number;
   readonly #random: () => number;
   readonly #crowd: () => number;
-  #units: number;
-  #low: number;
-  #high: number;
-  #volume: number;
+  readonly #path: PricePath;
+  #day: LastDay;
   #sequence: number;
   #tradeId: number;
   #micros = 0;
+  // of the last trade, told or not
+  #units: number;
+  #buy = true;
+  #size = 1;
 
   constructor(product: string, seed: number, startedAt: number) {
     const own = mixSeed(seed, product);
@@ -107,14 +96,19 @@ class Walk {
     this.#random = seededRandom(own);
     // drawn apart from the prices, or a lever that makes one trade would change every later price
     this.#crowd = seededRandom(own ^ 0x5BD1E995);
-    const listing = LISTINGS[product] ?? { price: 1 + Math.floor(this.#random() * 500), decimals: 4 };
+    const inDollars = product.replace(OTHER_MONEY, "-USD");
+    const listing = LISTINGS[product] ?? LISTINGS[inDollars] ??
+      { price: 1 + Math.floor(this.#random() * 500), decimals: 4 };
     this.#decimals = listing.decimals;
-    this.#start = Math.round(listing.price * 10 ** listing.decimals);
-    this.#units = this.#start;
-    this.#open = Math.round(this.#start * (0.98 + this.#random() * 0.04));
-    this.#low = Math.min(this.#open, Math.round(this.#start * (0.97 + this.#random() * 0.02)));
-    this.#high = Math.max(this.#open, Math.round(this.#start * (1.01 + this.#random() * 0.02)));
-    this.#volume = (5e7 + this.#random() * 5e8) / listing.price;
+    const start = this.#units = Math.round(listing.price * 10 ** listing.decimals);
+    this.#path = new PricePath(start, seed, this.#random);
+    const open = Math.round(start * (0.98 + this.#random() * 0.04));
+    this.#day = new LastDay(
+      open,
+      Math.min(open, Math.round(start * (0.97 + this.#random() * 0.02))),
+      Math.max(open, Math.round(start * (1.01 + this.#random() * 0.02))),
+      (5e7 + this.#random() * 5e8) / listing.price,
+    );
     const age = Math.max(0, Math.floor(startedAt) - NUMBERS_SINCE);
     // far apart, as in reality: sequences are equal by chance only
     this.#sequence = (130 + own % 997) * 1_000_000_000 + age * 16;
@@ -132,42 +126,29 @@ class Walk {
     return this.#crowd();
   }
 
+  /** A trade without a message; {@link tell} writes it. */
+  pass(micros: number, shared: boolean): void {
+    if (!shared || this.traded === 0) this.#micros = micros > this.#micros ? micros : this.#micros + 1;
+    this.#trade(this.#micros);
+  }
+
   trade(micros: number, shared: boolean, price?: string): Trade {
-    const random = this.#random;
-    const buy = random() < 0.5;
-    const stride = Math.max(1, Math.round(this.#units * 4e-5));
-    const still = random() < 0.4;
-    let move = still ? 0 : 1 + Math.floor(random() * stride);
-    // the pull home keeps a walk of weeks above zero
-    const up = this.#units > this.#start * 1.25 ? false : this.#units < this.#start * 0.8 ? true : buy;
-    if (!up) move = -move;
-    this.#units = Math.max(1, this.#units + move);
-    const gap = 1 + Math.floor(random() * 3);
-    const size = Math.floor(10 ** (random() * 8));
-    this.#sequence += random() < 0.5 ? 2 : 3;
-    const [bidSize, askSize] = [1 + Math.floor(random() * 2e8), 1 + Math.floor(random() * 2e8)];
-    if (price !== undefined) this.#setPrice(price);
-    this.#tradeId++;
-    this.traded++;
-    this.#low = Math.min(this.#low, this.#units);
-    this.#high = Math.max(this.#high, this.#units);
-    this.#volume += size / 1e8;
-    if (!shared || this.last === undefined) this.#micros = micros > this.#micros ? micros : this.#micros + 1;
-    return this.#tell(this.#micros, buy, size, gap, bidSize, askSize, price);
+    if (!shared || this.traded === 0) this.#micros = micros > this.#micros ? micros : this.#micros + 1;
+    this.#trade(this.#micros, price);
+    return this.tell(this.#micros, price);
   }
 
   /** A trade whose time is as given, before or after its neighbours; the clock of later trades is not touched. */
   tradeAt(micros: number): Trade {
-    const before = this.#micros;
-    this.#micros = micros - 1;
-    const trade = this.trade(micros, false);
-    this.#micros = before;
-    return trade;
+    this.#trade(this.#micros);
+    return this.tell(micros);
   }
 
   /** Lets the next trade be earlier than the last one, as when the exchange's clock is set back. */
   rewind(): void {
     this.#micros = 0;
+    const { open, low, high, volume } = this.#day;
+    this.#day = new LastDay(open, low, high, volume);
   }
 
   /** Takes over a trade out of a recording, so that levers go on from its numbers. */
@@ -181,21 +162,33 @@ class Walk {
 
   #setPrice(price: string): void {
     this.#units = Math.max(1, Math.round(Number(price) * 10 ** this.#decimals));
+    this.#path.value = this.#units;
   }
 
-  #tell(
-    micros: number,
-    buy: boolean,
-    size: number,
-    gap: number,
-    bidSize: number,
-    askSize: number,
-    price?: string,
-  ): Trade {
+  #trade(micros: number, price?: string): void {
+    const draw = this.#random() * 4;
+    this.#buy = draw < 2;
+    this.#sequence += draw % 2 < 1 ? 2 : 3;
+    this.#path.step();
+    this.#size = Math.floor(10 ** (this.#random() * 8));
+    if (price !== undefined) this.#setPrice(price);
+    // a buyer pays a little more than a seller gets: where a product's steps are coarse, it shows
+    else this.#units = Math.max(1, Math.round(this.#path.value + (this.#buy ? 0.25 : -0.25)));
+    this.#tradeId++;
+    this.traded++;
+    this.#day.add(micros, this.#units, this.#size / 1e8);
+  }
+
+  /** The message of the last trade, with this time or its own. */
+  tell(micros = this.#micros, price?: string): Trade {
     const d = this.#decimals;
     const units = this.#units;
-    const bid = buy ? Math.max(1, units - gap) : units;
-    const ask = buy ? units : units + gap;
+    const { open, low, high, volume } = this.#day;
+    // the book is no secret of the walk: whoever is told of the trade sees the same one
+    const book = seededRandom(this.#tradeId);
+    const gap = 1 + Math.floor(book() * 3);
+    const bid = this.#buy ? Math.max(1, units - gap) : units;
+    const ask = this.#buy ? units : units + gap;
     const text = price ?? decimalText(units, d, true);
     const time = timeText(micros);
     const trade: Trade = {
@@ -207,14 +200,16 @@ class Walk {
       // keys in the order of the wire; price without trailing zeros, book with all, sizes and volumes with eight digits
       text:
         `{"type":"ticker","sequence":${this.#sequence},"product_id":"${this.#product}","price":"${text}","open_24h":"${
-          decimalText(this.#open, d, true)
-        }","volume_24h":"${this.#volume.toFixed(8)}","low_24h":"${decimalText(this.#low, d, true)}","high_24h":"${
-          decimalText(this.#high, d, true)
-        }","volume_30d":"${(this.#volume * 28.6).toFixed(8)}","best_bid":"${decimalText(bid, d)}","best_bid_size":"${
-          decimalText(bidSize, 8)
-        }","best_ask":"${decimalText(ask, d)}","best_ask_size":"${decimalText(askSize, 8)}","side":"${
-          buy ? "buy" : "sell"
-        }","time":"${time}","trade_id":${this.#tradeId},"last_size":"${decimalText(size, 8)}"}`,
+          decimalText(open, d, true)
+        }","volume_24h":"${volume.toFixed(8)}","low_24h":"${decimalText(low, d, true)}","high_24h":"${
+          decimalText(high, d, true)
+        }","volume_30d":"${(volume * 28.6).toFixed(8)}","best_bid":"${decimalText(bid, d)}","best_bid_size":"${
+          decimalText(1 + Math.floor(book() * 2e8), 8)
+        }","best_ask":"${decimalText(ask, d)}","best_ask_size":"${
+          decimalText(1 + Math.floor(book() * 2e8), 8)
+        }","side":"${this.#buy ? "buy" : "sell"}","time":"${time}","trade_id":${this.#tradeId},"last_size":"${
+          decimalText(this.#size, 8)
+        }"}`,
       left: false,
     };
     this.last = trade;
@@ -264,6 +259,16 @@ export class Market {
    */
   trade(product: string, micros: number, shared = false, price?: string): Trade {
     return this.#walk(product).trade(micros, shared, price);
+  }
+
+  /** As {@link trade}, for trades of which nobody hears: no message is written, and `last()` stays behind. */
+  pass(product: string, micros: number, shared = false): void {
+    this.#walk(product).pass(micros, shared);
+  }
+
+  /** The product's newest trade, after trades were passed over. */
+  tell(product: string): Trade {
+    return this.#walk(product).tell();
   }
 
   /** The next trade with exactly this time, however wrong: for tickers that are late or from the future. */

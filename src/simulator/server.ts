@@ -13,11 +13,14 @@ import { Newest } from "./ledger.ts";
 import type { Levers } from "./levers.ts";
 import { createLevers } from "./levers.ts";
 import { DEFAULT_PRODUCTS } from "./market.ts";
+import type { Sample } from "./past.ts";
 import type { Recording } from "./recording.ts";
 import { acceptKey, ServerSocket } from "./socket.ts";
 
 export type { ReceivedText, SentTick } from "./ledger.ts";
 export type { Levers } from "./levers.ts";
+export type { Trade } from "./market.ts";
+export type { Sample } from "./past.ts";
 export type { RecordedFrame, Recording } from "./recording.ts";
 
 /** How long closing waits for the clients to take their Close before it cuts the lines. */
@@ -42,6 +45,13 @@ export interface SimulatorOptions {
   readonly heartbeatMs?: number;
   /** How long a client may stay without a subscribe before it is hung up on. Default 5000. */
   readonly subscribeWithinMs?: number;
+  /**
+   * How long the market has traded already, ms; default 0. The exchange opens when `past()` was heard to its end, or when
+   * the first client subscribes.
+   */
+  readonly pastMs?: number;
+  /** How many of the newest tickers that left `sent()` holds, at least. Default two million. */
+  readonly rememberTicks?: number;
   /** Recorded frames instead of walks; their products can be had beside `products`, which is empty by default then. */
   readonly recording?: Recording;
 }
@@ -89,8 +99,13 @@ export class Simulator implements AsyncDisposable {
       batchMs: atLeast("batchMs", options.batchMs ?? 5000, PUMP_MS),
       heartbeatMs: atLeast("heartbeatMs", options.heartbeatMs ?? 1000, PUMP_MS),
       subscribeWithinMs: atLeast("subscribeWithinMs", options.subscribeWithinMs ?? 5000, 0),
+      rememberTicks: atLeast("rememberTicks", options.rememberTicks ?? 2_000_000, 0),
+      pastMs: atLeast("pastMs", options.pastMs ?? 0, 0),
       recording,
     });
+    if (recording !== undefined && (options.pastMs ?? 0) > 0) {
+      throw new RangeError(`Cannot use pastMs beside a recording: current value is ${options.pastMs}`);
+    }
     if (recording !== undefined && !(recording.speed > 0)) {
       throw new RangeError(`Cannot use speed as it must be above 0: current value is ${recording.speed}`);
     }
@@ -115,7 +130,15 @@ export class Simulator implements AsyncDisposable {
     return this.#floor.market.products;
   }
 
-  /** Every valid ticker that left, once each, in the order of leaving: the newest two million. */
+  /**
+   * What a client on `ticker_batch` would have heard in the last `pastMs`, up to the present, made while it is read. Prices,
+   * sequences and trade ids of the live tickers go on from there. Nothing where a client has subscribed already.
+   */
+  past(): Generator<Sample> {
+    return this.#floor.past();
+  }
+
+  /** Every valid ticker that left, once each, in the order of leaving: the newest two million, unless told otherwise. */
   sent(): readonly SentTick[] {
     return [...this.#floor.ledger.since(0)];
   }

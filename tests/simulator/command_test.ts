@@ -1,10 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConfigError, exitCodeFor } from "../../src/errors.ts";
 import { runSimulator } from "../../src/simulator/command.ts";
+import { DEFAULT_PRODUCTS } from "../../src/simulator/market.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { Client, mayListen, until } from "./client.ts";
 
-const NAMES = "--port, --host, --seed, --rate, --file, --speed, --help";
+const NAMES = "--port, --host, --products, --seed, --rate, --file, --speed, --help";
 
 for (
   const [args, problems] of [
@@ -18,6 +19,10 @@ for (
       'Cannot use --speed as it must be above 0, at most 1000000: current value is "0"',
     ]],
     [["--speed", "2"], ["Cannot use --speed as it must stand beside --file"]],
+    [["--products", "BTC-USD,btc-eur,ETH_USD"], [
+      'Cannot use --products as it must be product ids like BTC-USD, separated by commas: current value is "btc-eur"',
+      'Cannot use --products as it must be product ids like BTC-USD, separated by commas: current value is "ETH_USD"',
+    ]],
     [["--host"], ['Cannot use --host as it must have a value: current value is ""']],
     [["loud"], [`Cannot use the argument as it must be one of ${NAMES}: current value is "loud"`]],
     [["--loud", "--rate", "-3"], [
@@ -70,6 +75,30 @@ Deno.test({
     assertEquals(client.closed?.code, 1001);
   },
 });
+
+for (
+  const [value, had] of [
+    ["DOGE-USD, BTC-EUR", ["DOGE-USD", "BTC-EUR"]],
+    ["", DEFAULT_PRODUCTS],
+  ] as const
+) {
+  Deno.test({
+    name: `runSimulator() lists ${had.join(", ")} for --products=${value}`,
+    ignore: !mayListen,
+    async fn() {
+      const free = await Simulator.start();
+      await free[Symbol.asyncDispose]();
+      const stop = new AbortController();
+      const running = runSimulator(["--port", String(free.port), `--products=${value}`], stop.signal);
+      const client = await Client.subscribe(free.url, [...had, "NO-USD"], ["ticker"]);
+      await until("all have told their last trade", () => had.every((product) => client.tickers(product).length > 0));
+      stop.abort();
+      await running;
+      await client[Symbol.asyncDispose]();
+      assertEquals(client.of("error").map(({ reason }) => reason), ["NO-USD is not a valid product"]);
+    },
+  });
+}
 
 Deno.test({
   name: "runSimulator() says that an address is taken",

@@ -1,0 +1,119 @@
+// The demo: an exchange in the box with a day behind it, a store file of its own, and levers. What is fed from it, and
+// what is shown, is main's matter.
+
+import { join } from "node:path";
+import type { Clock } from "../clock.ts";
+import type { Tick } from "../record.ts";
+import { Simulator, type SimulatorOptions } from "../simulator/server.ts";
+import type { Sink } from "../sinks/sink.ts";
+import type { KafkaOptions } from "../sinks/kafka.ts";
+import type { DemoLevers } from "../web/demo_api.ts";
+import { BrokerLine } from "./broker_line.ts";
+import { DemoFolder } from "./folder.ts";
+import { readHistory } from "./history.ts";
+import { type LeverHandles, LeverPanel } from "./levers.ts";
+import { SlowSink } from "./slow_sink.ts";
+
+/** How long the history is, ms: a day. */
+export const HISTORY_MS = 86_400_000;
+
+/**
+ * What a lesson needs smaller than a production line: nobody wants to wait long for a stage in trouble. A sample comes
+ * each 5 s, so silence must last longer than that.
+ */
+export const DEMO_SETTINGS = { staleAfterMs: 8000, queueCapacity: 20_000 } as const;
+
+/** What the demo needs to be started. */
+export interface DemoOptions {
+  /** Products of the exchange, at least one. */
+  readonly products: readonly string[];
+  /** The channel that the feed will read: the history has its times. */
+  readonly channel: string;
+  /** Whether there is a Kafka whose line can be cut. */
+  readonly hasKafka: boolean;
+  /** Time. */
+  readonly clock: Clock;
+  /** Of the prices: the same seed gives the same walk each time. Default one that looks good. */
+  readonly seed?: number;
+  /** Where its folder is made; default where temporary files belong. */
+  readonly dir?: string;
+  /** Default {@link HISTORY_MS}. */
+  readonly historyMs?: number;
+  /** The habits of the exchange, for tests that cannot wait; default Coinbase's. */
+  readonly exchange?: Pick<SimulatorOptions, "ticksPerSecond" | "batchMs" | "heartbeatMs">;
+  /** How long faults last that end by themselves, for tests that cannot wait. */
+  readonly faults?: Pick<LeverHandles, "awayMs" | "floodMs">;
+  /** Once it aborts all levers are off, so that none holds up the end. */
+  readonly signal?: AbortSignal;
+}
+
+/** A demo that runs. Close the store before it: its file goes with it. */
+export interface Demo extends AsyncDisposable {
+  /** Where the feed connects: `ws://127.0.0.1:<port>`. */
+  readonly url: string;
+  /** Where the store is: in a folder of its own, not there yet. */
+  readonly storeFile: string;
+  /** For the page. */
+  readonly levers: DemoLevers;
+  /** For the Kafka sink: lets the lever cut its line. */
+  readonly onSocket: NonNullable<KafkaOptions["onSocket"]>;
+  /**
+   * The last day's ticks up to now, each batch made when it is asked for; the live prices go on from there. To be read
+   * once and to its end, before the feed connects: the exchange opens after the last one, or with the first subscribe.
+   */
+  history(): Iterable<Tick[]>;
+  /**
+   * Reads the history and has it written, a batch at a time, the next one made meanwhile. Resolves with the number of
+   * ticks; rejects as `write` does, or with the signal's reason.
+   */
+  writeHistory(write: (ticks: Tick[]) => Promise<unknown>): Promise<number>;
+  /** The same sink, with a lever that slows it down. */
+  slow(sink: Sink): Sink;
+}
+
+/** Starts the exchange and makes the folder; closes both when disposed of. */
+export async function startDemo(options: DemoOptions): Promise<Demo> {
+  const { products, channel, hasKafka, clock, seed = 5, dir, historyMs = HISTORY_MS, exchange, faults, signal } =
+    options;
+  await using starting = new AsyncDisposableStack();
+  const folder = starting.use(await DemoFolder.make(clock.now(), dir));
+  const simulator = starting.use(
+    await Simulator.start({ ...exchange, products, seed, pastMs: historyMs, rememberTicks: 0 }),
+  );
+  const slowSinks: SlowSink[] = [];
+  const broker = new BrokerLine();
+  const levers = starting.use(
+    new LeverPanel({ ...faults, simulator, slowSinks, broker: hasKafka ? broker : undefined }),
+  );
+  const onAbort = () => levers.heal();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  starting.defer(() => signal?.removeEventListener("abort", onAbort));
+  const running = starting.move();
+  return {
+    url: simulator.url,
+    storeFile: join(folder.path, "prices.sqlite"),
+    levers,
+    onSocket: broker.onSocket,
+    history: () => readHistory(simulator.past(), channel),
+    async writeHistory(write) {
+      let count = 0;
+      let writing: Promise<unknown> = Promise.resolve();
+      for (const batch of readHistory(simulator.past(), channel)) {
+        await writing;
+        signal?.throwIfAborted();
+        count += batch.length;
+        writing = write(batch);
+        // it is awaited with the next batch
+        writing.catch(() => {});
+      }
+      await writing;
+      return count;
+    },
+    slow(sink) {
+      const slowed = new SlowSink(sink, clock);
+      slowSinks.push(slowed);
+      return slowed;
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}

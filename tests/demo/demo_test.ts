@@ -1,0 +1,155 @@
+// The demo with the real store: a day of candles at the start, and live prices that go on from it.
+
+import { assert, assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
+import { type Candle, foldCandles } from "../../src/candle.ts";
+import { systemClock as clock } from "../../src/clock.ts";
+import { type Demo, HISTORY_MS, startDemo } from "../../src/demo/demo.ts";
+import type { Tick } from "../../src/record.ts";
+import { SqliteSink } from "../../src/sinks/sqlite.ts";
+import { Store } from "../../src/store/store.ts";
+import { Notebook } from "../fakes/log.ts";
+import { until } from "../simulator/client.ts";
+import { mayDemo, PRODUCTS, skipped, startLesson } from "./lesson.ts";
+
+const never = new AbortController().signal;
+const ETH = { exchange: "coinbase", product: PRODUCTS[0] ?? "" };
+
+/** A test in a folder of its own. */
+function demoTest(name: string, fn: (dir: string) => Promise<void>): void {
+  Deno.test({
+    name: `the demo ${name}${skipped}`,
+    ignore: !mayDemo,
+    async fn() {
+      const dir = await Deno.makeTempDir();
+      try {
+        await fn(dir);
+      } finally {
+        await Deno.remove(dir, { recursive: true });
+      }
+    },
+  });
+}
+
+function start(dir: string, more: Partial<Parameters<typeof startDemo>[0]> = {}): Promise<Demo> {
+  return startDemo({ products: PRODUCTS, channel: "ticker_batch", hasKafka: false, clock, dir, ...more });
+}
+
+/** What a store keeps of a tick, besides where it comes from. */
+const kept = (tick: Tick) => [tick.sequence, tick.price, tick.exchangeTimeUs, tick.tradeId, tick.lastSize, tick.side];
+const plain = ({ openTime, open, high, low, close, ticks }: Candle) => ({ openTime, open, high, low, close, ticks });
+
+demoTest(
+  "has a day of history in its store at the start, and takes the file away with it",
+  async (dir) => {
+    const written: Tick[] = [];
+    {
+      await using demo = await start(dir);
+      await using store = await Store.open(demo.storeFile, { log: new Notebook() });
+      const count = await demo.writeHistory((ticks) => {
+        written.push(...ticks);
+        return store.write(ticks, never);
+      });
+      const age = Date.now() - Math.max(...written.slice(-3).map(({ receivedTime }) => receivedTime));
+      assertLess(age, 8000, "the history ends now");
+      const samples = count / PRODUCTS.length;
+      assert(samples >= HISTORY_MS / 5000 && samples < HISTORY_MS / 5000 + 10, `${samples} samples of each product`);
+      assertEquals(written.length, count);
+
+      const ticks = written.filter(({ product }) => product === ETH.product);
+      assertEquals((await store.ticks(ETH, { limit: 5 })).map(kept), ticks.slice(-5).map(kept));
+      for (const interval of ["1m", "1h"] as const) {
+        const stored = await store.candles(ETH, interval, { limit: 10_000 }, Date.now());
+        assertEquals(stored.map(plain), foldCandles(ticks, interval).map(plain));
+      }
+      // the change over 24 hours is the one that the history shows, to the minute
+      assertLess(Math.abs((ticks.at(-1)?.open24h ?? 0) / (ticks[0]?.price ?? 0) - 1), 0.005);
+    }
+    assertEquals((await Array.fromAsync(Deno.readDir(dir))).map(({ name }) => name), []);
+  },
+);
+
+demoTest(
+  "goes on live where the history ends: prices, sequences and trade ids, after a gap of seconds",
+  async (dir) => {
+    await using lesson = await startLesson({
+      dir,
+      channel: "ticker_batch",
+      exchange: { batchMs: 1000, ticksPerSecond: 5 },
+    });
+    await until("each product has three ticks", () => lesson.ticks().length >= 3 * PRODUCTS.length);
+    for (const product of PRODUCTS) {
+      const before = lesson.history.findLast((tick) => tick.product === product);
+      const ticks = lesson.ticks().filter((tick) => tick.product === product);
+      assert(before !== undefined);
+      let last = before;
+      for (const tick of ticks) {
+        assertGreater(tick.sequence, last.sequence);
+        assertGreater(tick.tradeId ?? 0, last.tradeId ?? Infinity);
+        assertLess((tick.tradeId ?? 0) - (last.tradeId ?? 0), 40);
+        assertGreater(tick.exchangeTimeUs, last.exchangeTimeUs);
+        assertLess(tick.exchangeTimeUs - last.exchangeTimeUs, 5e6);
+        assertLess(Math.abs(tick.price / last.price - 1), 0.005);
+        last = tick;
+      }
+    }
+    const restarts = lesson.gaps().filter(({ reason, to }) => reason === "restart" && to !== null);
+    assertEquals(restarts.length, PRODUCTS.length);
+    for (const { from, to } of restarts) assertLess((to ?? Infinity) - (from ?? 0), 5);
+  },
+);
+
+demoTest("has the same prices each time, and others with another seed", async (dir) => {
+  const prices = async (seed: number) => {
+    await using demo = await start(dir, { seed, historyMs: 600_000 });
+    return [...demo.history()].flat().slice(0, 300).map(({ product, price }) => `${product} ${price}`).sort();
+  };
+  const first = await prices(7);
+  assertEquals(await prices(7), first);
+  assert(first.join() !== (await prices(8)).join());
+});
+
+demoTest("stops in the middle of its history when it is told to, or when it cannot be written", async (dir) => {
+  const stop = new AbortController();
+  await using demo = await start(dir, { signal: stop.signal });
+  let batches = 0;
+  const error = await assertRejects(() =>
+    demo.writeHistory(() => {
+      if (++batches === 3) stop.abort(new DOMException("enough", "AbortError"));
+      return Promise.resolve();
+    }), DOMException);
+  assertEquals([error.message, batches], ["enough", 3]);
+  await using other = await start(dir);
+  await assertRejects(() => other.writeHistory(() => Promise.reject(new Error("disk full"))), Error, "disk full");
+});
+
+demoTest("stores what comes live while its levers are pulled, each tick once", async (dir) => {
+  let store: Store | undefined;
+  await using lesson = await startLesson({
+    dir,
+    sinks: (demo) => {
+      store = new Store(demo.storeFile, { log: new Notebook() });
+      return [demo.slow(new SqliteSink(store))];
+    },
+  });
+  await until("ticks are stored", () => lesson.stats.sink("sqlite").sent > 20);
+  await lesson.pull("flood");
+  await lesson.pull("slowDisk", { on: true });
+  await lesson.pull("repeats");
+  await lesson.pull("outOfOrder");
+  await until("ticks wait for the disk", () => lesson.lane("sqlite").queueDepth > 500);
+  await lesson.pull("slowDisk", { on: false });
+  await until("the flood is stored", () => lesson.stats.sink("sqlite").sent > 30_000, 30_000);
+  const stored = await store?.ticks(ETH, { limit: 10_000 }) ?? [];
+  const ids = new Set(stored.map(({ sequence }) => sequence));
+  assertEquals(ids.size, stored.length);
+  const since = stored[0]?.exchangeTimeUs ?? 0;
+  const told = lesson.ticks().filter((tick) => tick.product === ETH.product && tick.exchangeTimeUs > since);
+  assertGreater(told.length, 5000);
+  const newest = stored.at(-1)?.sequence ?? 0;
+  assertEquals(told.filter(({ sequence }) => sequence <= newest && !ids.has(sequence)), []);
+});
+
+demoTest("leaves nothing behind when it cannot start", async (dir) => {
+  await assertRejects(() => start(dir, { historyMs: -1 }), RangeError, "pastMs");
+  assertEquals((await Array.fromAsync(Deno.readDir(dir))).map(({ name }) => name), []);
+});

@@ -1,0 +1,102 @@
+import { assert, assertEquals } from "@std/assert";
+import { DemoFolder } from "../../src/demo/folder.ts";
+
+const may = (["read", "write"] as const).every((name) => Deno.permissions.querySync({ name }).state === "granted");
+
+/** A test in a folder of its own. */
+function folderTest(name: string, fn: (dir: string) => Promise<void>): void {
+  Deno.test({
+    name: `DemoFolder ${name}${may ? "" : " [skipped: needs --allow-read --allow-write]"}`,
+    ignore: !may,
+    async fn() {
+      const dir = await Deno.makeTempDir();
+      try {
+        await fn(dir);
+      } finally {
+        await Deno.remove(dir, { recursive: true });
+      }
+    },
+  });
+}
+
+const names = async (dir: string) => (await Array.fromAsync(Deno.readDir(dir))).map(({ name }) => name).sort();
+const LATER = Date.now() + 3_600_000;
+
+/** A folder of a demo that was killed. */
+async function leftover(dir: string, name: string, files: readonly string[]): Promise<string> {
+  const path = `${dir}/${name}`;
+  await Deno.mkdir(path);
+  for (const file of files) await Deno.writeTextFile(`${path}/${file}`, "");
+  return name;
+}
+
+folderTest("is there until it is disposed of, and then gone with all that is in it", async (dir) => {
+  const folder = await DemoFolder.make(Date.now(), dir);
+  await Deno.writeTextFile(`${folder.path}/prices.sqlite`, "x");
+  assertEquals((await names(dir)).length, 1);
+  await folder[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+  assertEquals(await names(dir), []);
+});
+
+folderTest(
+  "takes those of dead demos away, and leaves those that run, are young or are somebody else's",
+  async (dir) => {
+    await using running = await DemoFolder.make(Date.now(), dir);
+    await leftover(dir, "price-feed-demo-killed", ["running.lock", "prices.sqlite"]);
+    await leftover(dir, "price-feed-demo-unfinished", []);
+    const other = await leftover(dir, "other", ["running.lock"]);
+    await Deno.writeTextFile(`${dir}/price-feed-demo-file`, "");
+    {
+      await using young = await DemoFolder.make(Date.now(), dir);
+      assertEquals((await names(dir)).length, 6);
+      assert(young.path !== running.path);
+    }
+    await using next = await DemoFolder.make(LATER, dir);
+    const kept = [running.path, next.path].map((path) => path.slice(dir.length + 1));
+    assertEquals(await names(dir), [...kept, other, "price-feed-demo-file"].sort());
+  },
+);
+
+folderTest("follows no link out of the folder", async (dir) => {
+  await Deno.mkdir(`${dir}/precious`);
+  await Deno.writeTextFile(`${dir}/precious/running.lock`, "");
+  await Deno.symlink(`${dir}/precious`, `${dir}/price-feed-demo-link`);
+  await using _folder = await DemoFolder.make(LATER, dir);
+  assertEquals(await names(`${dir}/precious`), ["running.lock"]);
+});
+
+const mayRun = may && Deno.permissions.querySync({ name: "run" }).state === "granted";
+Deno.test({
+  name: `DemoFolder of a killed process goes with the next one${mayRun ? "" : " [skipped: needs --allow-run]"}`,
+  ignore: !mayRun,
+  async fn() {
+    const dir = await Deno.makeTempDir();
+    try {
+      const module = JSON.stringify(import.meta.resolve("../../src/demo/folder.ts"));
+      const code = `import { DemoFolder } from ${module};
+        await DemoFolder.make(Date.now(), ${JSON.stringify(dir)});
+        console.log("made");
+        setInterval(() => {}, 1000);`;
+      const child = new Deno.Command(Deno.execPath(), {
+        args: ["eval", code],
+        stdout: "piped",
+        stderr: "inherit",
+      }).spawn();
+      const reader = child.stdout.getReader();
+      await reader.read();
+      // it lives: nobody takes its folder
+      {
+        await using _folder = await DemoFolder.make(LATER, dir);
+        assertEquals((await names(dir)).length, 2);
+      }
+      child.kill("SIGKILL");
+      await child.status;
+      await reader.cancel();
+      await using folder = await DemoFolder.make(LATER, dir);
+      assertEquals(await names(dir), [folder.path.slice(dir.length + 1)]);
+    } finally {
+      await Deno.remove(dir, { recursive: true });
+    }
+  },
+});

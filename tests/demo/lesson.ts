@@ -1,0 +1,136 @@
+// A demo and the real feed that reads it, in this process, put together as main does.
+
+import { systemClock as clock } from "../../src/clock.ts";
+import { type Demo, type DemoOptions, startDemo } from "../../src/demo/demo.ts";
+import { coinbase } from "../../src/exchanges/coinbase.ts";
+import type { SinkStatus } from "../../src/lane.ts";
+import { Pipeline } from "../../src/pipeline.ts";
+import { type Gap, GapTimes, type Tick } from "../../src/record.ts";
+import type { Sink } from "../../src/sinks/sink.ts";
+import type { ProductStatus } from "../../src/sources/source.ts";
+import { WebSocketSource } from "../../src/sources/websocket.ts";
+import { type SinkStats, Stats } from "../../src/stats.ts";
+import type { Lever } from "../../src/web/demo_api.ts";
+import { Notebook } from "../fakes/log.ts";
+import { FakeSink } from "../fakes/sink.ts";
+
+/** Files, sockets and folders: what a demo needs. */
+export const mayDemo: boolean = (["net", "read", "write"] as const)
+  .every((name) => Deno.permissions.querySync({ name }).state === "granted");
+
+/** Behind the name of a test that needs them. */
+export const skipped: string = mayDemo ? "" : " [skipped: needs --allow-net --allow-read --allow-write]";
+
+/** What differs from lesson to lesson. */
+export interface LessonOptions extends Partial<DemoOptions> {
+  /** Default 1500: nobody waits for a real silence. */
+  readonly staleAfterMs?: number;
+  /** Default 20000. */
+  readonly queueCapacity?: number;
+  /** Besides the one that collects. */
+  readonly sinks?: (demo: Demo) => readonly Sink[];
+}
+
+/** A demo, and the feed that reads it. */
+export interface Lesson extends AsyncDisposable {
+  readonly demo: Demo;
+  readonly history: readonly Tick[];
+  readonly source: WebSocketSource;
+  readonly stats: Stats;
+  readonly log: Notebook;
+  /** What is stored, by a sink that can be slow. */
+  readonly sink: FakeSink;
+  /** Ticks stored, in order. */
+  ticks(): Tick[];
+  /** Gaps stored, in order. */
+  gaps(): Gap[];
+  /** One product as the source tells of it. */
+  product(name: string): ProductStatus;
+  /** The lane of a sink; default of the one that collects. */
+  lane(name?: string): SinkStatus;
+  /** The counters of the sink that collects. */
+  readonly counts: SinkStats;
+  /** Pulls a lever. */
+  pull(name: string, args?: object): Promise<unknown>;
+  /** A lever as the page sees it. */
+  lever(name: string): Lever | undefined;
+  /** Stops the feed as Ctrl-C does; rejects as the pipeline does. */
+  stop(): Promise<void>;
+}
+
+export const PRODUCTS: readonly string[] = ["ETH-USD", "BTC-USD", "SOL-USD"];
+
+/** Starts both; the history is read before, as main does it. */
+export async function startLesson(options: LessonOptions = {}): Promise<Lesson> {
+  const { staleAfterMs = 1500, queueCapacity = 20_000, sinks = () => [] } = options;
+  const stopper = new AbortController();
+  const demo = await startDemo({
+    products: PRODUCTS,
+    channel: "ticker",
+    hasKafka: false,
+    clock,
+    historyMs: 60_000,
+    exchange: { ticksPerSecond: 10, heartbeatMs: 200 },
+    faults: { awayMs: 2500, floodMs: 3000 },
+    signal: stopper.signal,
+    ...options,
+  });
+  const history: Tick[] = [];
+  await demo.writeHistory((ticks) => Promise.resolve(void history.push(...ticks)));
+  const stats = new Stats();
+  const log = new Notebook();
+  const shared = { clock, log, stats, gapTimes: new GapTimes(), random: Math.random };
+  const source = new WebSocketSource({
+    exchange: coinbase,
+    url: demo.url,
+    channel: options.channel ?? "ticker",
+    products: options.products ?? PRODUCTS,
+    maxFrameBytes: 1_048_576,
+    staleAfterMs,
+    last: [...new Map(history.map((tick) => [tick.product, tick])).values()],
+    ...shared,
+  });
+  const sink = new FakeSink("collected");
+  const pipeline = new Pipeline({
+    source,
+    sinks: [demo.slow(sink), ...sinks(demo)],
+    queueCapacity,
+    maxBatch: 2000,
+    lingerMs: 0,
+    startTimeoutMs: 0,
+    drainMs: 8000,
+    ...shared,
+  });
+  const done = pipeline.run(stopper.signal);
+  // a failure shows where the test awaits it
+  done.catch(() => {});
+  const stop = () => {
+    stopper.abort(new DOMException("The test is over", "AbortError"));
+    return done;
+  };
+  const found = <T>(list: readonly T[], name: string, nameOf: (item: T) => string): T => {
+    const item = list.find((each) => nameOf(each) === name);
+    if (item === undefined) throw new Error(`There is no ${name}`);
+    return item;
+  };
+  return {
+    demo,
+    history,
+    source,
+    stats,
+    log,
+    sink,
+    ticks: () => sink.stored.filter((event) => event.kind === "tick"),
+    gaps: () => sink.stored.filter((event) => event.kind === "gap"),
+    product: (name) => found(source.status().products, name, ({ product }) => product),
+    lane: (name = "collected") => found(pipeline.status(), name, (status) => status.name),
+    counts: stats.sink("collected"),
+    pull: (name, args = {}) => demo.levers.pull(name, args),
+    lever: (name) => demo.levers.list().find((lever) => lever.name === name),
+    stop,
+    async [Symbol.asyncDispose]() {
+      await stop().catch(() => {});
+      await demo[Symbol.asyncDispose]();
+    },
+  };
+}
