@@ -2,21 +2,26 @@
 
 import { parse } from "@std/dotenv";
 import { systemClock as clock } from "./src/clock.ts";
-import { type Config, describeSettings, type Environment, hintsFor, readConfig } from "./src/config.ts";
+import { type Config, describeSettings, type Environment, hintsFor, readConfig, STORE_FILE } from "./src/config.ts";
 import { Cursor, readCursor } from "./src/cursor.ts";
 import { ConfigError, DrainError, exitCodeFor, SinkError } from "./src/errors.ts";
+import { type Demo, DEMO_SETTINGS, startDemo } from "./src/demo/demo.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "./src/exchanges/mod.ts";
 import { createLogger, type Logger } from "./src/log.ts";
 import { Pipeline } from "./src/pipeline.ts";
-import { GapTimes } from "./src/record.ts";
+import { GapTimes, type Position } from "./src/record.ts";
 import { KafkaSink } from "./src/sinks/kafka.ts";
+import { LiveSink } from "./src/sinks/live.ts";
 import type { Sink } from "./src/sinks/sink.ts";
+import { SqliteSink } from "./src/sinks/sqlite.ts";
 import { StdoutSink } from "./src/sinks/stdout.ts";
 import { describeRejected } from "./src/sources/intake.ts";
 import { replay } from "./src/sources/replay.ts";
 import type { Source } from "./src/sources/source.ts";
 import { WebSocketSource } from "./src/sources/websocket.ts";
 import { runSimulator } from "./src/simulator/command.ts";
+import { Store } from "./src/store/store.ts";
+import { backupStore, exportStore } from "./src/store/tasks.ts";
 import { type SinkStats, Stats } from "./src/stats.ts";
 import { serveStatus } from "./src/web/server.ts";
 
@@ -28,16 +33,17 @@ const LAST_PAGES_MS = 300;
 
 const USAGE = `Usage: deno task <command>
 
-  dev                 live prices as JSON lines on stdout; to Kafka too when KAFKA_BROKERS is set
+  dev                 live prices into a store, with a page; to Kafka too when KAFKA_BROKERS is set
+  demo                the same with simulated prices, a day of history, and levers that break things
   start               live prices to Kafka, as in production
+  export              ticks, candles or gaps of the store to stdout; --help lists its options
+  backup FILE         a copy of the store, also while it runs
   replay FILE         recorded frames (- for stdin) to records on stdout; --channel ticker for microseconds
   simulate            a Coinbase in the box; --help lists its options
   <command> --help    this text and all settings
 `;
 
-const UNREACHABLE_HINT =
-  "Without the internet: run `deno task simulate` in a second terminal, and start this one with " +
-  "COINBASE_WS_URL=ws://127.0.0.1:8765";
+const UNREACHABLE_HINT = "Without the internet: `deno task demo` shows the same with simulated prices";
 
 const encoder = new TextEncoder();
 
@@ -100,14 +106,62 @@ async function summarize(
   }
 }
 
-/** `dev` and `start`: the live feed. */
-async function runFeed(command: "dev" | "start", config: Config, log: Logger, stop: AbortController): Promise<void> {
+/** Which of the live feed's commands. */
+type Command = "dev" | "demo" | "start";
+
+/** The store, where there is one. */
+async function openStore({ storeFile, ticksDays, candlesDays }: Config, log: Logger): Promise<Store | undefined> {
+  return storeFile === undefined ? undefined : await Store.open(storeFile, { ticksDays, candlesDays, log });
+}
+
+/** Where an earlier run ended, as far as anybody knows. */
+async function readPositions(
+  { cursorFile, brokers }: Config,
+  store: Store | undefined,
+  log: Logger,
+): Promise<readonly Position[] | undefined> {
+  if (cursorFile !== undefined) return await readCursor(cursorFile, log);
+  // what the store has, Kafka may lack
+  if (store === undefined || brokers.length > 0) return undefined;
+  try {
+    return await store.lastTicks();
+  } catch (error) {
+    if (!(error instanceof SinkError)) throw error;
+    log.warn("Cannot ask the store where the last run ended: what was missed is unknown", { why: error.message });
+    return undefined;
+  }
+}
+
+/** `demo`: the exchange in the box takes the place of the real one, with a store of its own. */
+async function runDemo(config: Config, log: Logger, stop: AbortController): Promise<void> {
+  await using demo = await startDemo({
+    products: config.products,
+    channel: config.channel,
+    hasKafka: config.brokers.length > 0,
+    clock,
+    signal: stop.signal,
+  });
+  // neither its prices nor how far they have got must be taken for real ones
+  const { cursorFile: _, ...rest } = config;
+  await runFeed("demo", { ...rest, ...DEMO_SETTINGS, feedUrl: demo.url, storeFile: demo.storeFile }, log, stop, demo);
+}
+
+/** `dev`, `demo` and `start`: the live feed. */
+async function runFeed(
+  command: Command,
+  config: Config,
+  log: Logger,
+  stop: AbortController,
+  demo?: Demo,
+): Promise<void> {
   const { signal } = stop;
   const stats = new Stats();
   const gapTimes = new GapTimes();
   const shared = { clock, log, stats, gapTimes, random: Math.random };
   const { exchange, cursorFile } = config;
-  const last = cursorFile === undefined ? undefined : await readCursor(cursorFile, log);
+  const store = await openStore(config, log);
+  if (store !== undefined) await demo?.writeHistory(async (ticks) => void await store.write(ticks, signal));
+  const last = await readPositions(config, store, log);
   const source = new WebSocketSource({
     exchange,
     url: config.feedUrl,
@@ -121,8 +175,13 @@ async function runFeed(command: "dev" | "start", config: Config, log: Logger, st
   });
 
   const sinks: Sink[] = [];
-  if (config.brokers.length > 0) sinks.push(new KafkaSink({ ...config, log }));
-  if (command === "dev") sinks.push(new StdoutSink(() => stop.abort()));
+  const live = store === undefined ? undefined : new LiveSink({ clock });
+  if (live !== undefined) sinks.push(live);
+  if (store !== undefined) sinks.push(demo?.slow(new SqliteSink(store)) ?? new SqliteSink(store));
+  if (config.brokers.length > 0) {
+    sinks.push(new KafkaSink({ ...config, log, ...(demo === undefined ? {} : { onSocket: demo.onSocket }) }));
+  }
+  if (command === "dev" && store === undefined) sinks.push(new StdoutSink(() => stop.abort()));
   const pipeline = new Pipeline({
     source,
     sinks,
@@ -130,28 +189,45 @@ async function runFeed(command: "dev" | "start", config: Config, log: Logger, st
     maxBatch: MAX_BATCH,
     lingerMs: config.lingerMs,
     // a developer's Kafka may come and go as it likes
-    startTimeoutMs: command === "dev" ? 0 : config.startTimeoutMs,
+    startTimeoutMs: command === "start" ? config.startTimeoutMs : 0,
     drainMs: config.drainMs,
     last,
     ...shared,
   });
 
-  const server = serveStatus({ ...config, nextFreePort: command === "dev", source, pipeline, stats });
+  const server = serveStatus({
+    ...config,
+    nextFreePort: command !== "start",
+    source,
+    pipeline,
+    stats,
+    store,
+    live,
+    demo: demo?.levers,
+    log,
+    clock,
+  });
   const { hostname, port } = server.addr;
-  if (command === "dev" && port !== config.port && config.port !== 0) {
+  if (command !== "start" && port !== config.port && config.port !== 0) {
     log.warn(`Port ${config.port} is taken, the next free one is used`, { port });
   }
+  const address = `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
   log.info("Started", {
     products: config.products.length,
     channel: config.channel,
     sinks: sinks.map(({ name }) => name).join(","),
-    status: `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/api/status`,
+    status: `${address}/api/status`,
+    ...(store === undefined ? {} : { store: store.path }),
   });
   if (!/^(?:127\.|::1$|localhost$)/.test(config.host)) {
-    log.warn("The status pages can be read by other machines", { host: config.host });
+    log.warn("The pages can be read by other machines", { host: config.host });
   }
-  if (command === "dev" && config.brokers.length === 0) {
-    log.info("Records go to stdout; to send them to Kafka too: KAFKA_BROKERS=localhost:9092 deno task dev");
+  if (store !== undefined) log.info(`The page is at ${address}/`);
+  if (command !== "start" && config.brokers.length === 0) {
+    log.info(`To send the records to Kafka too: KAFKA_BROKERS=localhost:9092 deno task ${command}`);
+  }
+  if (demo !== undefined && config.brokers.length > 0) {
+    log.warn("Simulated prices go to Kafka", { brokers: config.brokers.join(","), topic: config.topic });
   }
 
   const over = new AbortController();
@@ -229,9 +305,17 @@ async function run(args: readonly string[], stop: AbortController): Promise<void
     case "replay":
       if (asksForHelp) return await writeAll(USAGE);
       return await runReplay(rest);
+    case "export":
+    case "backup": {
+      const storeFile = readEnvironment().values.STORE_FILE?.trim() || STORE_FILE;
+      const output = { write: writeAll, tell };
+      if (command === "backup") return await backupStore(rest, storeFile, output);
+      return await exportStore(rest, storeFile, output, clock.now());
+    }
     case "simulate":
       return await runSimulator(rest, stop.signal);
     case "dev":
+    case "demo":
     case "start": {
       if (asksForHelp) return await writeAll(`${USAGE}\n${describeSettings()}`);
       if (rest.length > 0) {
@@ -243,7 +327,7 @@ async function run(args: readonly string[], stop: AbortController): Promise<void
       const hints = hintsFor(Object.keys(environment.values));
       let config: Config;
       try {
-        config = readConfig(environment, command);
+        config = readConfig(environment, command === "start" ? command : "dev");
       } catch (error) {
         throw error instanceof ConfigError ? new ConfigError([...error.problems, ...hints]) : error;
       }
@@ -251,7 +335,7 @@ async function run(args: readonly string[], stop: AbortController): Promise<void
       const log = createLogger({ format, level: config.logLevel, clock });
       for (const hint of hints) log.warn(hint);
       try {
-        await runFeed(command, config, log, stop);
+        await (command === "demo" ? runDemo(config, log, stop) : runFeed(command, config, log, stop));
       } catch (error) {
         if (error instanceof ConfigError) throw error;
         const code = exitCodeFor(error);
@@ -268,7 +352,9 @@ async function run(args: readonly string[], stop: AbortController): Promise<void
     case "-h":
       return await writeAll(`${USAGE}\n${describeSettings()}`);
     default:
-      throw new ConfigError([`Cannot run "${command ?? ""}" as the command must be dev, start, replay or simulate`]);
+      throw new ConfigError([
+        `Cannot run "${command ?? ""}" as the command must be dev, demo, start, export, backup, replay or simulate`,
+      ]);
   }
 }
 

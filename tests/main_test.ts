@@ -67,7 +67,7 @@ class Program implements AsyncDisposable {
       ],
       cwd: this.#folder.path,
       clearEnv: true,
-      env: { ...Object.fromEntries(own), DENO_NO_UPDATE_CHECK: "1", PORT: "0", ...env },
+      env: { ...Object.fromEntries(own), DENO_NO_UPDATE_CHECK: "1", PORT: "0", STORE_FILE: "", ...env },
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",
@@ -210,8 +210,8 @@ test("main: settings are read from .env too, and the environment wins", async ()
 
 for (
   const [args, words] of [
-    [["fly"], 'Cannot run "fly" as the command must be dev, start, replay or simulate'],
-    [[], "the command must be dev, start, replay or simulate"],
+    [["fly"], 'Cannot run "fly" as the command must be dev, demo, start, export, backup, replay or simulate'],
+    [[], "the command must be dev, demo, start, export, backup, replay or simulate"],
     [["dev", "BTC-USD"], 'Cannot use the arguments "BTC-USD"'],
     [["replay"], "one file (or - for stdin) must be named"],
     [["replay", "a", "b"], "one file (or - for stdin) must be named"],
@@ -304,7 +304,7 @@ test("main: replay ends quietly when its reader has seen enough", async () => {
 
 // ---- the live feed
 
-test("main: dev prints the records of a simulator, serves its status, and ends with 0 at SIGTERM", async () => {
+test("main: dev without a store prints the records of a simulator, serves its status, and ends with 0 at SIGTERM", async () => {
   await using simulator = new Program(["simulate", "--port", "0", "--rate", "20"]);
   await simulator.says("listens on ws://");
   const [url = ""] = /ws:\/\/[\d.:]+/.exec(simulator.stderr) ?? [];
@@ -333,11 +333,11 @@ test("main: dev prints the records of a simulator, serves its status, and ends w
   assertEquals(await simulator.end(), 0);
 });
 
-test("main: dev says that Coinbase cannot be reached, names the simulator, and goes on trying", async () => {
+test("main: dev says that Coinbase cannot be reached, names the demo, and goes on trying", async () => {
   const address = nowhere();
   await using program = new Program(["dev"], { COINBASE_WS_URL: `ws://${address}`, KAFKA_BROKER: "x" });
   await program.says("Cannot reach Coinbase, trying again");
-  await program.says("deno task simulate");
+  await program.says("deno task demo");
   assertStringIncludes(program.stderr, "did you mean KAFKA_BROKERS?");
   const response = await fetch((await statusUrl(program)).replace("/api/status", "/readyz"));
   assertEquals(response.status, 503);
@@ -395,6 +395,77 @@ test("main: a client that asks for pages and does not read them cannot hold up t
   program.kill("SIGTERM");
   assertEquals(await program.end(), 0);
   await asking;
+});
+
+// ---- the store and the page
+
+/** What a path of its API answers. */
+async function ask<T>(program: Program, path: string): Promise<T> {
+  return await (await fetch((await statusUrl(program)).replace("/api/status", path))).json();
+}
+
+test("main: dev keeps what came across kill -9, knows what it missed, and lets no second one at its store", async () => {
+  await using simulator = await Simulator.start({ ticksPerSecond: 20 });
+  using folder = new Folder();
+  const env = {
+    COINBASE_WS_URL: simulator.url,
+    COINBASE_CHANNEL: "ticker",
+    COINBASE_PRODUCTS: "BTC-USD",
+    STORE_FILE: `${folder.path}/new folder/prices.sqlite`,
+  };
+  const path = "/api/ticks?product=BTC-USD&limit=10000";
+  type Ticks = { w_time: number; sequence: number }[];
+  let before: Ticks = [];
+  {
+    await using first = new Program(["dev"], env);
+    const enough = async () => (before = await ask<Ticks>(first, path)).length >= 20;
+    await first.says("The page is at http://127.0.0.1:");
+    const end = performance.now() + PATIENCE_MS;
+    while (!await enough()) assert(performance.now() < end, first.stderr);
+    assertEquals(first.stdout, "");
+
+    await using second = new Program(["dev"], env);
+    assertEquals(await second.end(), 4);
+    assertStringIncludes(second.stderr, "prices.sqlite");
+    assertMatch(String(second.log.at(-1)?.message), /another program/);
+    first.kill("SIGKILL");
+    await first.end();
+  }
+  await using third = new Program(["dev"], env);
+  await third.says("Connected to Coinbase");
+  const closed = async () =>
+    (await ask<{ reason: string; from: number | null; to: number | null }[]>(third, "/api/gaps"))
+      .filter(({ reason, to }) => reason === "restart" && to !== null);
+  const end = performance.now() + PATIENCE_MS;
+  while ((await closed()).length < 2) assert(performance.now() < end, third.stderr);
+  const [, restart] = await closed();
+  const after = await ask<Ticks>(third, path);
+  assertEquals(after.slice(0, before.length), before);
+  // it begins with the last tick that was stored: perhaps a later one than the last we have asked for
+  const last = after.findLast(({ w_time }) => w_time < (restart?.to ?? 0));
+  assertEquals(restart?.from, last?.w_time);
+  third.kill("SIGTERM");
+  assertEquals(await third.end(), 0);
+  const { sent, received } = third.log.at(-1) ?? {};
+  assertEquals(sent, { live: received, sqlite: received });
+});
+
+test("main: demo has a day of history, a page of its own and levers, and leaves nothing behind", async () => {
+  using folder = new Folder();
+  await using program = new Program(["demo"], { TMPDIR: folder.path, COINBASE_WS_URL: "ws://never.invalid" });
+  await program.says("The page is at http://127.0.0.1:");
+  type Product = { product: string; price: number; state: string };
+  const products = await ask<Product[]>(program, "/api/products");
+  assertEquals(products.length, 8);
+  const candles = await ask<{ ticks: number }[]>(program, "/api/candles?product=BTC-USD&interval=1h");
+  assert(candles.length >= 24, String(candles.length));
+  assertEquals((await ask<{ demo: boolean }>(program, "/api/status")).demo, true);
+  const { levers } = await ask<{ levers: { name: string }[] }>(program, "/api/demo");
+  assertEquals(levers.some(({ name }) => name === "hangUp"), true);
+  program.kill("SIGTERM");
+  assertEquals(await program.end(), 0);
+  assertEquals(program.log.filter(({ level }) => level === "error"), []);
+  assertEquals(await Array.fromAsync(Deno.readDir(folder.path), ({ name }) => name), []);
 });
 
 test("main: exit 3 when Coinbase refuses every product", async () => {

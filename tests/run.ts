@@ -71,11 +71,14 @@ const ALL = ["--allow-net", "--allow-read", "--allow-write", "--allow-run", "--a
 await checkStage("format, lint, types, docs", ["task", "check"]);
 /** Folders whose tests start real servers. */
 const SERVERS = ["servers", "integration", "stack", "chain", "dashboards"].map((folder) => `tests/${folder}`);
+/** Whose tests drive a browser. */
+const BROWSER = "tests/browser";
 
 const bare = await testStage("a bare deno test: no permissions, no prompts", []);
 // what it skips for want of permissions has them in the next stages
 total.skipped -= bare.skipped;
-await testStage("unit tests", [...ALL, `--ignore=${SERVERS.join(",")}`, "tests"]);
+await testStage("unit tests", [...ALL, `--ignore=${[...SERVERS, BROWSER].join(",")}`, "tests"]);
+await testStage("browser tests", [...ALL, BROWSER]);
 await testStage("tests on real servers", [...ALL, ...SERVERS]);
 
 say("");

@@ -4,6 +4,7 @@
 import { systemClock as clock } from "../../src/clock.ts";
 import { startFeed } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
+import { startFeeder } from "./feeder_process.ts";
 
 const SECONDS = Number(Deno.args[0] ?? 10);
 const WARM_SECONDS = 2;
@@ -57,52 +58,36 @@ for (const topic of ["ticker_batch", "feed_gaps", "alone"]) {
     config: { "retention.bytes": "50000000", "segment.bytes": "50000000" },
   });
 }
-const feederProcess = new Deno.Command(Deno.execPath(), {
-  args: ["run", "--allow-net=127.0.0.1", new URL("feeder.ts", import.meta.url).pathname],
-  stdout: "piped",
-}).spawn();
-try {
-  const reader = feederProcess.stdout.getReader();
-  const { value } = await reader.read();
-  const port = Number(new TextDecoder().decode(value));
-
-  const base: number[] = [], overload: number[] = [], ratios: number[] = [];
-  for (let round = 1; round <= ROUNDS; round++) {
-    base.push(await alone(kafka));
-    const flood = await road(kafka, port, 0);
-    overload.push(flood.sent);
-    ratios.push(flood.sent / (base.at(-1) as number));
-    say(
-      `round ${round}: kafkajs alone ${perSecond(base.at(-1) as number)}; road under overload ${
-        perSecond(flood.sent)
-      } ` +
-        `(${flood.dropped} dropped, ${flood.rssMb} MB)`,
-    );
-  }
-  let held: number | undefined;
-  for (const part of [1, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5]) {
-    const offered = Math.round(median(overload) * part);
-    const run = await road(kafka, port, offered);
-    const holds = run.dropped === 0 && run.sent >= offered * 0.995 && run.depth < offered / 10;
-    say(
-      `offered ${perSecond(offered)}: ${
-        perSecond(run.sent)
-      } acknowledged, ${run.dropped} dropped, ${run.depth} waiting`,
-    );
-    if (!holds) continue;
-    held = offered;
-    break;
-  }
-  const baseline = median(base);
-  say("");
-  say(`kafkajs alone, batches of ${BATCH}:        ${perSecond(baseline)}`);
+await using feeder = await startFeeder();
+const base: number[] = [], overload: number[] = [], ratios: number[] = [];
+for (let round = 1; round <= ROUNDS; round++) {
+  base.push(await alone(kafka));
+  const flood = await road(kafka, feeder.port, 0);
+  overload.push(flood.sent);
+  ratios.push(flood.sent / (base.at(-1) as number));
   say(
-    `held for ${SECONDS} s, nothing dropped:       ${held === undefined ? "none" : perSecond(held)} = ${
-      ((held ?? 0) / baseline).toFixed(2)
-    } of it`,
+    `round ${round}: kafkajs alone ${perSecond(base.at(-1) as number)}; road under overload ${perSecond(flood.sent)} ` +
+      `(${flood.dropped} dropped, ${flood.rssMb} MB)`,
   );
-  say(`arrives when the feed is faster:     ${perSecond(median(overload))} = ${median(ratios).toFixed(2)} of it`);
-} finally {
-  feederProcess.kill("SIGKILL");
-  await feederProcess.status;
 }
+let held: number | undefined;
+for (const part of [1, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5]) {
+  const offered = Math.round(median(overload) * part);
+  const run = await road(kafka, feeder.port, offered);
+  const holds = run.dropped === 0 && run.sent >= offered * 0.995 && run.depth < offered / 10;
+  say(
+    `offered ${perSecond(offered)}: ${perSecond(run.sent)} acknowledged, ${run.dropped} dropped, ${run.depth} waiting`,
+  );
+  if (!holds) continue;
+  held = offered;
+  break;
+}
+const baseline = median(base);
+say("");
+say(`kafkajs alone, batches of ${BATCH}:        ${perSecond(baseline)}`);
+say(
+  `held for ${SECONDS} s, nothing dropped:       ${held === undefined ? "none" : perSecond(held)} = ${
+    ((held ?? 0) / baseline).toFixed(2)
+  } of it`,
+);
+say(`arrives when the feed is faster:     ${perSecond(median(overload))} = ${median(ratios).toFixed(2)} of it`);

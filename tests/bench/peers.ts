@@ -1,0 +1,97 @@
+// Our road beside the tutorials' way (Python, websocket-client, json, confluent-kafka's produce() for each message) on the
+// same feed and broker. Each reads as fast as it can from a feed that is faster than both, and drops nothing.
+// Needs the real Kafka, and Python 3: the packages come into a folder of their own. Run it: deno task bench:peers [SECONDS]
+
+import process from "node:process";
+import { systemClock as clock } from "../../src/clock.ts";
+import { startFeed } from "../integration/feed.ts";
+import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
+import { startFeeder } from "./feeder_process.ts";
+
+const SECONDS = Number(Deno.args[0] ?? 10);
+const WARM_SECONDS = 3;
+const ROUNDS = 3;
+const PACKAGES = ["confluent-kafka==2.16.1", "websocket-client==1.9.0"];
+
+const never = new AbortController().signal;
+const say = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
+const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] as number;
+
+/** What one of them came to. */
+interface Outcome {
+  /** Records a second that Kafka acknowledged. */
+  readonly rate: number;
+  /** Of its process. */
+  readonly cpuSecondsPerMillion: number;
+  /** Records that were dropped or refused. */
+  readonly failed: number;
+}
+
+async function run(command: string, args: string[]): Promise<string> {
+  const { code, stdout } = await new Deno.Command(command, { args, stderr: "inherit" }).output();
+  if (code !== 0) throw new Error(`${command} ${args[0] ?? ""} ended with ${code}`);
+  return new TextDecoder().decode(stdout);
+}
+
+/** The Python of an environment that has the packages. */
+async function findPython(): Promise<string> {
+  const cache = Deno.env.get("CACHE") ?? `${Deno.env.get("HOME")}/.cache/crypto-data-streaming`;
+  const folder = `${cache}/peers`;
+  const python = `${folder}/bin/python`;
+  const has = await run(python, ["-m", "pip", "freeze"]).catch(() => "");
+  if (!PACKAGES.every((each) => has.includes(each))) {
+    await run("python3", ["-m", "venv", folder]);
+    await run(python, ["-m", "pip", "install", "-q", "--disable-pip-version-check", ...PACKAGES]);
+  }
+  return python;
+}
+
+async function ours(kafka: KafkaServer, feeder: number): Promise<Outcome> {
+  await using feed = startFeed({ url: `ws://127.0.0.1:${feeder}/0`, broker: kafka.broker, channel: "ticker" });
+  await clock.sleep(WARM_SECONDS * 1000, never);
+  const { sent, dropped, lost } = feed.kafka;
+  const [since, cpu] = [clock.elapsed(), process.cpuUsage()];
+  await clock.sleep(SECONDS * 1000, never);
+  const records = feed.kafka.sent - sent;
+  const { user, system } = process.cpuUsage(cpu);
+  return {
+    rate: records / (clock.elapsed() - since) * 1000,
+    cpuSecondsPerMillion: (user + system) / records,
+    failed: feed.kafka.dropped - dropped + feed.kafka.lost - lost,
+  };
+}
+
+const missing = kafkaMissing();
+if (missing !== undefined) {
+  say(`Cannot run the bench: ${missing}`);
+  Deno.exit(2);
+}
+const python = await findPython();
+await using kafka = await KafkaServer.start();
+for (const topic of ["ticker_batch", "feed_gaps", "tutorial"]) {
+  const config = { "retention.bytes": "50000000", "segment.bytes": "50000000" };
+  await kafka.createTopic(topic, { partitions: 1, config });
+}
+await using feeder = await startFeeder();
+const script = new URL("peers/tutorial.py", import.meta.url).pathname;
+const both: { ours: Outcome; tutorial: Outcome }[] = [];
+let versions = {};
+for (let round = 1; round <= ROUNDS; round++) {
+  const args = [script, `ws://127.0.0.1:${feeder.port}/0`, kafka.broker, "tutorial", `${WARM_SECONDS}`, `${SECONDS}`];
+  const tutorial = JSON.parse(await run(python, args));
+  versions = tutorial.versions;
+  both.push({ tutorial, ours: await ours(kafka, feeder.port) });
+  const [a, b] = [both.at(-1)?.ours.rate ?? NaN, tutorial.rate];
+  say(`round ${round}: ours ${Math.round(a)}/s, tutorial ${Math.round(b)}/s: ${(a / b).toFixed(1)} times`);
+}
+say("");
+for (const who of ["ours", "tutorial"] as const) {
+  const rate = median(both.map((each) => each[who].rate));
+  const cpu = median(both.map((each) => each[who].cpuSecondsPerMillion));
+  const failed = both.reduce((sum, each) => sum + each[who].failed, 0);
+  say(`${who.padEnd(9)} ${Math.round(rate)} records/s, ${cpu.toFixed(1)} CPU s a million, ${failed} dropped or failed`);
+}
+say(
+  `ours ${median(both.map((each) => each.ours.rate / each.tutorial.rate)).toFixed(1)} times the rate of the tutorial`,
+);
+say(`Deno ${Deno.version.deno}; ${Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")}`);
