@@ -203,7 +203,13 @@ export class Visitor implements AsyncDisposable {
   /** Opens a tab at this address. */
   async visit(url: string): Promise<Tab> {
     const tab = new Tab(await this.context.newPage(), new URL(url).origin);
-    await tab.page.goto(url);
+    try {
+      await tab.page.goto(url);
+    } catch (error) {
+      // seen once, 2026-11-24, while 17 programs waited for each core: the browser gave up an empty tab's first way on its own
+      if (!(error instanceof Error && error.message.includes("net::ERR_ABORTED"))) throw error;
+      await tab.page.goto(url);
+    }
     return tab;
   }
 

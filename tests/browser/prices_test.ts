@@ -114,7 +114,7 @@ browserTest("the watch list: every product, its price as sent, filter and keys",
       () => /quiet/.test(document.querySelector('[data-product="DOT-USD"]')?.textContent ?? ""),
     );
     const last = simulator.sent().findLast(({ product }) => product === "DOT-USD")?.price;
-    assertEquals(await page.textContent('[data-product="DOT-USD"] .price'), last);
+    assertEquals(Number(await page.textContent('[data-product="DOT-USD"] .price')), Number(last));
     simulator.levers.quiet("DOT-USD", false);
     await tab.until(
       "DOT-USD is back",
