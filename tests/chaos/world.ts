@@ -1,0 +1,527 @@
+// All parts of the road as processes of their own, and what can be done to each of them. What is counted is left to others.
+
+import { DatabaseSync } from "node:sqlite";
+import { Random } from "../fakes/random.ts";
+import { type Chain, GAPS_TOPIC, produce, startChain, TOPIC } from "../chain/chain.ts";
+import { exists, freePorts, type RunningServer, ServerProcess, sleep } from "../servers/process.ts";
+import type { Fault } from "./faults.ts";
+import { type KnownTick, Link } from "./link.ts";
+
+const MAIN = new URL("../../main.ts", import.meta.url).pathname;
+const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
+
+/** What is needed to start a world. */
+export interface WorldOptions {
+  /** Of prices and of chance. */
+  readonly seed: number;
+  /** Of each product. */
+  readonly ticksPerSecond: number;
+  /** Default eight of them. */
+  readonly products?: readonly string[];
+  /** See the program's settings; default its own. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Run in the program before it starts. */
+  readonly preload?: string;
+  /** Whether `sent()` will be asked; default true. A long run does without: it would be a long list. */
+  readonly keepsBooks?: boolean;
+  /** Size of the store's disk; default 192 MB. */
+  readonly diskBytes?: number;
+}
+
+/** As `/api/status` tells of the program. */
+export interface ProgramStatus {
+  /** See src/sources/source.ts. */
+  readonly link: string;
+  /** Declared and not yet ended. */
+  readonly gaps: readonly unknown[];
+  /** See src/lane.ts. */
+  readonly sinks: readonly {
+    readonly name: string;
+    readonly state: string;
+    readonly trouble?: string;
+    readonly queueDepth: number;
+  }[];
+  /** See src/stats.ts. */
+  readonly counters: {
+    readonly received: number;
+    readonly repeated: number;
+    readonly rejected: Readonly<Record<string, number>>;
+    readonly sinks: Readonly<
+      Record<string, { readonly sent: number; readonly dropped: number; readonly lost: number }>
+    >;
+  };
+}
+
+const PRODUCTS = ["ETH-USD", "BTC-USD", "SOL-USD", "BNB-USD", "XRP-USD", "ADA-USD", "AVAX-USD", "DOT-USD"];
+/** The disk of the store, bytes. */
+const DISK_BYTES = 192 * 1024 * 1024;
+/** A slow process runs for 20 of 100 ms. */
+const SLOW_STOPPED_MS = 80;
+const SLOW_RUNNING_MS = 20;
+/** So often a server is started until it is taken for dead. */
+const STARTS = 4;
+/** Between two looks whether the program still runs. */
+const LOOK_MS = 200;
+/** Before a program that ended by itself is started again, as a supervisor does. */
+const RESTART_MS = 1000;
+
+/** A process that can be frozen and slowed. */
+interface Freezable {
+  signal(signal: Deno.Signal): void;
+}
+
+/** Why the disk cannot be filled here, in words; undefined: it can. */
+export async function diskMissing(): Promise<string | undefined> {
+  const dir = await Deno.makeTempDir({ prefix: "chaos-probe-" });
+  try {
+    const why = await mount(dir);
+    if (why === undefined) await run("umount", dir);
+    return why;
+  } finally {
+    await Deno.remove(dir);
+  }
+}
+
+/** The road, from the exchange to both ends of it. Disposing ends and removes everything. */
+export class World implements AsyncDisposable {
+  /** Kafka, Telegraf, InfluxDB. */
+  readonly chain: Chain;
+  /** Between exchange and program. */
+  readonly link: Link;
+  /** Where the store is. */
+  readonly storeFile: string;
+  /** The products of the exchange. */
+  readonly products: readonly string[];
+  /** Records that somebody else wrote to the topics, and that nobody can read. */
+  poison = 0;
+  /** How often the program ended by itself, and what it said last. */
+  readonly ends: string[] = [];
+  readonly #dir: string;
+  readonly #disk: string;
+  readonly #isMounted: boolean;
+  readonly #random: Random;
+  readonly #exchange: ServerProcess;
+  readonly #exchangePort: number;
+  readonly #program: ServerProcess;
+  readonly #programPort: number;
+  /** What the exchange says that it has sent, one list for each of its lives. */
+  readonly #lives: KnownTick[][] = [];
+  readonly #known = new Set<string>();
+  /** Whoever ends without disposing leaves no process behind. */
+  readonly #unload = () => {
+    for (const process of [this.#exchange, this.#program]) process.signal("SIGKILL");
+  };
+  readonly #keepsBooks: boolean;
+  #wanted = false;
+  #closed = false;
+  #keeping: Promise<void> = Promise.resolve();
+
+  private constructor(options: WorldOptions, chain: Chain, dir: string, isMounted: boolean) {
+    const { seed, ticksPerSecond, products = PRODUCTS, settings = {}, preload } = options;
+    this.chain = chain;
+    this.products = products;
+    this.#dir = dir;
+    this.#disk = `${dir}/disk`;
+    this.#keepsBooks = options.keepsBooks ?? true;
+    this.#isMounted = isMounted;
+    this.#random = new Random(seed);
+    this.storeFile = `${this.#disk}/feed.db`;
+    const ports = freePorts("exchange", "program");
+    this.#exchangePort = ports.exchange;
+    this.#programPort = ports.program;
+    this.#exchange = new ServerProcess({
+      name: "The exchange",
+      command: [Deno.execPath(), "run", "--config", CONFIG, "--allow-net", "--allow-env", "--allow-read", MAIN]
+        .concat("simulate", "--port", String(ports.exchange), "--seed", String(seed))
+        .concat("--rate", String(ticksPerSecond), "--products", products.join()),
+      dir: `${dir}/exchange`,
+      ready: (log) => log.includes("listens on"),
+    });
+    this.link = new Link(ports.exchange, this.#random, this.#keepsBooks);
+    this.#program = new ServerProcess({
+      name: "The program",
+      command: ["sh", "-c", 'cd "$0" && exec "$@"', dir, Deno.execPath(), "run", "--config", CONFIG].concat(
+        preload === undefined ? [] : ["--preload", preload],
+        ["--allow-net", "--allow-env", "--allow-read", "--allow-write", MAIN, "start"],
+      ),
+      dir: `${dir}/program`,
+      env: {
+        PORT: String(ports.program),
+        LOG_FORMAT: "json",
+        COINBASE_CHANNEL: "ticker",
+        COINBASE_PRODUCTS: products.join(),
+        COINBASE_WS_URL: `ws://127.0.0.1:${this.link.port}`,
+        KAFKA_BROKERS: chain.kafka.broker,
+        STORE_FILE: this.storeFile,
+        ...settings,
+      },
+      ready: (log) => log.includes('"Started"'),
+    });
+  }
+
+  /** Starts all of it, on a disk of its own where that can be had. */
+  static async start(options: WorldOptions): Promise<World> {
+    await using stack = new AsyncDisposableStack();
+    const chain = stack.use(await startChain());
+    const dir = await Deno.makeTempDir({ prefix: "chaos-" });
+    for (const name of ["disk", "exchange", "program"]) await Deno.mkdir(`${dir}/${name}`);
+    const isMounted = await mount(`${dir}/disk`, options.diskBytes) === undefined;
+    const world = stack.use(new World(options, chain, dir, isMounted));
+    await world.#startExchange();
+    await world.#startProgram();
+    world.#keeping = world.#keep();
+    addEventListener("unload", world.#unload);
+    stack.move();
+    return world;
+  }
+
+  /** Of the program, now. */
+  get programPid(): number {
+    return this.#program.pid;
+  }
+
+  /** All that the program has said since its first start. */
+  async programLog(): Promise<string> {
+    return await this.#program.log();
+  }
+
+  /** Each tick that left the exchange, once, in order. */
+  async sent(): Promise<KnownTick[]> {
+    await this.#ask();
+    return this.#lives.flat();
+  }
+
+  /** The program as it stands; undefined where it does not answer. */
+  async status(): Promise<ProgramStatus | undefined> {
+    try {
+      const answer = await fetch(`http://127.0.0.1:${this.#programPort}/api/status`, {
+        signal: AbortSignal.timeout(5000),
+      });
+      return await answer.json();
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** No trades any more, or again. */
+  async quiet(on: boolean): Promise<void> {
+    for (const product of this.products) await this.#pull("quiet", { product, on });
+  }
+
+  /** Begins a fault, waits for its time, and mends it. */
+  async strike({ victim, kind, ms }: Fault): Promise<void> {
+    const { kafka, telegraf, influx } = this.chain;
+    switch (victim) {
+      case "exchange":
+        return await this.#strikeExchange(kind, ms);
+      case "link":
+        this.link.state = kind as "cut";
+        await sleep(ms);
+        this.link.state = "whole";
+        return;
+      case "program":
+        return await this.#strikeProgram(kind, ms);
+      case "disk":
+        return await this.#strikeDisk(kind, ms);
+      case "Kafka":
+        return kind === "junk" ? await this.#poison(ms) : await strikeServer(kafka, kind, ms);
+      case "Telegraf":
+        return await strikeServer(telegraf, kind, ms);
+      case "InfluxDB":
+        return await strikeServer(influx, kind, ms);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    removeEventListener("unload", this.#unload);
+    this.#closed = true;
+    await this.#keeping;
+    await this.#program.kill("SIGKILL");
+    await this.link[Symbol.asyncDispose]();
+    await this.#exchange.kill("SIGKILL");
+    if (this.#isMounted) await run("umount", this.#disk);
+    await Deno.remove(this.#dir, { recursive: true });
+    await this.chain[Symbol.asyncDispose]();
+  }
+
+  /** Whoever ends unasked is started again, as Compose does. */
+  async #keep(): Promise<void> {
+    while (!this.#closed) {
+      await sleep(LOOK_MS);
+      if (!this.#wanted || this.#program.running) continue;
+      const last = (await this.#program.log()).trimEnd().split("\n").at(-1) ?? "";
+      this.ends.push(last.slice(0, 500));
+      await sleep(RESTART_MS);
+      // it may end again, which the next look shows
+      if (this.#wanted && !this.#closed) await this.#program.start().catch(() => {});
+    }
+  }
+
+  async #startProgram(): Promise<void> {
+    await bringUp(async () => {
+      await this.#program.kill("SIGKILL");
+      await this.#program.start();
+    });
+    this.#wanted = true;
+  }
+
+  async #startExchange(): Promise<void> {
+    await bringUp(async () => {
+      await this.#exchange.kill("SIGKILL");
+      await this.#exchange.start();
+    });
+    this.#lives.push([]);
+  }
+
+  /**
+   * What it has sent since it was asked last. What an earlier life sent after it was asked for the last time, just before its end,
+   * was on the line, where it may have been held for long.
+   */
+  async #ask(): Promise<void> {
+    if (!this.#keepsBooks) return;
+    const passed = this.link.take();
+    const life = this.#lives.at(-1) ?? [];
+    if (this.#exchange.running) {
+      const answer = await fetch(`http://127.0.0.1:${this.#exchangePort}/sent?since=${life.length}`);
+      for (const line of (await answer.text()).split("\n")) {
+        if (line === "") continue;
+        const { id, product, tradeId, price, time } = JSON.parse(line);
+        life.push({ id, product, tradeId, price, time });
+        this.#known.add(id);
+      }
+    }
+    const before = this.#exchange.running ? this.#lives.at(-2) : life;
+    for (const tick of passed) {
+      if (this.#known.has(tick.id)) continue;
+      this.#known.add(tick.id);
+      before?.push(tick);
+    }
+  }
+
+  async #strikeExchange(kind: string, ms: number): Promise<void> {
+    switch (kind) {
+      case "killed":
+      case "stopped": {
+        await this.#ask();
+        await this.#exchange.kill(kind === "killed" ? "SIGKILL" : "SIGTERM");
+        await sleep(ms);
+        await this.#ask();
+        return await this.#startExchange();
+      }
+      case "frozen":
+        return await freeze(this.#exchange, ms);
+      case "slow":
+        await this.#pull("slowDown", { ms: this.#random.int(200, 3000) });
+        await sleep(ms);
+        return await this.#pull("slowDown", { ms: 0 });
+      case "refuses":
+        await this.#pull("refuseUpgrade", { on: true });
+        await this.#pull("hangUp", { code: 1006 });
+        await sleep(ms);
+        return await this.#pull("refuseUpgrade", { on: false });
+      case "silent":
+        await this.#pull("silent", { on: true });
+        await sleep(ms);
+        return await this.#pull("silent", { on: false });
+      case "stalls": {
+        const lost = this.products.filter(() => this.#random.chance(0.4));
+        for (const product of lost) await this.#pull("loseProduct", { product, on: true });
+        await sleep(ms);
+        for (const product of lost) await this.#pull("loseProduct", { product, on: false });
+        return;
+      }
+      case "junk":
+        return await this.#talkJunk(ms);
+    }
+    throw new RangeError(`No fault of the exchange: ${kind}`);
+  }
+
+  async #talkJunk(ms: number): Promise<void> {
+    const product = () => this.#random.pick(this.products);
+    const talk: readonly (() => Promise<void>)[] = [
+      () => this.#pull("junk", { n: this.#random.int(1, 200) }),
+      () => this.#pull("huge", { bytes: this.#random.int(100, 3_000_000) }),
+      () => this.#pull("cutOff", { product: product() }),
+      () => this.#pull("breakOff", {}),
+      () => this.#pull("repeat", { n: this.#random.int(1, 50) }),
+      () => this.#pull("outOfOrder", { product: product() }),
+      () => this.#pull("late", { ms: this.#random.int(100, 5000), product: product() }),
+      () => this.#pull("future", { ms: this.#random.int(7_200_000, 86_400_000), product: product() }),
+      () => this.#pull("hangUp", {}),
+      () => this.#pull("flood", { ticksPerSecond: 3000, ms: 1000 }),
+      () => this.#pull("dataFirst", { on: this.#random.chance(0.5) }),
+    ];
+    for (const end = performance.now() + ms; performance.now() < end; await sleep(this.#random.int(100, 1200))) {
+      await this.#random.pick(talk)();
+    }
+    await this.#pull("dataFirst", { on: false });
+  }
+
+  async #pull(lever: string, body: Record<string, unknown>): Promise<void> {
+    const answer = await fetch(`http://127.0.0.1:${this.#exchangePort}/levers/${lever}`, {
+      method: "POST",
+      body: JSON.stringify(body),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`The lever ${lever} was refused: ${text}`);
+  }
+
+  async #strikeProgram(kind: string, ms: number): Promise<void> {
+    switch (kind) {
+      case "killed":
+      case "stopped":
+        this.#wanted = false;
+        await this.#program.kill(kind === "killed" ? "SIGKILL" : "SIGTERM");
+        await sleep(ms);
+        return await this.#startProgram();
+      case "frozen":
+        return await freeze(this.#program, ms);
+      case "slow":
+        return await slow(this.#program, ms);
+      case "junk":
+        return await this.#bother(ms);
+    }
+    throw new RangeError(`No fault of the program: ${kind}`);
+  }
+
+  /** Strangers at the door of its pages. */
+  async #bother(ms: number): Promise<void> {
+    for (const end = performance.now() + ms; performance.now() < end; await sleep(this.#random.int(20, 200))) {
+      try {
+        using conn = await Deno.connect({ hostname: "127.0.0.1", port: this.#programPort });
+        const bytes = Uint8Array.from({ length: this.#random.int(1, 4000) }, () => this.#random.int(0, 255));
+        const head = this.#random.pick(["", "GET /api/stream HTTP/1.1\r\nHost: x\r\n\r\n", "POST / HTTP/1.1\r\n\r\n"]);
+        await conn.write(new TextEncoder().encode(head));
+        await conn.write(bytes);
+        if (this.#random.chance(0.5)) await sleep(100);
+      } catch {
+        // it may hang up on us at any time
+      }
+    }
+  }
+
+  async #strikeDisk(kind: string, ms: number): Promise<void> {
+    switch (kind) {
+      case "full":
+        return await this.#fill(ms);
+      case "locked": {
+        using db = new DatabaseSync(this.storeFile, { timeout: 10_000 });
+        db.exec("BEGIN IMMEDIATE");
+        await sleep(ms);
+        db.exec("ROLLBACK");
+        return;
+      }
+      case "store deleted": {
+        for (const suffix of ["", "-wal", "-shm"]) await Deno.remove(this.storeFile + suffix).catch(() => {});
+        return await sleep(ms);
+      }
+      case "store damaged":
+      case "cursor damaged": {
+        this.#wanted = false;
+        await this.#program.kill("SIGKILL");
+        if (kind === "store damaged") {
+          using file = await Deno.open(this.storeFile, { write: true });
+          await file.write(Uint8Array.from({ length: 8192 }, () => this.#random.int(0, 255)));
+        } else {
+          await Deno.writeTextFile(`${this.storeFile}.cursor`, '{"version":1,"positions":[{"exch');
+        }
+        return await this.#startProgram();
+      }
+    }
+    throw new RangeError(`No fault of the disk: ${kind}`);
+  }
+
+  /** Whatever becomes free is taken again. */
+  async #fill(ms: number): Promise<void> {
+    const ballast = `${this.#disk}/ballast`;
+    {
+      using file = await Deno.open(ballast, { create: true, append: true });
+      for (const end = performance.now() + ms; performance.now() < end; await sleep(100)) {
+        try {
+          for (let size = 1 << 20; size >= 4096; size = size >> 4) {
+            const bytes = new Uint8Array(size);
+            while (await file.write(bytes) === size);
+          }
+        } catch (error) {
+          if (!isFull(error)) throw error;
+          await file.write(new Uint8Array(4096)).catch(() => {});
+        }
+      }
+    }
+    await Deno.remove(ballast);
+  }
+
+  /** Somebody else writes to the topics what nobody can read. */
+  async #poison(ms: number): Promise<void> {
+    const { broker } = this.chain.kafka;
+    for (const end = performance.now() + ms; performance.now() < end; await sleep(this.#random.int(200, 1500))) {
+      const own = crypto.randomUUID();
+      const texts = [`no JSON ${own}`, `{"product":"${own}","w_time":"yesterday","price":1}`, `["${own}"]`];
+      const topic = this.#random.pick([TOPIC, TOPIC, GAPS_TOPIC]);
+      try {
+        await produce(broker, topic, texts);
+        this.poison += texts.length;
+      } catch {
+        // Kafka is away as well
+      }
+    }
+  }
+}
+
+async function strikeServer(server: RunningServer, kind: string, ms: number): Promise<void> {
+  switch (kind) {
+    case "killed":
+    case "stopped":
+      await (kind === "killed" ? server.kill() : server.stop());
+      await sleep(ms);
+      return await bringUp(() => server.restart());
+    case "frozen":
+      server.pause();
+      await sleep(ms);
+      return server.resume();
+    case "slow":
+      return await slow({ signal: (signal) => signal === "SIGSTOP" ? server.pause() : server.resume() }, ms);
+  }
+  throw new RangeError(`No fault of a server: ${kind}`);
+}
+
+/** A machine with much to do may need more than the minute that a start may take: not what is asked here. */
+async function bringUp(start: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; attempt < STARTS; attempt++) {
+    try {
+      return await start();
+    } catch {
+      // it is killed and tried again
+    }
+  }
+  await start();
+}
+
+async function freeze(process: Freezable, ms: number): Promise<void> {
+  process.signal("SIGSTOP");
+  await sleep(ms);
+  process.signal("SIGCONT");
+}
+
+async function slow(process: Freezable, ms: number): Promise<void> {
+  for (const end = performance.now() + ms; performance.now() < end; await sleep(SLOW_RUNNING_MS)) {
+    await freeze(process, SLOW_STOPPED_MS);
+  }
+}
+
+/** Gives the folder a small disk of its own; says why where it cannot. */
+async function mount(dir: string, bytes = DISK_BYTES): Promise<string | undefined> {
+  if (Deno.build.os !== "linux") return "a disk in memory can be had on Linux only";
+  if (!exists("/usr/bin/mount") && !exists("/bin/mount")) return "there is no mount";
+  return await run("mount", "-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", dir);
+}
+
+/** Undefined, or what it complained about. */
+async function run(command: string, ...args: string[]): Promise<string | undefined> {
+  const { success, stderr } = await new Deno.Command(command, { args, stdin: "null", stdout: "null" }).output();
+  return success ? undefined : new TextDecoder().decode(stderr).trim() || `${command} failed`;
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof Error && /os error 28/.test(error.message);
+}
