@@ -1,11 +1,13 @@
 // The program: reads the settings, builds the parts, runs until told to stop, chooses the exit code.
 
 import { parse } from "@std/dotenv";
+import { runAudit } from "./src/audit/command.ts";
 import { systemClock as clock } from "./src/clock.ts";
 import { type Config, describeSettings, type Environment, hintsFor, readConfig, STORE_FILE } from "./src/config.ts";
 import { Cursor, readCursor } from "./src/cursor.ts";
 import { ConfigError, DrainError, exitCodeFor, SinkError } from "./src/errors.ts";
 import { type Demo, DEMO_SETTINGS, startDemo } from "./src/demo/demo.ts";
+import { runDoctor } from "./src/doctor/command.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "./src/exchanges/mod.ts";
 import { createLogger, type Logger } from "./src/log.ts";
 import { Pipeline } from "./src/pipeline.ts";
@@ -38,6 +40,8 @@ const USAGE = `Usage: deno task <command>
   start               live prices to Kafka, as in production
   export              ticks, candles or gaps of the store to stdout; --help lists its options
   backup FILE         a copy of the store, also while it runs
+  doctor              is the road whole, now? a line for each stage
+  audit               is all that Kafka was given also stored? --from and --to say when
   replay FILE         recorded frames (- for stdin) to records on stdout; --channel ticker for microseconds
   simulate            a Coinbase in the box; --help lists its options
   <command> --help    this text and all settings
@@ -298,7 +302,8 @@ async function runReplay(args: readonly string[]): Promise<void> {
   );
 }
 
-async function run(args: readonly string[], stop: AbortController): Promise<void> {
+/** The exit code, where it is not 0. */
+async function run(args: readonly string[], stop: AbortController): Promise<number | void> {
   const [command, ...rest] = args;
   const asksForHelp = rest.includes("--help") || rest.includes("-h");
   switch (command) {
@@ -312,6 +317,10 @@ async function run(args: readonly string[], stop: AbortController): Promise<void
       if (command === "backup") return await backupStore(rest, storeFile, output);
       return await exportStore(rest, storeFile, output, clock.now());
     }
+    case "doctor":
+      return await runDoctor(rest, readEnvironment(), { write: writeAll }, stop.signal);
+    case "audit":
+      return await runAudit(rest, readEnvironment(), { write: writeAll, tell }, stop.signal);
     case "simulate":
       return await runSimulator(rest, stop.signal);
     case "dev":
@@ -353,7 +362,9 @@ async function run(args: readonly string[], stop: AbortController): Promise<void
       return await writeAll(`${USAGE}\n${describeSettings()}`);
     default:
       throw new ConfigError([
-        `Cannot run "${command ?? ""}" as the command must be dev, demo, start, export, backup, replay or simulate`,
+        `Cannot run "${
+          command ?? ""
+        }" as the command must be dev, demo, start, export, backup, doctor, audit, replay or simulate`,
       ]);
   }
 }
@@ -369,9 +380,9 @@ for (const name of Deno.build.os === "windows" ? ["SIGINT"] as const : ["SIGINT"
   });
 }
 try {
-  await run(Deno.args, stop);
+  const code = await run(Deno.args, stop) ?? 0;
   // whatever a library still holds open must not keep the process
-  Deno.exit(0);
+  Deno.exit(code);
 } catch (error) {
   if (error instanceof ConfigError) tell(error.problems.map((problem) => `${problem}\n`).join(""));
   else if (error instanceof SinkError) tell(`${error.message}\n`);

@@ -50,6 +50,7 @@ const FLOORS: readonly { readonly name: string; readonly files: RegExp }[] = [
   { name: "sources and sinks", files: /^src\/(?:sources|sinks)\// },
   { name: "pipeline", files: /^src\/(?:pipeline|lane)\.ts$/ },
   { name: "web and simulator", files: /^src\/(?:web|simulator|stack)\// },
+  { name: "doctor and audit", files: /^src\/(?:doctor|audit)\// },
   { name: "demo", files: /^src\/demo\// },
   { name: "main", files: /^main\.ts$/ },
 ];
@@ -65,7 +66,7 @@ const PAGE = "src/web/page/";
 const DOORS: Readonly<Record<string, readonly string[]>> = {
   "@std/log": ["src/log.ts"],
   "@std/dotenv": ["main.ts"],
-  "kafkajs": ["src/sinks/kafka.ts", "src/sinks/kafkajs_fix.ts", "src/sinks/kafkajs_produce.ts"],
+  "kafkajs": ["src/sinks/kafka.ts", "src/sinks/kafkajs_fix.ts", "src/sinks/kafkajs_produce.ts", "src/doctor/kafka.ts"],
   "prom-client": ["src/web/metrics.ts"],
   "lightweight-charts": ["src/web/page/chart.ts"],
   "grafana-provisioning": ["src/stack/dashboards/queries.ts"],

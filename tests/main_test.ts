@@ -210,8 +210,11 @@ test("main: settings are read from .env too, and the environment wins", async ()
 
 for (
   const [args, words] of [
-    [["fly"], 'Cannot run "fly" as the command must be dev, demo, start, export, backup, replay or simulate'],
-    [[], "the command must be dev, demo, start, export, backup, replay or simulate"],
+    [
+      ["fly"],
+      'Cannot run "fly" as the command must be dev, demo, start, export, backup, doctor, audit, replay or simulate',
+    ],
+    [[], "the command must be dev, demo, start, export, backup, doctor, audit, replay or simulate"],
     [["dev", "BTC-USD"], 'Cannot use the arguments "BTC-USD"'],
     [["replay"], "one file (or - for stdin) must be named"],
     [["replay", "a", "b"], "one file (or - for stdin) must be named"],

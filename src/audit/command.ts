@@ -1,0 +1,451 @@
+// `deno task audit`: holds what Kafka was given in a range of time against what is stored, and says what is missing.
+
+import { systemClock } from "../clock.ts";
+import type { Environment } from "../config.ts";
+import { Influx, InfluxRefusal } from "../doctor/influx.ts";
+import { KafkaView } from "../doctor/kafka.ts";
+import { describeDoctorSettings, type Places, readPlaces } from "../doctor/places.ts";
+import { type Asked, decide, readStackFiles } from "../doctor/probe.ts";
+import { Trouble } from "../doctor/stage.ts";
+import { ConfigError, SinkError } from "../errors.ts";
+import { seriesOf } from "../record.ts";
+import { compare, type Compared, coverageOf, type Span, type Unseen, unseenTrades } from "./compare.ts";
+import { Gaps } from "./gaps.ts";
+import { type Book, countRejected, readGapsTopic, readPoints, readTopic, StoreBooks, type TimeRange } from "./read.ts";
+import { auditText } from "./report.ts";
+import { TimeList } from "./time_log.ts";
+
+/** How `deno task audit` is used. */
+export const AUDIT_USAGE = `Usage: deno task audit [options]
+
+Reads the topic in a range of time and holds it against InfluxDB, and against the store where there is one: how many records
+of each product, what is missing and nobody declared, what the gaps declare, which trades nobody was told of. Changes nothing.
+Without Kafka it reads the store alone. Which servers: as for deno task doctor, with the same settings.
+
+  --from TIME, --to TIME         from included, to excluded: unix seconds, a date as 2026-10-03 or 2026-10-03T21:00:00Z, or so
+                                 long ago, as 90m, 6h, 2d. Default: the last hour; at most until 15 s ago, as records need time
+  --product NAME[,NAME]          only these
+  --stack, --embedded            look at the stack, or at the program and its store, whatever else runs
+  --json                         one JSON object instead of words
+
+Exit codes: 0 nothing is missing, 1 something is that nobody declared, 2 arguments cannot be used, 4 a server cannot be read.
+`;
+
+/** Where the words go. */
+export interface Output {
+  /** Takes all of it. */
+  write(text: string): Promise<void>;
+  /** For words to a person, which do not belong to the answer. */
+  tell(text: string): void;
+}
+
+/** What was found about one product. */
+export interface ProductAudit {
+  /** As records name it. */
+  readonly product: string;
+  /** In the topic. */
+  readonly records: number;
+  /** Of them, those beyond the first with their time: sent again after a failure, or several prices of one second. */
+  readonly repeats: number;
+  /** InfluxDB; undefined: not compared. */
+  readonly influx?: Compared & {
+    /** Missing since Telegraf has not read them yet: they are in Kafka, and not lost. */
+    readonly waiting: number;
+  };
+  /** The store; undefined: not compared. */
+  readonly store?: Compared & {
+    /** Compared from here on, unix seconds: what is older was cleaned, or is older than the store. */
+    readonly from: number;
+    /** Ticks that the store has and the topic has not, and nobody declared it. */
+    readonly unknown: number;
+  };
+  /** Trades between the first and the last record that no record tells of; undefined: not a channel that tells of each. */
+  readonly notSeen?: { readonly count: number; readonly ranges: readonly Unseen[] };
+  /** Declared gaps. */
+  readonly gaps: readonly Span[];
+  /** The part of the range in which no gap lies, percent. */
+  readonly coverage: number;
+}
+
+/** What `--json` prints. */
+export interface AuditReport {
+  /** Nothing is missing that nobody declared. */
+  readonly ok: boolean;
+  /** Unix seconds, included. */
+  readonly from: number;
+  /** Unix seconds, excluded. */
+  readonly to: number;
+  /** What was read and compared, for people. */
+  readonly sources: readonly string[];
+  /** What limits the answer, one sentence each. */
+  readonly remarks: readonly string[];
+  /** Records of the topic that are none of ours. */
+  readonly unreadable: number;
+  /** Those that InfluxDB shows as rejected; undefined: not asked. */
+  readonly rejected?: number;
+  /** The sum over all products. */
+  readonly totals: {
+    readonly records: number;
+    readonly missing: number;
+    readonly waiting: number;
+    readonly declared: number;
+    readonly notSeen: number;
+    /** The mean of all products, percent. */
+    readonly coverage: number;
+  };
+  /** By name. */
+  readonly products: readonly ProductAudit[];
+}
+
+/** What is younger may still be on its way, seconds. */
+const SETTLED_SECONDS = 15;
+const HOUR = 3600;
+/** A word while a long reading lasts, so often, ms. */
+const PROGRESS_MS = 5000;
+
+interface Wish extends TimeRange {
+  readonly products: readonly string[] | undefined;
+  readonly asked: Asked;
+  readonly asJson: boolean;
+  readonly remarks: string[];
+}
+
+/**
+ * `deno task audit`. Gives the exit code: 0 nothing is missing, 1 something is that nobody declared. Throws a ConfigError for
+ * arguments and settings that cannot be used, a SinkError where a server cannot be read.
+ *
+ * @param dir the project's folder, where the stack has its files
+ */
+export async function runAudit(
+  args: readonly string[],
+  environment: Environment,
+  output: Output,
+  signal: AbortSignal,
+  dir = ".",
+): Promise<0 | 1> {
+  if (args.includes("--help") || args.includes("-h")) {
+    await output.write(`${AUDIT_USAGE}\n${describeDoctorSettings()}`);
+    return 0;
+  }
+  const wish = readArguments(args, systemClock.now() / 1000);
+  const files = await readStackFiles(dir);
+  const places = readPlaces(environment, files, await decide(environment, files, wish.asked, signal));
+  let report: AuditReport;
+  try {
+    report = await audit(places, wish, output, signal);
+  } catch (error) {
+    // told in one sentence, with the exit code of a sink
+    if (error instanceof Trouble) throw new SinkError("fatal", `${error.words}; ${error.cure}`);
+    if (error instanceof InfluxRefusal) {
+      throw new SinkError("fatal", `InfluxDB does not answer the audit: ${error.message}`);
+    }
+    throw error;
+  }
+  await output.write(wish.asJson ? `${JSON.stringify(report)}\n` : auditText(report));
+  return report.ok ? 0 : 1;
+}
+
+/** Unix seconds, an ISO date in UTC, or how long ago; NaN: none of them. */
+function timeOf(text: string, now: number): number {
+  if (/^\d+(?:\.\d+)?$/.test(text)) return Number(text);
+  const [, count, unit] = /^-?(\d{1,6})([smhd])$/.exec(text) ?? [];
+  if (unit !== undefined) return now - Number(count) * ({ s: 1, m: 60, h: HOUR, d: 24 * HOUR }[unit] ?? NaN);
+  const [, day, hour = "T00:00", zone = "Z"] =
+    /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:\d\d)?)?$/.exec(text) ?? [];
+  return day === undefined ? NaN : Date.parse(`${day}T${hour.replace("T", "")}${zone}`) / 1000;
+}
+
+function readArguments(args: readonly string[], now: number): Wish {
+  const values = new Map<string, string>();
+  const flags = new Set<string>();
+  const problems: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const [name = "", ...more] = (args[i] ?? "").split("=");
+    if (["--json", "--stack", "--embedded"].includes(name)) flags.add(name);
+    else if (!["--from", "--to", "--product"].includes(name)) {
+      problems.push(`Cannot use "${args[i]}" as there is no such option: see --help`);
+    } else {
+      const value = more.length > 0 ? more.join("=") : args[++i];
+      if (value === undefined) problems.push(`Cannot use ${name} as it needs a value: see --help`);
+      else values.set(name, value);
+    }
+  }
+  if (flags.has("--stack") && flags.has("--embedded")) {
+    problems.push("Cannot use --stack with --embedded as one road is looked at: take one of them");
+  }
+  const time = (name: string, usual: number) => {
+    const text = values.get(name);
+    const value = text === undefined ? usual : timeOf(text, now);
+    if (!Number.isFinite(value) || value > 9e9) {
+      problems.push(
+        `Cannot use ${name} as it must be unix seconds, a date as 2026-10-03T21:00:00Z or so long ago as 6h: current value is "${text}"`,
+      );
+    }
+    return value;
+  };
+  const remarks: string[] = [];
+  const latest = Math.floor(now - SETTLED_SECONDS);
+  let to = time("--to", latest);
+  // asked for by name, or left out: only the first needs a word
+  if (to > latest) {
+    to = latest;
+    remarks.push(
+      `looked at until ${isoOf(to)} only: what is younger than ${SETTLED_SECONDS} s may still be on its way`,
+    );
+  }
+  const from = time("--from", to - HOUR);
+  if (problems.length === 0 && from >= to) {
+    problems.push(
+      `Cannot use --from as it must be before --to, and that at most ${SETTLED_SECONDS} s ago: current values are "${
+        isoOf(from)
+      }" and "${isoOf(to)}"`,
+    );
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return {
+    from,
+    to,
+    products: values.get("--product")?.split(",").map((name) => name.trim()).filter((name) => name !== ""),
+    asked: flags.has("--stack") ? "stack" : flags.has("--embedded") ? "embedded" : undefined,
+    asJson: flags.has("--json"),
+    remarks,
+  };
+}
+
+/** `2026-10-03T21:00:00Z`, with a fraction where there is one. */
+function isoOf(seconds: number): string {
+  const date = new Date(seconds * 1000);
+  return Number.isNaN(date.getTime()) ? String(seconds) : date.toISOString().replace(/\.000Z$/, "Z");
+}
+
+async function audit(places: Places, wish: Wish, output: Output, signal: AbortSignal): Promise<AuditReport> {
+  const { config, kafka: kafkaPlace, influx: influxPlace, storeFile, groups: [group] } = places;
+  const { topic, gapsTopic } = config;
+  const { from, to } = wish;
+  const range = { from, to };
+  const remarks = [...wish.remarks];
+  const sources: string[] = [];
+  if (kafkaPlace === undefined && storeFile === undefined) {
+    throw new ConfigError([
+      "Cannot audit as KAFKA_BROKERS or STORE_FILE must name what to read: neither is set, and neither stack nor program runs here",
+    ]);
+  }
+  using store = storeFile === undefined ? undefined : openStore(storeFile, kafkaPlace === undefined, remarks);
+  const influx = influxPlace === undefined ? undefined : new Influx(influxPlace);
+  const bucket = influxPlace?.bucket ?? "";
+
+  let books: Map<string, Book>;
+  let gaps = new Gaps();
+  let unreadable = 0;
+  if (kafkaPlace !== undefined) {
+    await using view = await KafkaView.open(kafkaPlace, AbortSignal.any([signal, AbortSignal.timeout(15_000)]));
+    const committed = influx === undefined ? undefined : await view.group(group, topic, signal);
+    let told = systemClock.elapsed();
+    const progress = (records: number) => {
+      if (systemClock.elapsed() - told < PROGRESS_MS) return;
+      told = systemClock.elapsed();
+      output.tell(`${records} records read\n`);
+    };
+    const found = await readTopic(view, topic, range, committed?.committed, progress, signal);
+    ({ books, unreadable } = found);
+    sources.push(`topic ${topic} at ${kafkaPlace.brokers.join(",")}`);
+    if (found.beginsAt !== undefined) {
+      remarks.push(
+        `the topic begins at ${isoOf(found.beginsAt)}: what was before it has been deleted, and cannot be compared`,
+      );
+    }
+    if (gapsTopic === "" || await view.topic(gapsTopic, signal) === undefined) {
+      remarks.push(`there is no topic ${gapsTopic || "for gaps"}: nothing is declared`);
+    } else {
+      gaps = await readGapsTopic(view, gapsTopic, signal);
+    }
+  } else if (store !== undefined) {
+    books = store.books(range);
+    gaps = store.gaps();
+    remarks.push("there is no Kafka to hold the store against: only gaps and trades are checked");
+  } else books = new Map();
+
+  let compared = range;
+  let rejected: number | undefined;
+  if (influx !== undefined && influxPlace !== undefined) {
+    sources.push(`InfluxDB bucket ${bucket} at ${influxPlace.url}`);
+    compared = await notExpired(influx, range, remarks, signal);
+    rejected = await countRejected(influx, bucket, compared, signal);
+  }
+  if (store !== undefined) sources.push(`store ${storeFile}`);
+  const storeGaps = kafkaPlace === undefined ? undefined : store?.gaps();
+
+  const followed = new Set(config.products.map((product) => seriesOf(config.exchange.name, product)));
+  const names = [...new Set([...books.keys(), ...gaps.products().filter((name) => followed.has(name))])]
+    .filter((name) => wish.products?.includes(name) ?? true).sort();
+  const products: ProductAudit[] = [];
+  for (const product of names) {
+    signal.throwIfAborted();
+    const book = books.get(product);
+    const records = (book?.read.length ?? 0) + (book?.waiting.length ?? 0);
+    const all = joined(book);
+    const lastBefore = (time: number) => lastTimeBefore(all.times, time);
+    const spans = gaps.spans(product, range, lastBefore);
+    // it had gaps, at another time
+    if (records === 0 && spans.length === 0) continue;
+    products.push({
+      product,
+      records,
+      repeats: records - all.times.length,
+      ...(influx === undefined ? {} : {
+        influx: await compareInflux(influx, bucket, product, compared, book, spans, signal),
+      }),
+      ...(store === undefined || storeGaps === undefined ? {} : (() => {
+        const found = compareStore(store, product, range, all.times, [
+          ...spans,
+          ...storeGaps.spans(product, range, lastBefore),
+        ]);
+        return found === undefined ? {} : { store: found };
+      })()),
+      ...(book?.hasFractions === true ? { notSeen: unseenTrades(all, spans) } : {}),
+      gaps: spans,
+      coverage: 100 * coverageOf(spans, from, to),
+    });
+    // its times are not needed any more
+    books.delete(product);
+  }
+  const sum = (of: (each: ProductAudit) => number | undefined) =>
+    products.reduce((total, each) => total + (of(each) ?? 0), 0);
+  const totals = {
+    records: sum(({ records }) => records),
+    // one that both lack is told twice, as it is missing twice
+    missing: sum(({ influx, store }) => (influx?.missing ?? 0) + (store?.missing ?? 0)),
+    waiting: sum(({ influx }) => influx?.waiting),
+    declared: sum(({ influx, store }) => (influx?.declared ?? 0) + (store?.declared ?? 0)),
+    notSeen: sum(({ notSeen }) => notSeen?.count),
+    coverage: products.length === 0 ? 0 : sum(({ coverage }) => coverage) / products.length,
+  };
+  const unknown = sum(({ store }) => store?.unknown);
+  if (unknown > 0) {
+    remarks.push(
+      `${unknown} ticks of the store are not in the topic, and nobody declared it: Kafka lacks them, or the store is another program's`,
+    );
+  }
+  if (products.length === 0) remarks.push("there is no record in this range: nothing was compared");
+  return {
+    ok: totals.missing === 0 && totals.waiting === 0,
+    from,
+    to,
+    sources,
+    remarks,
+    unreadable,
+    ...(rejected === undefined ? {} : { rejected }),
+    totals,
+    products,
+  };
+}
+
+/** A store that the settings do not name may be of another time, or away: then the answer is about the rest. */
+function openStore(path: string, isNeeded: boolean, remarks: string[]): StoreBooks | undefined {
+  try {
+    return new StoreBooks(path);
+  } catch (error) {
+    if (isNeeded || !(error instanceof SinkError)) throw error;
+    remarks.push(`the store is not compared: ${error.message}`);
+    return undefined;
+  }
+}
+
+/** The part of the range whose points the bucket has not deleted. */
+async function notExpired(
+  influx: Influx,
+  range: TimeRange,
+  remarks: string[],
+  signal: AbortSignal,
+): Promise<TimeRange> {
+  const retention = await influx.retentionSeconds(signal) ?? 0;
+  // what is just about to expire may be gone when it is asked for
+  const oldest = systemClock.now() / 1000 - retention + 60;
+  if (retention === 0 || range.from >= oldest) return range;
+  const from = Math.min(range.to, oldest);
+  remarks.push(`InfluxDB keeps points for ${retention / HOUR} h: compared from ${isoOf(Math.ceil(from))} on`);
+  return { from, to: range.to };
+}
+
+/** Those that were read and those that wait, as one. */
+function joined(book: Book | undefined): ReturnType<Book["read"]["sorted"]> {
+  const none = new Float64Array(0);
+  const read = book?.read.sorted() ?? { times: none, trades: none };
+  if (book === undefined || book.waiting.length === 0) return read;
+  const waiting = book.waiting.sorted();
+  const trades = new Map<number, number>();
+  waiting.times.forEach((time, at) => trades.set(time, waiting.trades[at] as number));
+  read.times.forEach((time, at) => {
+    if (trades.has(time)) trades.set(time, read.trades[at] as number);
+  });
+  const times = new TimeList();
+  for (const time of read.times) times.add(time);
+  for (const time of waiting.times) times.add(time);
+  const sorted = times.sorted();
+  let at = 0;
+  return {
+    times: sorted,
+    trades: sorted.map((time) => {
+      if (read.times[at] === time) return read.trades[at++] as number;
+      return trades.get(time) ?? NaN;
+    }),
+  };
+}
+
+function timesFrom(times: Float64Array, seconds: number): Float64Array {
+  const first = times.findIndex((time) => time >= Math.round(seconds * 1e6));
+  return first < 0 ? new Float64Array(0) : times.subarray(first);
+}
+
+function lastTimeBefore(times: Float64Array, seconds: number): number | undefined {
+  let low = 0, high = times.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((times[middle] as number) < seconds * 1e6) low = middle + 1;
+    else high = middle;
+  }
+  return low === 0 ? undefined : (times[low - 1] as number) / 1e6;
+}
+
+async function compareInflux(
+  influx: Influx,
+  bucket: string,
+  product: string,
+  range: TimeRange,
+  book: Book | undefined,
+  spans: readonly Span[],
+  signal: AbortSignal,
+): Promise<Compared & { waiting: number }> {
+  const points = await readPoints(influx, bucket, product, range, signal);
+  const inRange = (times: Float64Array) => timesFrom(times, range.from);
+  const none = new Float64Array(0);
+  const read = inRange(book?.read.sorted().times ?? none);
+  const found = compare(read, points, spans);
+  if (book === undefined || book.waiting.length === 0) return { ...found, waiting: 0 };
+  // of what is not read yet some may be there all the same: written, and not yet noted by Telegraf
+  const waiting = compare(inRange(book.waiting.sorted().times), points, spans);
+  return {
+    ...found,
+    there: found.there + waiting.there,
+    declared: found.declared + waiting.declared,
+    beyond: found.beyond - waiting.there,
+    waiting: waiting.missing,
+  };
+}
+
+function compareStore(
+  store: StoreBooks,
+  product: string,
+  range: TimeRange,
+  times: Float64Array,
+  spans: readonly Span[],
+): ProductAudit["store"] {
+  const begins = store.beginsAt(product);
+  if (begins === undefined || begins >= range.to) return undefined;
+  const from = Math.max(range.from, begins);
+  const have = new TimeList();
+  store.read(product, { from, to: range.to }, (timeUs) => have.add(timeUs));
+  const ticks = have.sorted();
+  const records = timesFrom(times, from);
+  return { ...compare(records, ticks, spans), from, unknown: compare(ticks, records, spans).missing };
+}

@@ -1,0 +1,152 @@
+// The audit in words: a table, what is missing in ranges, and one sentence that answers the question.
+
+import type { AuditReport, ProductAudit } from "./command.ts";
+
+/** Ranges of one kind that are shown of one product; the rest is counted. */
+const SHOWN = 5;
+
+/** `2026-10-03 21:00:00.123456`, without zeros at the end. */
+function timeText(seconds: number): string {
+  if (!Number.isFinite(seconds)) return seconds < 0 ? "ever" : "now";
+  const whole = Math.floor(seconds);
+  const fraction = Math.round((seconds - whole) * 1e6).toString().padStart(6, "0").replace(/0+$/, "");
+  return `${new Date(whole * 1000).toISOString().slice(0, 19).replace("T", " ")}${
+    fraction === "" ? "" : `.${fraction}`
+  }`;
+}
+
+function lengthText(seconds: number): string {
+  if (seconds < 120) return `${Number(seconds.toFixed(1))} s`;
+  if (seconds < 7200) return `${Number((seconds / 60).toFixed(1))} min`;
+  return `${Number((seconds / 3600).toFixed(1))} h`;
+}
+
+function number(value: number | undefined): string {
+  return value === undefined ? "-" : value.toLocaleString("en-US");
+}
+
+/** Cut, never rounded up: 100.00 means all of it. */
+function percent(value: number): string {
+  return `${(Math.floor(value * 100 + 1e-6) / 100).toFixed(2)} %`;
+}
+
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
+  return rows.map((row) =>
+    `  ${
+      row.map((cell, column) => column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0)).join(
+        "  ",
+      )
+    }`
+      .trimEnd()
+  ).join("\n");
+}
+
+/** The first lines of a list, and how many more there are. */
+function section(title: string, lines: readonly (readonly string[])[]): string {
+  const shown = lines.flatMap((own) => [
+    ...own.slice(0, SHOWN),
+    ...(own.length > SHOWN ? [`  ... and ${own.length - SHOWN} more ranges`] : []),
+  ]);
+  return shown.length === 0 ? "" : `\n${title}\n${shown.join("\n")}\n`;
+}
+
+/** All of it. */
+export function auditText(report: AuditReport): string {
+  const { from, to, sources, remarks, products, totals, unreadable, rejected } = report;
+  const hasInflux = products.some(({ influx }) => influx !== undefined);
+  const hasStore = products.some(({ store }) => store !== undefined);
+  const hasTrades = products.some(({ notSeen }) => notSeen !== undefined);
+  const columns: [string, (each: ProductAudit) => string][] = [
+    ["product", ({ product }) => product],
+    ["records", ({ records }) => number(records)],
+    ["repeats", ({ repeats }) => number(repeats)],
+    ...hasInflux
+      ? [
+        ["InfluxDB", ({ influx }) => number(influx?.there)],
+        ["missing", ({ influx }) => number(influx?.missing)],
+        ["waiting", ({ influx }) => number(influx?.waiting)],
+      ] as [string, (each: ProductAudit) => string][]
+      : [],
+    ...hasStore
+      ? [
+        ["store", ({ store }) => number(store?.there)],
+        ["missing", ({ store }) => number(store?.missing)],
+      ] as [string, (each: ProductAudit) => string][]
+      : [],
+    ...hasInflux || hasStore
+      ? [[
+        "declared",
+        ({ influx, store }) => number((influx?.declared ?? 0) + (store?.declared ?? 0)),
+      ]] as [string, (each: ProductAudit) => string][]
+      : [],
+    ...hasTrades
+      ? [["not seen", ({ notSeen }) => number(notSeen?.count)]] as [string, (each: ProductAudit) => string][]
+      : [],
+    ["gaps", ({ gaps }) => number(gaps.length)],
+    ["coverage", ({ coverage }) => percent(coverage)],
+  ];
+  const rows = [columns.map(([name]) => name), ...products.map((each) => columns.map(([, of]) => of(each)))];
+  const holes = (place: "influx" | "store") =>
+    products.map((each) =>
+      (each[place]?.holes ?? []).map(({ from, to, count }) =>
+        `  ${each.product}: ${number(count)} ${count === 1 ? "record" : "records"}, ${timeText(from)}${
+          from === to ? "" : ` to ${timeText(to)}`
+        }`
+      )
+    );
+  const unseen = (declared: boolean) =>
+    products.map(({ product, notSeen }) =>
+      (notSeen?.ranges ?? []).filter((range) => range.declared === declared).map((
+        { firstTrade, lastTrade, count, from, to },
+      ) =>
+        `  ${product}: ${
+          count === 1 ? `trade ${firstTrade}` : `trades ${firstTrade} to ${lastTrade} (${number(count)})`
+        }, ` +
+        `between ${timeText(Math.min(from, to))} and ${timeText(Math.max(from, to))}`
+      )
+    );
+  const gapLines = products.map(({ product, gaps }) =>
+    gaps.map((gap) => {
+      const length = Math.min(to, gap.to) - Math.max(from, gap.from);
+      return `  ${product}: ${gap.reason}, ${timeText(gap.from)} to ${timeText(gap.to)}, ${
+        lengthText(Math.max(0, length))
+      } of the range`;
+    })
+  );
+  return [
+    `From ${timeText(from)} to ${timeText(to)} UTC (${lengthText(to - from)}): ${sources.join(", ")}\n`,
+    ...remarks.map((remark) => `Note: ${remark}\n`),
+    products.length === 0 ? "" : `\n${table(rows)}\n`,
+    section("Missing in InfluxDB, and nobody declared it:", holes("influx")),
+    section("Missing in the store, and nobody declared it:", holes("store")),
+    section(
+      "Not seen, though the exchange numbers its trades one by one (it promises each of them for trades, not for tickers):",
+      unseen(false),
+    ),
+    section("Not seen, inside declared gaps:", unseen(true)),
+    section("Declared gaps:", gapLines),
+    unreadable > 0 || (rejected ?? 0) > 0
+      ? `\n${number(unreadable)} records of the topic are no prices${
+        rejected === undefined ? "" : `; InfluxDB shows ${number(rejected)} as rejected`
+      }.\n`
+      : "",
+    `\n${answer(report, totals)}\n`,
+  ].join("");
+}
+
+function answer({ products }: AuditReport, { records, missing, waiting, declared }: AuditReport["totals"]): string {
+  if (products.length === 0) return "Nothing to compare.";
+  const lasting = waiting > 0
+    ? ` ${number(waiting)} wait in Kafka until Telegraf reads them: not lost; deno task doctor tells why.`
+    : "";
+  if (missing > 0) {
+    return `${number(missing)} of ${number(records)} records are missing, and nobody declared it.${lasting}`;
+  }
+  if (waiting > 0) return `Nothing is lost.${lasting}`;
+  const where = products.some(({ influx, store }) => influx !== undefined || store !== undefined);
+  const rest = declared > 0 ? ` ${number(declared)} are missing in declared gaps.` : "";
+  return where
+    ? `Nothing is missing undeclared: ${number(records)} records.${rest}`
+    : `${number(records)} records, none of them compared.`;
+}

@@ -1,0 +1,53 @@
+// Known data in the real servers, in large numbers.
+
+import type { Tick } from "../../src/record.ts";
+import { KafkaSink } from "../../src/sinks/kafka.ts";
+import { makeTick } from "../fakes/events.ts";
+import { silent } from "../integration/feed.ts";
+import type { InfluxServer } from "../servers/influxdb.ts";
+
+/** A record as the program would write it. */
+export interface KnownTick {
+  /** As records name it. */
+  readonly product: string;
+  /** Microseconds since the epoch. */
+  readonly timeUs: number;
+  /** The exchange's number. */
+  readonly trade: number;
+}
+
+/** Records as our own sink writes them. Resolves when Kafka has them. */
+export async function produceTicks(broker: string, topic: string, ticks: Iterable<KnownTick>): Promise<void> {
+  await using sink = new KafkaSink({
+    brokers: [broker],
+    topic,
+    gapsTopic: "",
+    clientId: "test",
+    compression: "none",
+    ssl: false,
+    log: silent,
+  });
+  const { signal } = new AbortController();
+  let batch: Tick[] = [];
+  for (const { product, timeUs, trade } of ticks) {
+    batch.push(makeTick({ product, sequence: trade, exchangeTimeUs: timeUs, tradeId: trade, price: 1.5 }));
+    if (batch.length < 5000) continue;
+    await sink.write(batch, signal);
+    batch = [];
+  }
+  if (batch.length > 0) await sink.write(batch, signal);
+}
+
+/** The points that Telegraf would make of them. */
+export async function writePoints(influx: InfluxServer, ticks: Iterable<KnownTick>): Promise<void> {
+  let lines: string[] = [];
+  const send = async () => {
+    if (lines.length > 0) await influx.write(lines.join("\n"));
+    lines = [];
+  };
+  for (const { product, timeUs } of ticks) {
+    lines.push(`kafka_consumer,product=${product} price=1.5 ${timeUs}000`);
+    if (lines.length === 10_000) await send();
+  }
+  await send();
+}
