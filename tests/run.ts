@@ -70,7 +70,9 @@ const ALL = ["--allow-net", "--allow-read", "--allow-write", "--allow-run", "--a
 
 await checkStage("format, lint, types, docs", ["task", "check"]);
 /** Folders whose tests start real servers. */
-const SERVERS = ["servers", "integration", "stack", "chain", "dashboards"].map((folder) => `tests/${folder}`);
+const SERVERS = ["servers", "integration", "stack", "chain", "dashboards", "doctor", "audit", "chaos"].map((folder) =>
+  `tests/${folder}`
+);
 /** Whose tests drive a browser. */
 const BROWSER = "tests/browser";
 

@@ -1,7 +1,7 @@
+/// <reference lib="dom" />
 // `deno task bench:page`: from the first byte of the page to the first candle on the screen; and what page and program cost with 200
 // products at 100 ticks/s each and ten more readers, on the real program and a real browser.
 
-import { until } from "../integration/feed.ts";
 import { chromiumMissing, type Tab } from "../browser/chromium.ts";
 import { openScene } from "../browser/scene.ts";
 
@@ -23,10 +23,12 @@ async function output(...command: string[]): Promise<string> {
 
 const ticksASecond = Number(await output("getconf", "CLK_TCK"));
 
-/** CPU seconds of a process so far, and MB of memory; the kernel's own figures, read by a program that may. */
+/** CPU seconds of a process so far, and MB of memory with its share of what several have in common, as the kernel counts. */
 async function usage(pid: number): Promise<{ cpu: number; mb: number }> {
+  // read by a program that may
   const fields = (await output("cat", `/proc/${pid}/stat`)).replace(/^.*\) /, "").split(" ");
-  return { cpu: (Number(fields[11]) + Number(fields[12])) / ticksASecond, mb: Number(fields[21]) * 4096 / 2 ** 20 };
+  const kb = /^Pss: +(\d+)/m.exec(await output("cat", `/proc/${pid}/smaps_rollup`))?.[1];
+  return { cpu: (Number(fields[11]) + Number(fields[12])) / ticksASecond, mb: Number(kb) / 1024 };
 }
 
 /** Notes, in the page, when the first candle was there: in the frame after the one that drew it. */
@@ -39,12 +41,12 @@ const WATCH_FIRST_CANDLE = `{
 }`;
 
 async function firstCandle(tab: Tab): Promise<{ fromByte: number; fromStart: number; candles: number }> {
-  await tab.page.waitForFunction("globalThis.__firstCandle !== undefined", undefined, { polling: 50 });
-  return await tab.page.evaluate(`({
-    fromByte: __firstCandle - performance.getEntriesByType("navigation")[0].responseStart,
-    fromStart: __firstCandle,
-    candles: __page.candles().length,
-  })`);
+  await tab.until("the first candle is on the screen", () => "__firstCandle" in globalThis, undefined, 60_000);
+  return await tab.page.evaluate(() => {
+    const [navigation] = performance.getEntriesByType("navigation") as PerformanceNavigationTiming[];
+    const { __firstCandle: at } = globalThis as unknown as { __firstCandle: number };
+    return { fromByte: at - (navigation?.responseStart ?? NaN), fromStart: at, candles: __page.candles().length };
+  });
 }
 
 const missing = chromiumMissing();
@@ -54,18 +56,15 @@ if (missing !== undefined) {
 }
 
 {
-  await using scene = await openScene({ ticksPerSecond: 10 });
-  const { program, chromium } = scene;
+  await using scene = await openScene({ ticksPerSecond: 1, pastMs: 24 * 3_600_000 });
+  const { chromium } = scene;
   say(`Chromium ${chromium.version}, Deno ${Deno.version.deno}, ${navigator.hardwareConcurrency} cores`);
-  await until("there are 30 candles", async () => {
-    return (await program.get<unknown[]>("/api/candles?product=BTC-USD&interval=1s&limit=500")).length >= 30;
-  }, 120_000);
   const times: { fromByte: number; fromStart: number; candles: number }[] = [];
   for (let load = 0; load < LOADS; load++) {
     // a person of its own each time, so that nothing is in a cache
     await using visitor = await chromium.open();
     await visitor.context.addInitScript(WATCH_FIRST_CANDLE);
-    times.push(await firstCandle(await visitor.visit(`${scene.url}/?product=BTC-USD&interval=1s`)));
+    times.push(await firstCandle(await visitor.visit(`${scene.url}/?product=BTC-USD&interval=1m`)));
   }
   say(
     `first byte to first candle on screen: ${Math.round(median(times.map(({ fromByte }) => fromByte)))} ms ` +
@@ -77,7 +76,7 @@ if (missing !== undefined) {
   const products = Array.from({ length: PRODUCTS }, (_, i) => `P${String(i + 1).padStart(3, "0")}-USD`);
   await using scene = await openScene({ products, ticksPerSecond: TICKS_PER_SECOND });
   const { program, chromium, simulator, tab } = scene;
-  await tab.page.waitForFunction("globalThis.__page?.candles?.().length > 0", undefined, { polling: 200 });
+  await tab.until("prices are on the screen", () => __page.candles().length > 0, undefined, 60_000);
   const stop = new AbortController();
   const readers = Array.from({ length: READERS }, async () => {
     const response = await fetch(`${program.url}/api/stream?everyMs=100`, { signal: stop.signal });

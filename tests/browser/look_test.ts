@@ -34,11 +34,11 @@ async function assertFits({ page }: Tab, width: number): Promise<void> {
 const drawn = (tab: Tab) =>
   tab.until("candles are drawn", () => __page.candles().length > 2 && __page.strip()?.kind === "live");
 
-browserTest("it fits 360 px, 800 px, 1280 px and 4k, with the numbers open too", async () => {
+browserTest("it fits 360 px, 800 px, 1020 px, 1280 px and 4k, with the numbers open too", async () => {
   await using scene = await openScene({ ticksPerSecond: 5, path: "/?interval=1s" });
   const { tab } = scene;
   await drawn(tab);
-  for (const [width, height] of [[360, 740], [800, 600], [1280, 800], [3840, 2160]] as const) {
+  for (const [width, height] of [[360, 740], [800, 600], [1020, 700], [1280, 800], [3840, 2160]] as const) {
     await tab.page.setViewportSize({ width, height });
     await tab.until("the chart has its new size", (width) => {
       const canvas = document.querySelector("#chart canvas")?.getBoundingClientRect();
@@ -47,6 +47,11 @@ browserTest("it fits 360 px, 800 px, 1280 px and 4k, with the numbers open too",
     await assertFits(tab, width);
     await tab.page.click("#numbers-button");
     await assertFits(tab, width);
+    const cut = await tab.page.evaluate(() =>
+      [...document.querySelectorAll<HTMLElement>("#strip-text, .stage-title, .stage-text, .stage-note")]
+        .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth + 1).map(({ innerText }) => innerText)
+    );
+    assertEquals(cut, [], `what is not seen at ${width} px`);
     await tab.page.click("#numbers-button");
   }
   assertClean(scene);

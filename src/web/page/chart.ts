@@ -22,7 +22,7 @@ import {
 } from "lightweight-charts";
 import { type Interval, intervalMs } from "../../candle.ts";
 import { type PageCandle, placeOf } from "./candles.ts";
-import { clockText, dayText, type MarkKind, markText, priceText, volumeText, type Zone } from "./format.ts";
+import { clockText, countText, dayText, type MarkKind, markText, priceText, volumeText, type Zone } from "./format.ts";
 import { drawRegions, type RegionData } from "./gap_regions.ts";
 import type { Drawing } from "./history.ts";
 import type { Style } from "./selection.ts";
@@ -245,8 +245,8 @@ export class Chart {
     this.#kind = below;
     const shade = this.#shades[1];
     if (shade !== undefined) shade.label = below === "ticks" ? "ticks in each candle" : "volume of each candle";
-    const minMove = below === "ticks" ? 1 : 1e-8;
-    this.#below.applyOptions({ priceFormat: { type: "custom", minMove, formatter: volumeText } });
+    const [minMove, formatter] = below === "ticks" ? [1, countText] as const : [1e-8, volumeText] as const;
+    this.#below.applyOptions({ priceFormat: { type: "custom", minMove, formatter } });
     this.#setAll();
   }
 
