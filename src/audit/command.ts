@@ -59,7 +59,9 @@ export interface ProductAudit {
     /** Ticks that the store has and the topic has not, and nobody declared it. */
     readonly unknown: number;
   };
-  /** Trades between the first and the last record that no record tells of; undefined: not a channel that tells of each. */
+  /**
+   * Trades between the first and the last record that no record tells of; undefined: not a channel that tells of each.
+   */
   readonly notSeen?: { readonly count: number; readonly ranges: readonly Unseen[] };
   /** Declared gaps. */
   readonly gaps: readonly Span[];
@@ -111,8 +113,8 @@ interface Wish extends TimeRange {
 }
 
 /**
- * `deno task audit`. Gives the exit code: 0 nothing is missing, 1 something is that nobody declared. Throws a ConfigError for
- * arguments and settings that cannot be used, a SinkError where a server cannot be read.
+ * `deno task audit`. Gives the exit code: 0 nothing is missing, 1 something is that nobody declared. Throws a
+ * ConfigError for arguments and settings that cannot be used, a SinkError where a server cannot be read.
  *
  * @param dir the project's folder, where the stack has its files
  */

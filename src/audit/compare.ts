@@ -1,4 +1,5 @@
-// What is missing, and who declared it: pure arithmetic on the times of one product. Where they come from is left to others.
+// What is missing, and who declared it: pure arithmetic on the times of one product. Where they come from is left to
+// others.
 
 import type { Times } from "./time_log.ts";
 
@@ -52,7 +53,10 @@ export interface Compared {
   readonly beyond: number;
 }
 
-/** How far a record's time may lie after the exchange's: trades that share a microsecond take the next free ones, seconds. */
+/**
+ * How far a record's time may lie after the exchange's: trades that share a microsecond take the next free ones,
+ * seconds.
+ */
 const SHIFT_SECONDS = 50e-6;
 /** Ranges that are kept of one product; all of them are counted. */
 export const MOST_RANGES = 1000;

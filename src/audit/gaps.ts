@@ -1,4 +1,5 @@
-// Gaps as a reader of their topic understands them: of two records of one gap the later counts, and both ends are found.
+// Gaps as a reader of their topic understands them: of two records of one gap the later counts, and both ends are
+// found.
 
 import type { Span } from "./compare.ts";
 

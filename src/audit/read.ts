@@ -1,4 +1,5 @@
-// What the audit reads, each as a stream of times: the two topics, InfluxDB and the store. Holds no more than the logs of times.
+// What the audit reads, each as a stream of times: the two topics, InfluxDB and the store. Holds no more than the logs
+// of times.
 
 import { SinkError } from "../errors.ts";
 import { type KafkaView } from "../doctor/kafka.ts";

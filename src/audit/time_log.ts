@@ -1,5 +1,6 @@
-// The times of one product's records, and the exchange's numbers of its trades, in as few bytes as will hold them: about four a
-// record. A day of eight products at ten a second is seven million records; as objects they would be a gigabyte.
+// The times of one product's records, and the exchange's numbers of its trades, in as few bytes as will hold them:
+// about four a record. A day of eight products at ten a second is seven million records; as objects they would be a
+// gigabyte.
 
 /** One product's, spread out again. */
 export interface Times {

@@ -57,8 +57,8 @@ const TITLES: Readonly<Record<Result["state"], string>> = {
 };
 
 /**
- * `deno task doctor`. Gives the exit code: 0 all is well, 1 a stage is broken. Throws a ConfigError for arguments that cannot
- * be used.
+ * `deno task doctor`. Gives the exit code: 0 all is well, 1 a stage is broken. Throws a ConfigError for arguments that
+ * cannot be used.
  *
  * @param dir the project's folder, where the stack has its files
  */
@@ -272,8 +272,8 @@ function stagesOf(places: Places, settings: Finding, kafka: KafkaLook | undefine
         : (signal) => lookAtPage(programUrl, signal),
     },
   };
-  // SQLite is read without letting go of this thread, for seconds where somebody has locked it: whoever waited for an answer
-  // from the network meanwhile would take it for late
+  // SQLite is read without letting go of this thread, for seconds where somebody has locked it: whoever waited for an
+  // answer from the network meanwhile would take it for late
   return STAGES.map((name) => {
     const { needs, after = [], look } = looks[name];
     return { name, needs, after: name === "store" ? after : [...after, "store"], look };

@@ -1,5 +1,5 @@
-// The exchange: whether it takes a connection, answers the subscription, and when each product was traded last. That last time
-// is what all later stages are held against: a product that nobody trades is no fault.
+// The exchange: whether it takes a connection, answers the subscription, and when each product was traded last. That
+// last time is what all later stages are held against: a product that nobody trades is no fault.
 
 import type { Exchange } from "../exchanges/exchange.ts";
 import { seriesOf } from "../record.ts";

@@ -1,5 +1,5 @@
-// Whether a place of the road has what it should: the newest it holds of each product, against what is known to have happened
-// before it. Only that tells a product that nobody trades from one that was lost.
+// Whether a place of the road has what it should: the newest it holds of each product, against what is known to have
+// happened before it. Only that tells a product that nobody trades from one that was lost.
 
 import { age } from "./exchange.ts";
 

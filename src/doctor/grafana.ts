@@ -1,5 +1,6 @@
-// Grafana by its HTTP API: that it runs, that its data source reaches InfluxDB, and that the panels of a dashboard show data.
-// A panel's query is asked as Grafana's own page asks it, with the dashboard's variables put in, which only the page does.
+// Grafana by its HTTP API: that it runs, that its data source reaches InfluxDB, and that the panels of a dashboard show
+// data. A panel's query is asked as Grafana's own page asks it, with the dashboard's variables put in, which only the
+// page does.
 
 import { briefly } from "./freshness.ts";
 import type { GrafanaPlace } from "./places.ts";

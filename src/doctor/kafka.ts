@@ -1,5 +1,6 @@
-// Looks into Kafka and changes nothing there: topics, offsets, groups, and records without a group of its own. Beside the sink
-// the one door to kafkajs 2.2.4; reading without a group takes its inner client, as the library itself offers none.
+// Looks into Kafka and changes nothing there: topics, offsets, groups, and records without a group of its own. Beside
+// the sink the one door to kafkajs 2.2.4; reading without a group takes its inner client, as the library itself offers
+// none.
 
 import net from "node:net";
 import tls from "node:tls";

@@ -1,5 +1,5 @@
-// The stages in Kafka: that it lets us in, the topics and their settings, the newest record of each product, and how far
-// Telegraf has read.
+// The stages in Kafka: that it lets us in, the topics and their settings, the newest record of each product, and how
+// far Telegraf has read.
 
 import { age } from "./exchange.ts";
 import { ages, briefly, late, patiently } from "./freshness.ts";

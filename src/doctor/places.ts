@@ -1,12 +1,14 @@
-// Which servers the doctor and the audit look at: out of settings of their own, of the program's, and of what the stack has
-// written. Nothing is asked here; what runs was found before by probe.ts.
+// Which servers the doctor and the audit look at: out of settings of their own, of the program's, and of what the stack
+// has written. Nothing is asked here; what runs was found before by probe.ts.
 
 import { type Config, type Environment, readConfig, type Setting } from "../config.ts";
 import { ConfigError } from "../errors.ts";
 import { valueIn } from "../stack/secrets.ts";
 import type { KafkaPlace } from "./kafka.ts";
 
-/** What is looked at: the containers of `deno task stack`, the program with its store, or servers that settings name. */
+/**
+ * What is looked at: the containers of `deno task stack`, the program with its store, or servers that settings name.
+ */
 export type Form = "stack" | "embedded" | "servers";
 
 /** InfluxDB. */
@@ -67,7 +69,10 @@ export interface Places {
 
 const PORT_WISH = "1 to 65535";
 
-/** The settings of doctor and audit, beside the program's. They stand in a table of their own, which only `--help` shows. */
+/**
+ * The settings of doctor and audit, beside the program's. They stand in a table of their own, which only `--help`
+ * shows.
+ */
 export const DOCTOR_SETTINGS: readonly Setting[] = [
   {
     name: "INFLUX_URL",

@@ -1,4 +1,5 @@
-// Finds out what runs on this computer, so that nobody has to say it: the stack, the program with its store, or neither.
+// Finds out what runs on this computer, so that nobody has to say it: the stack, the program with its store, or
+// neither.
 
 import { type Environment, STORE_FILE } from "../config.ts";
 import { DoctorSettings, type Form, type Found, type ProgramFound, type StackFiles } from "./places.ts";

@@ -1,5 +1,5 @@
-// What a stage of the road is, and how all of them are looked at: each as soon as those that it needs are done, none for longer
-// than it may take. What a stage looks at is left to the other files here.
+// What a stage of the road is, and how all of them are looked at: each as soon as those that it needs are done, none
+// for longer than it may take. What a stage looks at is left to the other files here.
 
 /** All stages, in the order of the road: a later one leans on those before it. */
 export const STAGES = [
@@ -25,8 +25,8 @@ export const STAGES = [
 export type StageName = typeof STAGES[number];
 
 /**
- * `ok`; `broken`; `not used`: the road does not lead there; `unknown`: it could not be looked at, since one that it needs is
- * broken.
+ * `ok`; `broken`; `not used`: the road does not lead there; `unknown`: it could not be looked at, since one that it
+ * needs is broken.
  */
 export type StageState = "ok" | "broken" | "not used" | "unknown";
 

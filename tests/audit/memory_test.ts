@@ -1,5 +1,6 @@
-// The audit's memory does not grow with the records: it runs as a process of its own and is looked at from outside. The number
-// of records by default suits a test; AUDIT_SECONDS=86400 makes a whole day of it, eight products at ten a second.
+// The audit's memory does not grow with the records: it runs as a process of its own and is looked at from outside. The
+// number of records by default suits a test; AUDIT_SECONDS=86400 makes a whole day of it, eight products at ten a
+// second.
 
 import { assertEquals, assertLess } from "@std/assert";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";

@@ -1,6 +1,6 @@
-// A small HTTP server that answers as Grafana's API documents it (health, data sources, dashboards, /api/ds/query: HTTP API
-// reference of Grafana 12): Grafana itself cannot run here. The queries that it is given it asks of the real InfluxDB, so what
-// the panels hold is real; that Grafana's own macros do the same is held by tests/dashboards.
+// A small HTTP server that answers as Grafana's API documents it (health, data sources, dashboards, /api/ds/query: HTTP
+// API reference of Grafana 12): Grafana itself cannot run here. The queries that it is given it asks of the real
+// InfluxDB, so what the panels hold is real; that Grafana's own macros do the same is held by tests/dashboards.
 
 import type { InfluxServer } from "../servers/influxdb.ts";
 import { interpolate } from "../dashboards/grafana.ts";
