@@ -75,7 +75,6 @@ export class Chromium implements AsyncDisposable {
         args: [`--proxy-server=http://127.0.0.1:${proxy.addr.port}`, "--font-render-hinting=none"],
         // as root it would not start with one; the pages are our own
         chromiumSandbox: false,
-        env: { ...Deno.env.toObject() },
       });
       const started = new Chromium(browser, proxy);
       await started.#watchWorkers();
@@ -205,12 +204,18 @@ export class Visitor implements AsyncDisposable {
     const tab = new Tab(await this.context.newPage(), new URL(url).origin);
     try {
       await tab.page.goto(url);
+      return tab;
     } catch (error) {
-      // seen once, 2026-11-24, while 17 programs waited for each core: the browser gave up an empty tab's first way on its own
+      if (this.context.browser()?.isConnected() !== true) {
+        throw new Error("The browser has ended: it crashed, or somebody killed it", { cause: error });
+      }
+      // seen twice in some hundred visits, on a machine where 5 to 17 programs waited for each core: the browser closed a tab
+      // that was still empty. A server that does not answer, or hangs up, has other words.
       if (!(error instanceof Error && error.message.includes("net::ERR_ABORTED"))) throw error;
-      await tab.page.goto(url);
     }
-    return tab;
+    const other = new Tab(await this.context.newPage(), new URL(url).origin);
+    await other.page.goto(url);
+    return other;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
