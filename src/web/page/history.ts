@@ -68,6 +68,8 @@ export class History {
   /** From here on candles may still change, unix seconds; undefined: all must be loaded. */
   #sure: number | undefined;
   #refreshing = false;
+  /** The next answer may lack the newest ticks. */
+  #onceMore = false;
   #attempt = 0;
   #cancel = () => {};
   #dueAt = Infinity;
@@ -134,8 +136,12 @@ export class History {
     }
   }
 
-  /** Asks the server now for all that may differ. */
+  /**
+   * Asks the server now for all that may differ, and a moment later again: what came just before a stream was opened, the
+   * store may not have yet.
+   */
   refresh(): void {
+    this.#onceMore = true;
     this.#schedule(0);
   }
 
@@ -228,6 +234,8 @@ export class History {
     this.#dueAt = Infinity;
     this.#refreshing = true;
     let next = REFRESH_MS;
+    if (this.#onceMore) next = DOUBT_MS;
+    this.#onceMore = false;
     try {
       await this.#bring();
       this.#attempt = 0;

@@ -82,6 +82,22 @@ Deno.test("page history: after a hole it is asked again, and whole", async () =>
   });
 });
 
+Deno.test("page history: what came before the stream was open, and was stored after the question, is there soon", async () => {
+  using each = scene("1s", past(50));
+  const { clock, history, server, now } = each;
+  await clock.advance(0);
+  const missed = tick(now(), 1000, 50);
+  // the stream is open and says so; the store is a moment behind
+  history.refresh();
+  await clock.advance(100);
+  server.ticks.push(missed);
+  const next = tick(now(), 1001, 51);
+  server.ticks.push(next);
+  history.add([next]);
+  await clock.advance(2000);
+  same(each, "1s");
+});
+
 Deno.test("page history: a late tick heals within seconds, without a word of anybody", async () => {
   using each = scene("1m", past(300));
   const { clock, history, server, now } = each;
