@@ -42,7 +42,10 @@ function* filesIn(folder: string): Generator<string> {
 
 /** Of how high a file stands; it may import what stands lower. Undefined: nobody has said. */
 const FLOORS: readonly { readonly name: string; readonly files: RegExp }[] = [
-  { name: "ground", files: /^src\/(?:record|candle|errors|clock|backoff|queue|stats|sequencer|shard)\.ts$/ },
+  {
+    name: "ground",
+    files: /^src\/(?:record|candle|errors|clock|abort|backoff|queue|stats|sequencer|shard|terminal)\.ts$/,
+  },
   { name: "exchanges", files: /^src\/exchanges\// },
   // made in main and handed down: below, only their types are known
   { name: "settings and log", files: /^src\/(?:config|log)\.ts$/ },
@@ -66,7 +69,13 @@ const PAGE = "src/web/page/";
 const DOORS: Readonly<Record<string, readonly string[]>> = {
   "@std/log": ["src/log.ts"],
   "@std/dotenv": ["main.ts"],
-  "kafkajs": ["src/sinks/kafka.ts", "src/sinks/kafkajs_fix.ts", "src/sinks/kafkajs_produce.ts", "src/doctor/kafka.ts"],
+  "kafkajs": [
+    "src/sinks/kafka.ts",
+    "src/sinks/kafkajs_fix.ts",
+    "src/sinks/kafkajs_produce.ts",
+    "src/doctor/kafka.ts",
+    "src/sinks/kafka_sockets.ts",
+  ],
   "prom-client": ["src/web/metrics.ts"],
   "lightweight-charts": ["src/web/page/chart.ts"],
   "grafana-provisioning": ["src/stack/dashboards/queries.ts"],

@@ -9,6 +9,7 @@ import { type Asked, decide, readStackFiles } from "../doctor/probe.ts";
 import { Trouble } from "../doctor/stage.ts";
 import { ConfigError, SinkError } from "../errors.ts";
 import { seriesOf } from "../record.ts";
+import { type Output, readArguments, timeOf } from "../terminal.ts";
 import { compare, type Compared, coverageOf, type Span, type Unseen, unseenTrades } from "./compare.ts";
 import { Gaps } from "./gaps.ts";
 import { type Book, countRejected, readGapsTopic, readPoints, readTopic, StoreBooks, type TimeRange } from "./read.ts";
@@ -30,14 +31,6 @@ Without Kafka it reads the store alone. Which servers: as for deno task doctor, 
 
 Exit codes: 0 nothing is missing, 1 something is that nobody declared, 2 arguments cannot be used, 4 a server cannot be read.
 `;
-
-/** Where the words go. */
-export interface Output {
-  /** Takes all of it. */
-  write(text: string): Promise<void>;
-  /** For words to a person, which do not belong to the answer. */
-  tell(text: string): void;
-}
 
 /** What was found about one product. */
 export interface ProductAudit {
@@ -129,7 +122,7 @@ export async function runAudit(
     await output.write(`${AUDIT_USAGE}\n${describeDoctorSettings()}`);
     return 0;
   }
-  const wish = readArguments(args, systemClock.now() / 1000);
+  const wish = readWish(args, systemClock.now() / 1000);
   const files = await readStackFiles(dir);
   const places = readPlaces(environment, files, await decide(environment, files, wish.asked, signal));
   let report: AuditReport;
@@ -147,37 +140,27 @@ export async function runAudit(
   return report.ok ? 0 : 1;
 }
 
-/** Unix seconds, an ISO date in UTC, or how long ago; NaN: none of them. */
-function timeOf(text: string, now: number): number {
-  if (/^\d+(?:\.\d+)?$/.test(text)) return Number(text);
+/** As {@link timeOf}, and how long ago: `6h`. */
+function momentOf(text: string, now: number): number {
   const [, count, unit] = /^-?(\d{1,6})([smhd])$/.exec(text) ?? [];
-  if (unit !== undefined) return now - Number(count) * ({ s: 1, m: 60, h: HOUR, d: 24 * HOUR }[unit] ?? NaN);
-  const [, day, hour = "T00:00", zone = "Z"] =
-    /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:\d\d)?)?$/.exec(text) ?? [];
-  return day === undefined ? NaN : Date.parse(`${day}T${hour.replace("T", "")}${zone}`) / 1000;
+  return unit === undefined
+    ? timeOf(text)
+    : now - Number(count) * ({ s: 1, m: 60, h: HOUR, d: 24 * HOUR }[unit] ?? NaN);
 }
 
-function readArguments(args: readonly string[], now: number): Wish {
-  const values = new Map<string, string>();
-  const flags = new Set<string>();
-  const problems: string[] = [];
-  for (let i = 0; i < args.length; i++) {
-    const [name = "", ...more] = (args[i] ?? "").split("=");
-    if (["--json", "--stack", "--embedded"].includes(name)) flags.add(name);
-    else if (!["--from", "--to", "--product"].includes(name)) {
-      problems.push(`Cannot use "${args[i]}" as there is no such option: see --help`);
-    } else {
-      const value = more.length > 0 ? more.join("=") : args[++i];
-      if (value === undefined) problems.push(`Cannot use ${name} as it needs a value: see --help`);
-      else values.set(name, value);
-    }
-  }
-  if (flags.has("--stack") && flags.has("--embedded")) {
+function readWish(args: readonly string[], now: number): Wish {
+  const { options, problems } = readArguments(
+    args,
+    ["--from", "--to", "--product"],
+    ["--json", "--stack", "--embedded"],
+    (arg) => `Cannot use "${arg}" as there is no such option: see --help`,
+  );
+  if (options.has("--stack") && options.has("--embedded")) {
     problems.push("Cannot use --stack with --embedded as one road is looked at: take one of them");
   }
   const time = (name: string, usual: number) => {
-    const text = values.get(name);
-    const value = text === undefined ? usual : timeOf(text, now);
+    const text = options.get(name);
+    const value = text === undefined ? usual : momentOf(text, now);
     if (!Number.isFinite(value) || value > 9e9) {
       problems.push(
         `Cannot use ${name} as it must be unix seconds, a date as 2026-10-03T21:00:00Z or so long ago as 6h: current value is "${text}"`,
@@ -207,9 +190,9 @@ function readArguments(args: readonly string[], now: number): Wish {
   return {
     from,
     to,
-    products: values.get("--product")?.split(",").map((name) => name.trim()).filter((name) => name !== ""),
-    asked: flags.has("--stack") ? "stack" : flags.has("--embedded") ? "embedded" : undefined,
-    asJson: flags.has("--json"),
+    products: options.get("--product")?.split(",").map((name) => name.trim()).filter((name) => name !== ""),
+    asked: options.has("--stack") ? "stack" : options.has("--embedded") ? "embedded" : undefined,
+    asJson: options.has("--json"),
     remarks,
   };
 }

@@ -4,6 +4,7 @@ import { systemClock } from "../clock.ts";
 import type { Environment } from "../config.ts";
 import { ConfigError } from "../errors.ts";
 import { seriesOf } from "../record.ts";
+import type { Output } from "../terminal.ts";
 import { age, type LastTrades, lookAtExchange } from "./exchange.ts";
 import { lookAtDatasource, lookAtGrafana, lookAtPanels } from "./grafana.ts";
 import { Influx, lookAtInflux, lookAtPoints, lookAtToken } from "./influx.ts";
@@ -26,12 +27,6 @@ With KAFKA_BROKERS, INFLUX_URL, GRAFANA_URL or PROGRAM_URL it looks at the serve
 
 Exit codes: 0 all is well, 1 a stage is broken, 2 arguments cannot be used.
 `;
-
-/** Where the words go. */
-export interface Output {
-  /** Takes all of it. */
-  write(text: string): Promise<void>;
-}
 
 /** What `--json` prints. */
 export interface Report {
@@ -65,7 +60,7 @@ const TITLES: Readonly<Record<Result["state"], string>> = {
 export async function runDoctor(
   args: readonly string[],
   environment: Environment,
-  output: Output,
+  output: Pick<Output, "write">,
   signal: AbortSignal,
   dir = ".",
 ): Promise<0 | 1> {

@@ -2,12 +2,12 @@
 // the sink the one door to kafkajs 2.2.4; reading without a group takes its inner client, as the library itself offers
 // none.
 
-import net from "node:net";
-import tls from "node:tls";
 import type kafkajs from "kafkajs";
+import { unlessAborted } from "../abort.ts";
 import { SinkError } from "../errors.ts";
 import { mendKafkajs } from "../sinks/kafkajs_fix.ts";
 import { type Certificates, type KafkaLogin, sinkErrorOf } from "../sinks/kafka.ts";
+import { KafkaSockets } from "../sinks/kafka_sockets.ts";
 
 /** Where Kafka is. */
 export interface KafkaPlace {
@@ -124,20 +124,18 @@ const decoder = new TextDecoder();
 /** A connection that only looks. Each question throws a SinkError with a sentence where it has no answer. */
 export class KafkaView implements AsyncDisposable {
   readonly #place: KafkaPlace;
-  readonly #sockets = new Set<net.Socket>();
+  readonly #sockets = new KafkaSockets();
   readonly #kafka: kafkajs.Kafka;
   readonly #admin: kafkajs.Admin;
-  readonly #addresses = new Map<string, string>();
   #cluster: InnerCluster | undefined;
   #isConnected = false;
-  #isLeft = false;
 
   private constructor({ default: kafka }: { default: typeof kafkajs }, place: KafkaPlace, brokers: readonly string[]) {
     this.#place = place;
     const { ssl, certificates, sasl } = place;
     this.#kafka = new kafka.Kafka({
       clientId: "doctor",
-      brokers: brokers.map((broker) => this.#nameOf(broker)),
+      brokers: brokers.map((broker) => this.#sockets.nameOf(broker)),
       connectionTimeout: CONNECT_MS,
       authenticationTimeout: CONNECT_MS,
       requestTimeout: REQUEST_MS,
@@ -145,7 +143,7 @@ export class KafkaView implements AsyncDisposable {
       ssl: ssl && certificates !== undefined ? { ...certificates } : ssl,
       // kafkajs writes into it
       ...(sasl === undefined ? {} : { sasl: { ...sasl } as kafkajs.SASLOptions }),
-      socketFactory: (wish) => this.#open(wish),
+      socketFactory: this.#sockets.factory,
       logCreator: () => () => {},
     });
     this.#admin = this.#kafka.admin();
@@ -307,11 +305,9 @@ export class KafkaView implements AsyncDisposable {
 
   /** Lets go of Kafka, whatever it does. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isLeft = true;
-    const closed = [...this.#sockets].map((socket) => new Promise((resolve) => socket.once("close", resolve)));
-    for (const socket of this.#sockets) socket.destroy(new Error("The client was left"));
+    const closed = this.#sockets.leave();
     await Promise.all([this.#admin.disconnect().catch(() => {}), this.#cluster?.disconnect().catch(() => {})]);
-    await Promise.all(closed);
+    await closed;
   }
 
   async #inner(topic: string): Promise<InnerCluster> {
@@ -330,44 +326,18 @@ export class KafkaView implements AsyncDisposable {
   /** Runs one step under the signal. */
   async #ask<T>(topic: string, step: () => Promise<T>, signal: AbortSignal): Promise<T> {
     signal.throwIfAborted();
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
     try {
-      return await Promise.race([step(), aborted]);
+      return await unlessAborted(step(), signal);
     } catch (error) {
       if (error instanceof SinkError || error instanceof TypeError) throw error;
       signal.throwIfAborted();
       throw sinkErrorOf(error, { ...this.#circumstances(), topic, hasConnected: this.#isConnected });
-    } finally {
-      signal.removeEventListener("abort", onAbort);
     }
   }
 
   #circumstances() {
     const { brokers, ssl, certificates, sasl } = this.#place;
     return { brokers, ssl, sasl, ...(certificates === undefined ? {} : { certificates }) };
-  }
-
-  /** A name that stands in for an IPv6 address, which kafkajs would cut at its first colon. */
-  #nameOf(broker: string): string {
-    const [, address, port] = /^\[(.+)\]:(\d+)$/.exec(broker) ?? [];
-    if (address === undefined) return broker;
-    const name = address.replaceAll(":", "-");
-    this.#addresses.set(name, address);
-    return `${name}:${port}`;
-  }
-
-  #open({ host: name, port, ssl, onConnect }: kafkajs.ISocketFactoryArgs): net.Socket {
-    if (this.#isLeft) throw new Error("The client was left");
-    const host = this.#addresses.get(name) ?? name;
-    const servername = net.isIP(host) === 0 ? { servername: host } : {};
-    const socket = ssl
-      ? tls.connect({ host, port, ...servername, ...ssl }, onConnect)
-      : net.connect({ host, port }, onConnect);
-    this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
-    return socket;
   }
 }
 

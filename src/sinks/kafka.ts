@@ -1,12 +1,13 @@
 // Ticks to one Kafka topic, gaps to a second one. The only door to kafkajs 2.2.4, whose retries are switched off: what is
 // sent again, and when, is the pipeline's matter. After a failure it starts with a fresh client.
 
-import net from "node:net";
-import tls from "node:tls";
+import type net from "node:net";
 import type kafkajs from "kafkajs";
+import { unlessAborted } from "../abort.ts";
 import { SinkError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { type FeedEvent, type Gap, seriesOf, tickId, toGapRecord, toRecord } from "../record.ts";
+import { KafkaSockets } from "./kafka_sockets.ts";
 import { mendKafkajs } from "./kafkajs_fix.ts";
 import { bundle, type PlainMessage, speedUpKafkajs } from "./kafkajs_produce.ts";
 import type { Sink } from "./sink.ts";
@@ -174,25 +175,24 @@ function hintFor(words: string, { ssl = false, sasl }: Circumstances): string {
 /** One kafkajs producer and the sockets under it, so that it can be left at any moment. */
 class Client {
   readonly #producer: kafkajs.Producer;
-  readonly #sockets = new Set<net.Socket>();
-  /** Names that stand in for IPv6 addresses, which kafkajs would cut at their first colon. */
-  readonly #addresses = new Map<string, string>();
-  readonly #onSocket: KafkaOptions["onSocket"];
-  #isLeft = false;
+  readonly #sockets: KafkaSockets;
 
   constructor({ default: kafka }: { default: typeof kafkajs }, options: KafkaOptions, brokers: readonly string[]) {
     const { clientId, ssl, certificates, sasl, log, requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
-    this.#onSocket = options.onSocket;
+    this.#sockets = new KafkaSockets((socket) => {
+      socket.setKeepAlive(true, KEEP_ALIVE_MS);
+      options.onSocket?.(socket);
+    });
     this.#producer = new kafka.Kafka({
       clientId,
-      brokers: brokers.map((broker) => this.#nameOf(broker)),
+      brokers: brokers.map((broker) => this.#sockets.nameOf(broker)),
       connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeoutMs),
       requestTimeout: requestTimeoutMs,
       retry: { retries: 0 },
       ssl: ssl && certificates !== undefined ? { ...certificates } : ssl,
       // kafkajs writes into it
       ...(sasl === undefined ? {} : { sasl: { ...sasl } as kafkajs.SASLOptions }),
-      socketFactory: (wish) => this.#open(wish),
+      socketFactory: this.#sockets.factory,
       logCreator: () => (entry) => {
         log.often("debug", "kafkajs", { namespace: entry.namespace, words: entry.log.message });
       },
@@ -213,34 +213,9 @@ class Client {
 
   /** Closes what is open. A request that is on its way fails now: kafkajs alone would wait for its answer before it lets go. */
   async leave(): Promise<void> {
-    this.#isLeft = true;
-    const closed = [...this.#sockets].map((socket) => new Promise((resolve) => socket.once("close", resolve)));
-    for (const socket of this.#sockets) socket.destroy(new Error("The client was left"));
+    const closed = this.#sockets.leave();
     await this.#producer.disconnect();
-    await Promise.all(closed);
-  }
-
-  #nameOf(broker: string): string {
-    const [, address, port] = /^\[(.+)\]:(\d+)$/.exec(broker) ?? [];
-    if (address === undefined) return broker;
-    const name = address.replaceAll(":", "-");
-    this.#addresses.set(name, address);
-    return `${name}:${port}`;
-  }
-
-  #open({ host: name, port, ssl, onConnect }: kafkajs.ISocketFactoryArgs): net.Socket {
-    const host = this.#addresses.get(name) ?? name;
-    // kafkajs connects again after a failure, and does not ask whether anybody still wants it
-    if (this.#isLeft) throw new Error("The client was left");
-    const servername = net.isIP(host) === 0 ? { servername: host } : {};
-    const socket = ssl
-      ? tls.connect({ host, port, ...servername, ...ssl }, onConnect)
-      : net.connect({ host, port }, onConnect);
-    socket.setKeepAlive(true, KEEP_ALIVE_MS);
-    this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
-    this.#onSocket?.(socket);
-    return socket;
+    await closed;
   }
 }
 
@@ -307,12 +282,9 @@ class TopicProducer {
 
   /** Runs one step under the signal; whatever fails, the next attempt has a fresh client, unless a record was to blame. */
   async #attempt(step: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
     try {
       signal.throwIfAborted();
-      await Promise.race([step(), aborted]);
+      await unlessAborted(step(), signal);
     } catch (error) {
       if (signal.aborted) {
         this.#leave();
@@ -325,8 +297,6 @@ class TopicProducer {
       });
       if (sinkError.kind !== "drop") this.#leave();
       throw sinkError;
-    } finally {
-      signal.removeEventListener("abort", onAbort);
     }
   }
 

@@ -1,6 +1,7 @@
 // Records as JSON lines on stdout, for `dev` without Kafka. Gaps are not records: they are left
 // out here, and the log tells of them.
 
+import { unlessAborted } from "../abort.ts";
 import { SinkError } from "../errors.ts";
 import { type FeedEvent, toRecord } from "../record.ts";
 import type { Sink } from "./sink.ts";
@@ -40,18 +41,13 @@ export class StdoutSink implements Sink {
     for (const event of batch) {
       if (event.kind === "tick") lines += `${toRecord(event)}\n`;
     }
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
     try {
-      await Promise.race([this.#writeAll(encoder.encode(lines), signal), aborted]);
+      await unlessAborted(this.#writeAll(encoder.encode(lines), signal), signal);
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       if (error instanceof Deno.errors.BrokenPipe) return this.#onClosed();
       const why = error instanceof Error ? error.message : String(error);
       throw new SinkError("fatal", `Cannot write to stdout: ${why}`, { cause: error });
-    } finally {
-      signal.removeEventListener("abort", onAbort);
     }
   }
 

@@ -1,6 +1,7 @@
 // The embedded store as the program sees it: nothing here waits for the disk but promises. The work is done in two threads (see
 // worker.ts): one writes, the other one reads, so that the longest question holds up no write.
 
+import { unlessAborted } from "../abort.ts";
 import type { Interval } from "../candle.ts";
 import { SinkError } from "../errors.ts";
 import type { Logger } from "../log.ts";
@@ -105,21 +106,6 @@ class Thread {
   }
 }
 
-/** Resolves or rejects as the promise, or with the signal's reason as soon as it aborts. */
-async function under<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    if (signal.aborted) onAbort();
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-    // whoever gave up hears nothing of it any more
-    promise.catch(() => {});
-  }
-}
-
 /** Ticks, gaps and candles in one SQLite file. All of its methods reject with a SinkError where the file cannot be used. */
 export class Store implements StoreReader, AsyncDisposable {
   /** Where the file is. */
@@ -161,7 +147,7 @@ export class Store implements StoreReader, AsyncDisposable {
   /** One attempt to have the file open; harmless when it is. */
   async connect(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    await under(signal, this.#writer.ask({ ask: "open", settings: this.#settings }));
+    await unlessAborted(this.#writer.ask({ ask: "open", settings: this.#settings }), signal);
   }
 
   /**
@@ -173,7 +159,10 @@ export class Store implements StoreReader, AsyncDisposable {
     if (batch.length === 0) return 0;
     if (!this.#writer.isStarted) await this.connect(signal);
     const packed = pack(batch);
-    return await under(signal, this.#writer.ask({ ask: "write", batch: packed }, [packed.ticks.buffer])) as number;
+    return await unlessAborted(
+      this.#writer.ask({ ask: "write", batch: packed }, [packed.ticks.buffer]),
+      signal,
+    ) as number;
   }
 
   /** See {@link StoreReader.lastTicks}. */

@@ -4,6 +4,7 @@ import { backup } from "node:sqlite";
 import { type Interval, intervalMs, INTERVALS } from "../candle.ts";
 import { ConfigError, SinkError } from "../errors.ts";
 import { seriesOf } from "../record.ts";
+import { type Output, readArguments, timeOf } from "../terminal.ts";
 import { closeQuietly, openForReading, storeErrorOf } from "./database.ts";
 import { Queries } from "./queries.ts";
 import type { ProductKey } from "./reader.ts";
@@ -33,14 +34,6 @@ put the copy where the store was.
   --file FILE                    the store; default the setting STORE_FILE
 `;
 
-/** Where the text of an export goes. */
-export interface Output {
-  /** Takes all of it; rejects with BrokenPipe when nobody reads any more. */
-  write(text: string): Promise<void>;
-  /** For words to a person, which do not belong to the export. */
-  tell(text: string): void;
-}
-
 /** Text that is written at once. */
 const CHUNK_CHARS = 65_536;
 /** Candles that are read at once. */
@@ -59,42 +52,16 @@ interface ExportWish {
   readonly to: number | undefined;
 }
 
-/** `--name value` and `--name=value`, and what is neither. */
-function readArguments(
-  args: readonly string[],
-  names: readonly string[],
-  flags: readonly string[],
-): { options: Map<string, string>; rest: string[]; problems: string[] } {
-  const options = new Map<string, string>();
-  const rest: string[] = [];
-  const problems: string[] = [];
-  for (let i = 0; i < args.length; i++) {
-    const [name = "", ...more] = (args[i] ?? "").split("=");
-    if (!name.startsWith("--")) rest.push(args[i] ?? "");
-    else if (flags.includes(name)) options.set(name, "");
-    else if (!names.includes(name)) problems.push(`Cannot use ${name} as there is no such option: see --help`);
-    else {
-      const value = more.length > 0 ? more.join("=") : args[++i];
-      if (value === undefined) problems.push(`Cannot use ${name} as it needs a value: see --help`);
-      else options.set(name, value);
-    }
-  }
-  return { options, rest, problems };
-}
-
-/** Unix seconds or an ISO date as unix seconds; NaN: neither. */
-function timeOf(text: string): number {
-  if (/^\d+(?:\.\d+)?$/.test(text)) return Number(text);
-  // a date without an hour is UTC by the standard, one with an hour and no zone is not: we say UTC to both
-  const [, day, hour = "T00:00", zone = "Z"] =
-    /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:\d\d)?)?$/.exec(text) ?? [];
-  return day === undefined ? NaN : Date.parse(`${day}T${hour.replace("T", "")}${zone}`) / 1000;
+/** Of an option that there is not; other words are for the caller to use. */
+function unknownOption(arg: string): string | undefined {
+  return arg.startsWith("--") ? `Cannot use ${arg.split("=")[0]} as there is no such option: see --help` : undefined;
 }
 
 function readExport(args: readonly string[], storeFile: string): ExportWish {
   const names = ["--what", "--product", "--from", "--to", "--interval", "--format", "--file"];
-  const { options, rest, problems } = readArguments(args, names, []);
-  for (const word of rest) problems.push(`Cannot use "${word}" as export takes only options: see --help`);
+  const words: string[] = [];
+  const { options, problems } = readArguments(args, names, [], (arg) => unknownOption(arg) ?? void words.push(arg));
+  for (const word of words) problems.push(`Cannot use "${word}" as export takes only options: see --help`);
   const choose = <T extends string>(name: string, choices: readonly T[], usual: T): T => {
     const value = options.get(name) ?? usual;
     const chosen = choices.find((choice) => choice === value);
@@ -271,8 +238,14 @@ function chooseProducts(known: readonly ProductKey[], wanted: readonly string[] 
 /** `deno task backup FILE`. Throws as {@link exportStore} does. */
 export async function backupStore(args: readonly string[], storeFile: string, output: Output): Promise<void> {
   if (args.includes("--help") || args.includes("-h")) return await output.write(BACKUP_USAGE);
-  const { options, rest, problems } = readArguments(args, ["--file"], ["--overwrite"]);
-  const [to = "", ...more] = rest;
+  const words: string[] = [];
+  const { options, problems } = readArguments(
+    args,
+    ["--file"],
+    ["--overwrite"],
+    (arg) => unknownOption(arg) ?? void words.push(arg),
+  );
+  const [to = "", ...more] = words;
   const file = options.get("--file") ?? storeFile;
   if (to === "" || more.length > 0) {
     problems.push(`Cannot back up as one file to write to must be named: arguments are "${args.join(" ")}"`);

@@ -1,0 +1,57 @@
+// What the commands of a terminal share: their arguments, times as people write them, and where words go.
+
+/** Where the words of a command go. */
+export interface Output {
+  /** Takes all of it; rejects with BrokenPipe when nobody reads any more. */
+  write(text: string): Promise<void>;
+  /** For words to a person, which do not belong to the answer. */
+  tell(text: string): void;
+}
+
+/** Arguments that were understood, and a sentence for each that was not. */
+export interface Arguments {
+  /** By name with its `--`; a flag has an empty text. */
+  readonly options: ReadonlyMap<string, string>;
+  /** In the order of the arguments; the caller may add its own. */
+  readonly problems: string[];
+}
+
+/**
+ * Reads `--name value` and `--name=value`.
+ *
+ * @param names options that have a value
+ * @param flags options that have none
+ * @param other takes any other argument: gives a sentence about what is wrong with it, or undefined
+ */
+export function readArguments(
+  args: readonly string[],
+  names: readonly string[],
+  flags: readonly string[],
+  other: (arg: string) => string | undefined,
+): Arguments {
+  const options = new Map<string, string>();
+  const problems: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i] ?? "";
+    const [name = "", ...more] = arg.split("=");
+    if (flags.includes(name)) options.set(name, "");
+    else if (names.includes(name)) {
+      const value = more.length > 0 ? more.join("=") : args[++i];
+      if (value === undefined) problems.push(`Cannot use ${name} as it needs a value: see --help`);
+      else options.set(name, value);
+    } else {
+      const problem = other(arg);
+      if (problem !== undefined) problems.push(problem);
+    }
+  }
+  return { options, problems };
+}
+
+/** Unix seconds or an ISO date as unix seconds; NaN: neither. */
+export function timeOf(text: string): number {
+  if (/^\d+(?:\.\d+)?$/.test(text)) return Number(text);
+  // a date without an hour is UTC by the standard, one with an hour and no zone is not: we say UTC to both
+  const [, day, hour = "T00:00", zone = "Z"] =
+    /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:\d\d)?)?$/.exec(text) ?? [];
+  return day === undefined ? NaN : Date.parse(`${day}T${hour.replace("T", "")}${zone}`) / 1000;
+}
