@@ -129,3 +129,125 @@ export const PRICE_DIGITS: readonly Override[] = ([[0.01, 6], [1, 4], [10, 3], [
   matcher: { id: "byValue", options: { reducer: "max", op: "gte", value } },
   properties: [{ id: "decimals", value: decimals }],
 }));
+
+/** A whole number of something. */
+export const COUNT: FieldConfig = { unit: "short", decimals: 0 };
+
+/** A row of numbers with their names above. */
+export const ROW_OF_STATS: PanelSpec["options"] = {
+  colorMode: "value",
+  graphMode: "none",
+  justifyMode: "center",
+  orientation: "vertical",
+  textMode: "value_and_name",
+  wideLayout: true,
+  reduceOptions: { calcs: ["lastNotNull"], fields: "/.*/", values: false },
+  text: { titleSize: 12, valueSize: 20 },
+};
+
+/** The `custom` of a thin line that breaks where nothing came for more than a minute. */
+export function line(fillOpacity: number, axisPlacement: "left" | "right"): NonNullable<FieldConfig["custom"]> {
+  return {
+    drawStyle: "line",
+    lineWidth: 1,
+    lineInterpolation: "linear",
+    fillOpacity,
+    gradientMode: "opacity",
+    showPoints: "never",
+    // ms; ticks come every few seconds, so most of the shortest windows are empty
+    spanNulls: 60_000,
+    axisPlacement,
+    axisBorderShow: false,
+  };
+}
+
+/** The `custom` of all cells of a table. */
+export const CELLS: NonNullable<FieldConfig["custom"]> = {
+  align: "auto",
+  cellOptions: { type: "auto" },
+  filterable: false,
+  minWidth: 50,
+};
+
+/** Options of a table. */
+export function table(cellHeight: "sm" | "lg"): PanelSpec["options"] {
+  return { showHeader: true, cellHeight, footer: { show: false }, sortBy: [] };
+}
+
+/** What makes a dashboard itself. */
+export interface DashboardSpec {
+  /** Its address is `/d/<uid>`. */
+  readonly uid: string;
+  /** As it stands in lists. */
+  readonly title: string;
+  /** What it shows. */
+  readonly description: string;
+  /** By which others find it. */
+  readonly tags: readonly string[];
+  /** How often it asks again: `5s`. */
+  readonly refresh: string;
+  /** The time range that it opens with begins here: `now-30m`. */
+  readonly from: string;
+  /** What can be chosen in place of `refresh`. */
+  readonly timepicker: Json;
+  /** In its head. */
+  readonly links: readonly {
+    readonly title: string;
+    readonly url: string;
+    readonly icon: string;
+    /** Takes the variables along. */
+    readonly includeVars: boolean;
+  }[];
+  /** Variables. */
+  readonly variables: readonly Json[];
+  /** Declared gaps as amber regions: the query, and the panels that show them. */
+  readonly gaps: { readonly query: string; readonly panels: readonly number[] };
+  /** From top to bottom. */
+  readonly panels: readonly Json[];
+}
+
+/** A dashboard as Grafana reads it. */
+export function dashboard(spec: DashboardSpec): { readonly [name: string]: Json } {
+  const { uid, title, description, tags, refresh, from, timepicker, links, variables, gaps, panels } = spec;
+  return {
+    uid,
+    title,
+    description,
+    tags,
+    schemaVersion: 41,
+    version: 1,
+    editable: false,
+    timezone: "browser",
+    fiscalYearStartMonth: 0,
+    // one crosshair for all charts
+    graphTooltip: 1,
+    refresh,
+    time: { from, to: "now" },
+    timepicker,
+    links: links.map(({ title, url, icon, includeVars }) => ({
+      type: "link",
+      title,
+      url,
+      icon,
+      tags: [],
+      keepTime: true,
+      includeVars,
+      asDropdown: false,
+      targetBlank: false,
+    })),
+    templating: { list: variables },
+    annotations: {
+      list: [{
+        name: "Gaps",
+        datasource: INFLUXDB,
+        enable: true,
+        hide: false,
+        iconColor: COLORS.warning,
+        target: { query: gaps.query, refId: "gaps" },
+        mappings: {},
+        filter: { exclude: false, ids: gaps.panels },
+      }],
+    },
+    panels,
+  };
+}

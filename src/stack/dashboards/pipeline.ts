@@ -1,25 +1,32 @@
 // The dashboard *Pipeline*: where on the way from the exchange to the database a price is held up, lost or missing.
 
 import { runbookOf } from "./alerts.ts";
-import { COLORS, column, type FieldConfig, fixed, INFLUXDB, type Json, order, panel, steps, words } from "./grafana.ts";
+import {
+  CELLS,
+  COLORS,
+  column,
+  COUNT,
+  dashboard,
+  type FieldConfig,
+  fixed,
+  type Json,
+  line,
+  order,
+  panel,
+  ROW_OF_STATS,
+  steps,
+  table,
+  words,
+} from "./grafana.ts";
 import { PIPELINE_PANELS as PANELS, PIPELINE_UID, PRICES_UID } from "./places.ts";
 import { QUERIES } from "./queries.ts";
 
 const NOTHING = "Nothing in this time range";
 /** Telegraf asks the producer and itself so often: shorter windows would be empty. */
 const SAMPLED = { interval: "10s", maxDataPoints: 240 };
-const LINE = {
-  drawStyle: "line",
-  lineWidth: 1,
-  lineInterpolation: "linear",
-  fillOpacity: 6,
-  gradientMode: "opacity",
-  showPoints: "never",
-  // ms
-  spanNulls: 60_000,
-  axisPlacement: "left",
-  axisBorderShow: false,
-};
+const LINE = line(6, "left");
+/** Of what happens seldom. */
+const RARE = { interval: "30s", maxDataPoints: 120 };
 const BARS = {
   drawStyle: "bars",
   lineWidth: 0,
@@ -30,7 +37,7 @@ const BARS = {
 const legend = (...calcs: readonly string[]) => ({ showLegend: true, displayMode: "list", placement: "bottom", calcs });
 const TOOLTIP = { mode: "multi", sort: "desc" };
 /** None is as it should be. */
-const ALARMING: FieldConfig = { unit: "short", decimals: 0, ...steps(COLORS.up, [1, COLORS.warning]) };
+const ALARMING: FieldConfig = { ...COUNT, ...steps(COLORS.up, [1, COLORS.warning]) };
 /** A share of the time range. */
 const COVERAGE: FieldConfig = {
   unit: "percentunit",
@@ -66,24 +73,14 @@ const summary = panel({
     column("gaps", { displayName: "Gaps", ...ALARMING }),
     column("reconnects", {
       displayName: "Reconnects",
-      unit: "short",
-      decimals: 0,
+      ...COUNT,
       ...steps(COLORS.up, [3, COLORS.warning], [20, COLORS.down]),
     }),
     column("rejected", { displayName: "Rejected", ...ALARMING }),
-    column("dropped", { displayName: "Given up", unit: "short", decimals: 0, ...steps(COLORS.up, [1, COLORS.down]) }),
+    column("dropped", { displayName: "Given up", ...COUNT, ...steps(COLORS.up, [1, COLORS.down]) }),
     column("waiting", { displayName: "Not stored since", ...UNSTORED }),
   ],
-  options: {
-    colorMode: "value",
-    graphMode: "none",
-    justifyMode: "center",
-    orientation: "vertical",
-    textMode: "value_and_name",
-    wideLayout: true,
-    reduceOptions: { calcs: ["lastNotNull"], fields: "/.*/", values: false },
-    text: { titleSize: 12, valueSize: 20 },
-  },
+  options: ROW_OF_STATS,
   transformations: [order("coverage", "gaps", "reconnects", "rejected", "dropped", "waiting")],
 });
 
@@ -172,7 +169,7 @@ const products = panel({
   queries: [QUERIES.pipelineProducts],
   field: {
     noValue: NOTHING,
-    custom: { align: "auto", cellOptions: { type: "auto" }, filterable: false, minWidth: 50 },
+    custom: CELLS,
   },
   overrides: [
     column("product", {
@@ -204,11 +201,11 @@ const products = panel({
       mappings: words(["-1", "-", "text"], ["0", "-", "text"]),
       custom: { width: 120, cellOptions: { type: "color-text" } },
     }),
-    column("gaps", { displayName: "Gaps", unit: "short", decimals: 0, custom: { width: 60 } }),
+    column("gaps", { displayName: "Gaps", ...COUNT, custom: { width: 60 } }),
     column("missing", { displayName: "Missing", unit: "s", decimals: 1, custom: { width: 90 } }),
     column("coverage", { displayName: "Covered", ...COVERAGE, custom: { cellOptions: { type: "color-text" } } }),
   ],
-  options: { showHeader: true, cellHeight: "sm", footer: { show: false }, sortBy: [] },
+  options: table("sm"),
   transformations: [order("product", "state", "age", "unstored", "gaps", "missing", "coverage")],
 });
 
@@ -224,8 +221,7 @@ const waiting = panel({
   queries: [QUERIES.pipelineWaiting],
   ...SAMPLED,
   field: {
-    unit: "short",
-    decimals: 0,
+    ...COUNT,
     min: 0,
     displayName: "${__field.labels.place}",
     color: { mode: "palette-classic" },
@@ -244,11 +240,9 @@ const rejected = panel({
     "reason. Normally none. The runbook says what each reason means.",
   gridPos: { x: 8, y: 22, w: 8, h: 8 },
   queries: [QUERIES.pipelineRejected],
-  interval: "30s",
-  maxDataPoints: 120,
+  ...RARE,
   field: {
-    unit: "short",
-    decimals: 0,
+    ...COUNT,
     min: 0,
     displayName: "${__field.labels.reason}",
     color: { mode: "palette-classic" },
@@ -265,11 +259,9 @@ const reconnects = panel({
   description: "Connections to the exchange after the first. A few a day are normal.",
   gridPos: { x: 16, y: 22, w: 8, h: 8 },
   queries: [QUERIES.pipelineReconnects],
-  interval: "30s",
-  maxDataPoints: 120,
+  ...RARE,
   field: {
-    unit: "short",
-    decimals: 0,
+    ...COUNT,
     min: 0,
     displayName: "reconnects",
     ...fixed(COLORS.warning),
@@ -288,7 +280,7 @@ const gaps = panel({
   queries: [QUERIES.pipelineGaps],
   field: {
     noValue: "None in this time range",
-    custom: { align: "auto", cellOptions: { type: "auto" }, filterable: false, minWidth: 50 },
+    custom: CELLS,
   },
   overrides: [
     column("begin", { displayName: "From", unit: "dateTimeAsIso", custom: { width: 160 } }),
@@ -296,10 +288,10 @@ const gaps = panel({
     column("product", { displayName: "Product", custom: { width: 110 } }),
     column("reason", { displayName: "Reason", custom: { width: 130 } }),
     column("seconds", { displayName: "Lasted", unit: "s", decimals: 1, custom: { width: 100 } }),
-    column("dropped", { displayName: "Lost", unit: "short", decimals: 0, custom: { width: 70 } }),
+    column("dropped", { displayName: "Lost", ...COUNT, custom: { width: 70 } }),
     column("state", { displayName: " " }),
   ],
-  options: { showHeader: true, cellHeight: "sm", footer: { show: false }, sortBy: [] },
+  options: table("sm"),
   transformations: [order("begin", "end", "product", "reason", "seconds", "dropped", "state")],
 });
 
@@ -337,45 +329,17 @@ const runbook = panel({
 });
 
 /** The dashboard as Grafana reads it. */
-export const PIPELINE: { readonly [name: string]: Json } = {
+export const PIPELINE: { readonly [name: string]: Json } = dashboard({
   uid: PIPELINE_UID,
   title: "Pipeline",
   description: "Where on the way from the exchange to the database a price is held up, lost or missing.",
   tags: [],
-  schemaVersion: 41,
-  version: 1,
-  editable: false,
-  timezone: "browser",
-  fiscalYearStartMonth: 0,
-  // one crosshair for all charts
-  graphTooltip: 1,
   refresh: "10s",
-  time: { from: "now-1h", to: "now" },
+  from: "now-1h",
   timepicker: {},
-  links: [{
-    type: "link",
-    title: "Prices",
-    url: `/d/${PRICES_UID}`,
-    icon: "dashboard",
-    tags: [],
-    keepTime: true,
-    includeVars: false,
-    asDropdown: false,
-    targetBlank: false,
-  }],
-  templating: { list: [] },
-  annotations: {
-    list: [{
-      name: "Gaps",
-      datasource: INFLUXDB,
-      enable: true,
-      hide: false,
-      iconColor: COLORS.warning,
-      target: { query: QUERIES.pipelineGapMarks, refId: "gaps" },
-      mappings: {},
-      filter: { exclude: false, ids: [PANELS.rates] },
-    }],
-  },
+  links: [{ title: "Prices", url: `/d/${PRICES_UID}`, icon: "dashboard", includeVars: false }],
+  variables: [],
+  gaps: { query: QUERIES.pipelineGapMarks, panels: [PANELS.rates] },
   panels: [
     summary,
     rates,
@@ -389,4 +353,4 @@ export const PIPELINE: { readonly [name: string]: Json } = {
     alerts,
     runbook,
   ],
-};
+});

@@ -1,7 +1,23 @@
 // The dashboard *Prices*: one product large, all of them in a list beside it.
 
 import type { Interval } from "../../candle.ts";
-import { COLORS, column, fixed, INFLUXDB, type Json, order, panel, PRICE, PRICE_DIGITS, steps } from "./grafana.ts";
+import {
+  CELLS,
+  COLORS,
+  column,
+  dashboard,
+  fixed,
+  INFLUXDB,
+  type Json,
+  line,
+  order,
+  panel,
+  PRICE,
+  PRICE_DIGITS,
+  ROW_OF_STATS,
+  steps,
+  table,
+} from "./grafana.ts";
 import { PANELS, PIPELINE_UID, PRICES_UID } from "./places.ts";
 import { QUERIES } from "./queries.ts";
 
@@ -74,16 +90,7 @@ const summary = panel({
       ...steps(COLORS.up, [30, COLORS.warning], [300, COLORS.down]),
     }),
   ],
-  options: {
-    colorMode: "value",
-    graphMode: "none",
-    justifyMode: "center",
-    orientation: "vertical",
-    textMode: "value_and_name",
-    wideLayout: true,
-    reduceOptions: { calcs: ["lastNotNull"], fields: "/.*/", values: false },
-    text: { titleSize: 12, valueSize: 20 },
-  },
+  options: ROW_OF_STATS,
   transformations: [order("change", "high", "low", "missing", "age")],
 });
 
@@ -134,7 +141,7 @@ const market = panel({
   maxDataPoints: 120,
   field: {
     noValue: NOTHING,
-    custom: { align: "auto", cellOptions: { type: "auto" }, filterable: false, minWidth: 50 },
+    custom: CELLS,
   },
   overrides: [
     column("product", {
@@ -181,7 +188,7 @@ const market = panel({
       custom: { width: 78, cellOptions: { type: "color-text" } },
     }),
   ],
-  options: { showHeader: true, cellHeight: "lg", footer: { show: false }, sortBy: [] },
+  options: table("lg"),
   transformations: [
     { id: "timeSeriesTable", options: { B: { timeField: "Time", stat: "lastNotNull" } } },
     { id: "joinByField", options: { byField: "product", mode: "outer" } },
@@ -203,105 +210,57 @@ const timeline = panel({
     ...fixed(COLORS.line),
     displayName: "mean",
     noValue: NOTHING,
-    custom: {
-      drawStyle: "line",
-      lineWidth: 1,
-      lineInterpolation: "linear",
-      fillOpacity: 14,
-      gradientMode: "opacity",
-      showPoints: "never",
-      // ms; ticks come every few seconds, so most of the shortest windows are empty
-      spanNulls: 60_000,
-      axisPlacement: "right",
-      axisBorderShow: false,
-    },
+    custom: line(14, "right"),
   },
   overrides: PRICE_DIGITS,
   options: { legend: NO_LEGEND, tooltip: { mode: "multi", sort: "desc" } },
 });
 
 /** The dashboard as Grafana reads it. */
-export const PRICES: { readonly [name: string]: Json } = {
+export const PRICES: { readonly [name: string]: Json } = dashboard({
   uid: PRICES_UID,
   title: "Prices",
   description: SAMPLED,
   tags: ["crypto"],
-  schemaVersion: 41,
-  version: 1,
-  editable: false,
-  timezone: "browser",
-  fiscalYearStartMonth: 0,
-  // one crosshair for all charts
-  graphTooltip: 1,
   refresh: "5s",
   // short, so that the first minutes after a start are no empty chart
-  time: { from: "now-30m", to: "now" },
+  from: "now-30m",
   timepicker: { refresh_intervals: ["1s", "5s", "10s", "30s", "1m", "5m", "15m"] },
-  links: [{
-    type: "link",
-    title: "Pipeline",
-    url: `/d/${PIPELINE_UID}`,
-    icon: "dashboard",
-    tags: [],
-    keepTime: true,
-    includeVars: false,
-    asDropdown: false,
-    targetBlank: false,
-  }, {
-    type: "link",
-    title: "Full screen",
-    url: `/d/${PRICES_UID}?kiosk`,
-    icon: "external link",
-    tags: [],
-    keepTime: true,
-    includeVars: true,
-    asDropdown: false,
-    targetBlank: false,
-  }],
-  templating: {
-    list: [
-      {
-        name: "product",
-        label: "Product",
-        type: "query",
-        datasource: INFLUXDB,
-        query: { query: QUERIES.products, refId: "product" },
-        definition: "products of the time range",
-        // at each refresh: a page that was opened before there was data finds its product by itself
-        refresh: 2,
-        sort: 0,
-        multi: false,
-        includeAll: false,
-        current: { text: "BTC-USD", value: "BTC-USD" },
-        options: [],
-        hide: 0,
-        skipUrlSync: false,
-      },
-      {
-        name: "Interval",
-        label: "Interval",
-        type: "custom",
-        query: CHOICES.join(","),
-        multi: false,
-        includeAll: false,
-        current: { text: "auto", value: "auto" },
-        options: CHOICES.map((choice) => ({ text: choice, value: choice, selected: choice === "auto" })),
-        hide: 0,
-        skipUrlSync: false,
-      },
-    ],
-  },
-  annotations: {
-    list: [{
-      name: "Gaps",
+  links: [
+    { title: "Pipeline", url: `/d/${PIPELINE_UID}`, icon: "dashboard", includeVars: false },
+    { title: "Full screen", url: `/d/${PRICES_UID}?kiosk`, icon: "external link", includeVars: true },
+  ],
+  variables: [
+    {
+      name: "product",
+      label: "Product",
+      type: "query",
       datasource: INFLUXDB,
-      enable: true,
-      hide: false,
-      iconColor: COLORS.warning,
-      target: { query: QUERIES.gaps, refId: "gaps" },
-      mappings: {},
-      filter: { exclude: false, ids: [PANELS.candles, PANELS.timeline] },
-    }],
-  },
+      query: { query: QUERIES.products, refId: "product" },
+      definition: "products of the time range",
+      // at each refresh: a page that was opened before there was data finds its product by itself
+      refresh: 2,
+      sort: 0,
+      multi: false,
+      includeAll: false,
+      current: { text: "BTC-USD", value: "BTC-USD" },
+      options: [],
+      hide: 0,
+      skipUrlSync: false,
+    },
+    {
+      name: "Interval",
+      label: "Interval",
+      type: "custom",
+      query: CHOICES.join(","),
+      multi: false,
+      includeAll: false,
+      current: { text: "auto", value: "auto" },
+      options: CHOICES.map((choice) => ({ text: choice, value: choice, selected: choice === "auto" })),
+      hide: 0,
+      skipUrlSync: false,
+    },
+  ],
+  gaps: { query: QUERIES.gaps, panels: [PANELS.candles, PANELS.timeline] },
   panels: [price, summary, candles, market, timeline],
-};
+});
