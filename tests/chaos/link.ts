@@ -3,6 +3,7 @@
 
 import type { SentTick } from "../../src/simulator/server.ts";
 import type { Random } from "../fakes/random.ts";
+import { Line, writeAll } from "../servers/line.ts";
 import { sleep } from "../servers/process.ts";
 
 /** `cut`: whoever comes is hung up on. `held`: nothing moves in either direction, and nothing is lost. `slow`: 20 kB/s. `junk`: now and then bytes that belong to no frame. `half`: now and then the end in the middle of a frame. */
@@ -92,36 +93,29 @@ export function cutTickerOf(text: string): string | undefined {
 }
 
 /** Accepts connections and hands their bytes on to the exchange. */
-export class Link implements AsyncDisposable {
-  /** Where the program connects. */
-  readonly port: number;
+export class Link extends Line {
   /** By product: tickers of which half came, in a whole frame. The program must reject them. */
   readonly cutTickers = new Map<string, number>();
+  protected override readonly target: number;
   #passed: KnownTick[] = [];
-  readonly #listener: Deno.TcpListener;
-  readonly #target: number;
   readonly #random: Random;
   readonly #reads: boolean;
-  readonly #open = new Set<Deno.Conn>();
-  readonly #work = new Set<Promise<void>>();
   #state: LineState = "whole";
   #changed = Promise.withResolvers<void>();
   #struckAt = -Infinity;
 
   /** Listens on a free port. Reads along where somebody will ask. */
   constructor(target: number, random: Random, reads = true) {
+    super();
     this.#reads = reads;
-    this.#target = target;
+    this.target = target;
     this.#random = random;
-    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    this.port = this.#listener.addr.port;
-    this.#track(this.#accept());
   }
 
   /** How it behaves; counts for open connections at once. */
   set state(state: LineState) {
     this.#state = state;
-    if (state === "cut") { for (const conn of this.#open) close(conn); }
+    if (state === "cut") this.cut();
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
   }
@@ -133,48 +127,20 @@ export class Link implements AsyncDisposable {
     return passed;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#listener.close();
+  override async [Symbol.asyncDispose](): Promise<void> {
+    // whoever is held is let go
     this.state = "cut";
-    while (this.#work.size > 0) await Promise.all(this.#work);
+    await super[Symbol.asyncDispose]();
   }
 
-  #track(work: Promise<void>): void {
-    const done = work.finally(() => this.#work.delete(done));
-    this.#work.add(done);
+  protected override admits(): boolean {
+    return this.#state !== "cut";
   }
 
-  async #accept(): Promise<void> {
-    try {
-      for await (const client of this.#listener) this.#track(this.#join(client));
-    } catch (error) {
-      if (!(error instanceof Deno.errors.BadResource)) throw error;
-    }
-  }
-
-  async #join(client: Deno.Conn): Promise<void> {
-    if (this.#state === "cut") return close(client);
-    let exchange: Deno.Conn;
-    try {
-      exchange = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
-    } catch {
-      return close(client);
-    }
-    // it may have been cut meanwhile
-    if (this.#isCut()) [client, exchange].forEach(close);
-    for (const conn of [client, exchange]) this.#open.add(conn);
+  protected override pass(client: Deno.Conn, exchange: Deno.Conn): [Promise<void>, Promise<void>] {
     const reader = new FrameReader((text) => this.#read(text));
     const see = this.#reads ? (bytes: Uint8Array) => reader.push(bytes) : () => {};
-    const up = this.#pump(client, exchange, () => {});
-    const down = this.#pump(exchange, client, see, true);
-    await Promise.race([up, down]);
-    for (const conn of [client, exchange]) close(conn);
-    await Promise.all([up, down]);
-    for (const conn of [client, exchange]) this.#open.delete(conn);
-  }
-
-  #isCut(): boolean {
-    return this.#state === "cut";
+    return [this.#pump(client, exchange, () => {}), this.#pump(exchange, client, see, true)];
   }
 
   #read(text: string): void {
@@ -219,17 +185,5 @@ export class Link implements AsyncDisposable {
     } catch {
       // the end of a line, which is what this is for
     }
-  }
-}
-
-async function writeAll(to: Deno.Conn, bytes: Uint8Array): Promise<void> {
-  for (let written = 0; written < bytes.length;) written += await to.write(bytes.subarray(written));
-}
-
-function close(conn: Deno.Conn): void {
-  try {
-    conn.close();
-  } catch (error) {
-    if (!(error instanceof Deno.errors.BadResource)) throw error;
   }
 }

@@ -2,6 +2,7 @@
 // once with prices running; then too many of them to go on.
 
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
+import type { Logger } from "../../src/log.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { KafkaCluster, kafkaMissing } from "../servers/kafka.ts";
 import { audit, recordLog, sleep, startFeed, tell, until } from "./feed.ts";
@@ -33,6 +34,15 @@ Deno.test({
       return { topic, gapsTopic: `${topic}_gaps` };
     };
 
+    const startOn = (names: { topic: string; gapsTopic: string }, log: Logger) =>
+      startFeed({
+        url: simulator.url,
+        broker: "",
+        channel: "ticker",
+        log,
+        kafka: { brokers: cluster.brokers.split(","), ...names, requestTimeoutMs: 5000 },
+      });
+
     await t.step("each of them killed -9 in turn, with prices running: nothing is lost undeclared", async () => {
       const { topic, gapsTopic } = await topics("one-of-three", 3);
       await using producer = new Producer({
@@ -63,15 +73,9 @@ Deno.test({
     });
 
     await t.step("two of two copies are asked for and one is gone: refused, said so, and healed", async () => {
-      const { topic, gapsTopic } = await topics("two-of-two", 2);
+      const names = await topics("two-of-two", 2);
       const { log, said } = recordLog();
-      await using feed = startFeed({
-        url: simulator.url,
-        broker: "",
-        channel: "ticker",
-        log,
-        kafka: { brokers: cluster.brokers.split(","), topic, gapsTopic, requestTimeoutMs: 5000 },
-      });
+      await using feed = startOn(names, log);
       await until("it writes", () => feed.kafka.sent > 100);
       const [first] = servers;
       await first?.kill();
@@ -85,21 +89,15 @@ Deno.test({
       await first?.restart();
       await until("it writes again", () => feed.kafka.sent > before + 200);
       await feed.stop();
-      const counted = await audit(simulator, kafka, { topic, gapsTopic });
+      const counted = await audit(simulator, kafka, names);
       assertEquals(counted.stored, feed.stats.received);
       tell(`${counted.stored} stored, ${counted.repeats} repeats`);
     });
 
     await t.step("two of three are gone: nothing counts as stored until one is back, then all of it", async () => {
-      const { topic, gapsTopic } = await topics("two-gone", 3);
+      const names = await topics("two-gone", 3);
       const { log, said } = recordLog();
-      await using feed = startFeed({
-        url: simulator.url,
-        broker: "",
-        channel: "ticker",
-        log,
-        kafka: { brokers: cluster.brokers.split(","), topic, gapsTopic, requestTimeoutMs: 5000 },
-      });
+      await using feed = startOn(names, log);
       await until("it writes", () => feed.kafka.sent > 100);
       const [first, second] = servers;
       await Promise.all([first?.kill(), second?.kill()]);
@@ -114,7 +112,7 @@ Deno.test({
       await second?.restart();
       await more(100);
       await feed.stop();
-      const counted = await audit(simulator, kafka, { topic, gapsTopic });
+      const counted = await audit(simulator, kafka, names);
       assertEquals(counted.stored, feed.stats.received);
       assertGreater(counted.stored, 500);
       tell(`${counted.stored} stored, ${counted.repeats} repeats`);
