@@ -181,7 +181,10 @@ async function runFeed(
   const sinks: Sink[] = [];
   const live = store === undefined ? undefined : new LiveSink({ clock });
   if (live !== undefined) sinks.push(live);
-  if (store !== undefined) sinks.push(demo?.slow(new SqliteSink(store)) ?? new SqliteSink(store));
+  if (store !== undefined) {
+    const sqlite = new SqliteSink(store);
+    sinks.push(demo?.slow(sqlite) ?? sqlite);
+  }
   if (config.brokers.length > 0) {
     sinks.push(new KafkaSink({ ...config, log, ...(demo === undefined ? {} : { onSocket: demo.onSocket }) }));
   }

@@ -354,7 +354,8 @@ export function mergeWindow(window: CandleWindow, part: CandleWindow): void {
   window.volume = Volume.sum(window.volume, part.volume);
 }
 
-function isBefore(timeUs: number, sequence: number, otherTimeUs: number, otherSequence: number): boolean {
+/** The order of ticks: by exchange time, at the same time by sequence. */
+export function isBefore(timeUs: number, sequence: number, otherTimeUs: number, otherSequence: number): boolean {
   return timeUs < otherTimeUs || timeUs === otherTimeUs && sequence < otherSequence;
 }
 

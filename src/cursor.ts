@@ -7,6 +7,18 @@ import type { Position } from "./record.ts";
 /** The least time between two writes, ms. */
 const WRITE_MS = 1000;
 const VERSION = 1;
+/** All that is written: a position may be a whole tick. */
+const FIELDS = [
+  "version",
+  "positions",
+  "exchange",
+  "product",
+  "sequence",
+  "price",
+  "exchangeTimeUs",
+  "recordTimeUs",
+  "tradeId",
+];
 
 /** What a cursor is built from. */
 export interface CursorOptions {
@@ -76,17 +88,9 @@ export class Cursor {
   /** Now, if anything has changed; the last time after all sinks have ended. */
   async write(): Promise<void> {
     const { path, positions, log } = this.#options;
-    const plain = positions().map(({ exchange, product, sequence, price, exchangeTimeUs, recordTimeUs, tradeId }) => ({
-      exchange,
-      product,
-      sequence,
-      price,
-      exchangeTimeUs,
-      recordTimeUs,
-      tradeId,
-    }));
-    if (plain.length === 0) return;
-    const text = `${JSON.stringify({ version: VERSION, positions: plain }, null, 1)}\n`;
+    const known = positions();
+    if (known.length === 0) return;
+    const text = `${JSON.stringify({ version: VERSION, positions: known }, FIELDS, 1)}\n`;
     if (text === this.#written) return;
     const part = `${path}.part`;
     try {

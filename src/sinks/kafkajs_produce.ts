@@ -240,10 +240,11 @@ export function encodeProduce(
         else if (timestamp > last) last = timestamp;
       }
       const since = Number(first);
-      const sizes = plain.map((message, i) => bytesOfRecord(message, Number(message.timestamp) - since, i));
+      const deltas = plain.map(({ timestamp }) => Number(timestamp) - since);
+      const sizes = plain.map((message, i) => bytesOfRecord(message, deltas[i] as number, i));
       const bytes = sizes.reduce((sum, size) => sum + bytesOfVarint(size) + size, BATCH_HEAD);
       total += 4 + 4 + bytes;
-      batches.push({ partition: Number(partition), plain, since, last: Number(last), sizes, bytes });
+      batches.push({ partition: Number(partition), plain, since, last: Number(last), deltas, sizes, bytes });
     }
     topics.push({ topic, batches });
   }
@@ -257,7 +258,7 @@ export function encodeProduce(
     writer.int16(bytesOf(topic));
     writer.offset += writer.buffer.write(topic, writer.offset, "utf8");
     writer.int32(batches.length);
-    for (const { partition, plain, since, last, sizes, bytes } of batches) {
+    for (const { partition, plain, since, last, deltas, sizes, bytes } of batches) {
       writer.int32(partition);
       writer.int32(bytes);
       const start = writer.offset;
@@ -277,10 +278,10 @@ export function encodeProduce(
       writer.int32(0);
       writer.int32(plain.length);
       for (let i = 0; i < plain.length; i++) {
-        const { key, value, timestamp, headers } = plain[i] as PlainMessage;
+        const { key, value, headers } = plain[i] as PlainMessage;
         writer.varint(sizes[i] as number);
         writer.int8(0);
-        writer.varint(Number(timestamp) - since);
+        writer.varint(deltas[i] as number);
         writer.varint(i);
         writer.text(key);
         writer.text(value);

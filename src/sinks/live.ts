@@ -1,6 +1,7 @@
 // The sink of the open pages: each product's newest tick, the last events in memory, and whoever listens. It stores nothing,
 // never fails and never waits; what a listener makes of an event is left to the listener.
 
+import { isBefore } from "../candle.ts";
 import type { Clock } from "../clock.ts";
 import { type FeedEvent, type Gap, seriesOf, type Tick } from "../record.ts";
 import type { Sink } from "./sink.ts";
@@ -211,6 +212,5 @@ export class LiveSink implements Sink {
 
 /** By exchange time, at the same time by sequence. */
 export function isOlder(tick: Tick, than: Tick): boolean {
-  return tick.exchangeTimeUs < than.exchangeTimeUs ||
-    tick.exchangeTimeUs === than.exchangeTimeUs && tick.sequence < than.sequence;
+  return isBefore(tick.exchangeTimeUs, tick.sequence, than.exchangeTimeUs, than.sequence);
 }

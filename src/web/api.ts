@@ -4,7 +4,7 @@
 import { INTERVALS } from "../candle.ts";
 import type { Clock } from "../clock.ts";
 import { SinkError } from "../errors.ts";
-import { seriesOf, type Tick, toGapRecord } from "../record.ts";
+import { seriesOf, type Tick, toGapRecord, toRecord } from "../record.ts";
 import type { LiveSink } from "../sinks/live.ts";
 import type { Source } from "../sources/source.ts";
 import type { ProductKey, Range, StoredCandle, StoreReader } from "../store/reader.ts";
@@ -36,10 +36,9 @@ export interface ApiOptions {
 
 /** A tick as readers of the API get it. */
 export function tickText(tick: Tick, withOpen24h = false): string {
-  const { sequence, price, lastSize, side, open24h } = tick;
-  const series = JSON.stringify(seriesOf(tick.exchange, tick.product));
-  let text = `{"product":${series},"w_time":${tick.recordTimeUs / 1e6},"price":${price},` +
-    `"time":${tick.exchangeTimeUs / 1e6},"sequence":${sequence}`;
+  const { sequence, lastSize, side, open24h } = tick;
+  // the record, and what else is known
+  let text = `${toRecord(tick).slice(0, -1)},"time":${tick.exchangeTimeUs / 1e6},"sequence":${sequence}`;
   if (lastSize !== undefined) text += `,"size":${lastSize}`;
   if (side !== undefined) text += `,"side":"${side}"`;
   if (withOpen24h && open24h !== undefined) text += `,"open24h":${open24h}`;

@@ -315,9 +315,12 @@ export class Chart {
     if (this.#style === "line") {
       return this.#chart.addSeries(LineSeries, { ...common, color: this.#colors.line, lineWidth: 2 }, 0);
     }
+    return this.#chart.addSeries(CandlestickSeries, { ...common, ...this.#candleColors() }, 0);
+  }
+
+  #candleColors(): CandlestickSeriesPartialOptions {
     const { up, down } = this.#colors;
-    const candles: CandlestickSeriesPartialOptions = {
-      ...common,
+    return {
       upColor: up,
       downColor: down,
       borderUpColor: up,
@@ -325,11 +328,10 @@ export class Chart {
       wickUpColor: up,
       wickDownColor: down,
     };
-    return this.#chart.addSeries(CandlestickSeries, candles, 0);
   }
 
   #paint(): void {
-    const { text, muted, grid, up, down, line, panel, regions, font, fontSize } = this.#colors;
+    const { text, muted, grid, line, panel, regions, font, fontSize } = this.#colors;
     this.#regions.colors = regions;
     this.#regions.font = `${fontSize}px ${font}`;
     this.#chart.applyOptions({
@@ -347,17 +349,7 @@ export class Chart {
       },
     });
     if (this.#style === "line") this.#prices.applyOptions({ color: line, priceLineColor: muted });
-    else {
-      this.#prices.applyOptions({
-        upColor: up,
-        downColor: down,
-        borderUpColor: up,
-        borderDownColor: down,
-        wickUpColor: up,
-        wickDownColor: down,
-        priceLineColor: muted,
-      });
-    }
+    else this.#prices.applyOptions({ ...this.#candleColors(), priceLineColor: muted });
   }
 
   /** Draws one candle that changed or was added at the end; false where that is not enough. */

@@ -1,6 +1,6 @@
 // What the API and the stream tell a page, as it travels, and the checks at this edge. Field by field: README, "API".
 
-import type { GapReason, RejectReason } from "../../record.ts";
+import type { Gap, RejectReason } from "../../record.ts";
 import type { SinkStatus } from "../../lane.ts";
 import type { ProductState, SourceStatus } from "../../sources/source.ts";
 
@@ -65,22 +65,7 @@ export interface WireCandle {
 }
 
 /** One of `/api/gaps`, and the stream's event `gap`: the gap record. */
-export interface WireGap {
-  /** As in {@link ProductRow}. */
-  readonly product: string;
-  /** With the product, its identity; unix seconds. */
-  readonly opened: number;
-  /** Up to here nothing is missing, unix seconds; null: nobody knows. */
-  readonly from: number | null;
-  /** Null while it lasts, unix seconds. */
-  readonly to: number | null;
-  /** Why. */
-  readonly reason: GapReason;
-  /** Ticks known to be lost. */
-  readonly dropped: number;
-  /** False once it is known that nothing was missed. */
-  readonly missed: boolean;
-}
+export type WireGap = Omit<Gap, "kind" | "exchange">;
 
 /** How one product stands, in the stream's event `status`. */
 export interface WireState {
