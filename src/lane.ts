@@ -68,6 +68,8 @@ const GAPS_CAPACITY = 10_000;
 const BUSY_MS = 1000;
 /** A write that takes longer, or a tick dropped so recently, and the sink is not well, ms. */
 const SLOW_MS = 5000;
+/** Gaps that were refused so often are not waited for at the end. */
+const LAST_GAP_ATTEMPTS = 4;
 /** While a sink is waited for, this is said so often, ms. */
 const WAITING_MS = 10_000;
 
@@ -369,7 +371,8 @@ export class Lane {
     try {
       for await (const batch of this.#gaps.batches({ maxBatch: 500, lingerMs: 0 }, deadline)) {
         unsent = batch.length;
-        for (let attempt = 0;; attempt++) {
+        const wasWell = this.#gapsTrouble === undefined;
+        for (let attempt = 1;; attempt++) {
           try {
             await sink.writeGaps?.(batch as Gap[], deadline);
             this.stats.gapsSent += batch.length;
@@ -384,11 +387,12 @@ export class Lane {
               log.warn(`Gap records do not reach ${sink.name}; ticks are not held up by this`, { why: error.message });
             }
             this.#gapsTrouble = error.message;
-            // nobody waits at the end for a topic that was missing all the time
-            if (this.#gaps.isClosed) throw error;
+            // nobody waits at the end for a topic that was missing all the time; but a partition that has moved is found again
+            const isHopeless = !wasWell || error.kind === "fatal" || attempt >= LAST_GAP_ATTEMPTS;
+            if (this.#gaps.isClosed && isHopeless) throw error;
           }
-          const hurry = AbortSignal.any([deadline, this.#ended.signal, this.#back.signal]);
-          await this.#pause(attempt, hurry).catch(() => deadline.throwIfAborted());
+          const signals = [deadline, this.#back.signal, ...this.#gaps.isClosed ? [] : [this.#ended.signal]];
+          await this.#pause(attempt - 1, AbortSignal.any(signals)).catch(() => deadline.throwIfAborted());
         }
       }
     } catch (error) {

@@ -404,6 +404,34 @@ Deno.test("Pipeline makes a last attempt for gaps, the last one included", async
   assertEquals(sink.gaps.map(({ opened }) => opened), [1, 2]);
 });
 
+Deno.test("Pipeline tries once more at the end for gaps that always went well", async () => {
+  const sink = new FakeSinkWithGaps();
+  await using running = new Running([sink]);
+  running.source.onStop = () => running.source.push(makeGap({ opened: 2, reason: "stopped" }));
+  await running.push(makeGap({ opened: 1 }), tickOf("A", 1));
+  sink.onWriteGaps = () => {
+    if (sink.gapAttempts < 4) throw new SinkError("retry", "the leader of the partition has moved");
+  };
+  running.stop();
+  await running.clock.advance(2000);
+  await running.done;
+  assertEquals([sink.gaps.map(({ opened }) => opened), sink.gapAttempts], [[1, 2], 4]);
+  assertEquals(running.log.find("Gap records were left unsent"), []);
+});
+
+Deno.test("Pipeline does not try for ever at the end for gaps that always went well", async () => {
+  const sink = new FakeSinkWithGaps();
+  await using running = new Running([sink]);
+  running.source.onStop = () => running.source.push(makeGap({ reason: "stopped" }));
+  await running.push(tickOf("A", 1));
+  sink.onWriteGaps = away;
+  running.stop();
+  await running.clock.advance(2000);
+  assert(running.isOver, "it waits");
+  await running.done;
+  assertEquals([sink.gapAttempts, running.log.find("Gap records were left unsent").length], [4, 1]);
+});
+
 Deno.test("Pipeline does not wait longer than drainMs for gaps that are stuck", async () => {
   const sink = new FakeSinkWithGaps();
   sink.onWriteGaps = (_, signal) => stuck(signal);

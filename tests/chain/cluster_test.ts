@@ -107,6 +107,8 @@ Deno.test({
     // each producer has told of its own products alone
     const restarts = gaps.filter((gap) => gap.reason === "restart" && gap.to !== null);
     assertEquals(restarts.length, simulator.products.length + simulator.products.length / 2);
+    // the last words have arrived, too, although the gaps' partitions have moved since the first ones
+    assertEquals(gaps.filter((gap) => gap.reason === "stopped").length, simulator.products.length);
     tell(`${counted.stored} points of ${counted.sent} ticks, ${counted.missing.length} declared as missing`);
   },
 });

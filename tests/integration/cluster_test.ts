@@ -65,6 +65,8 @@ Deno.test({
       assertEquals(counted.stored, Number(stopped?.received));
       // the queue held what came meanwhile
       assertEquals(counted.gaps.filter(({ reason }) => reason !== "restart" && reason !== "stopped"), []);
+      // the last words have arrived, too, although their partition has moved since the first ones
+      assertEquals(counted.gaps.filter(({ reason }) => reason === "stopped").length, simulator.products.length);
       tell(
         `${counted.stored} stored, ${counted.repeats} repeats, ${
           producer.said("Writing to kafka again").length
