@@ -200,7 +200,7 @@ function openSqlite(path: string): DatabaseSync {
     db.exec("PRAGMA synchronous = NORMAL");
     db.exec("PRAGMA wal_autocheckpoint = 2000");
     db.exec("PRAGMA journal_size_limit = 67108864");
-    db.exec("PRAGMA cache_size = -32768");
+    db.exec("PRAGMA cache_size = -8192");
     db.exec("PRAGMA temp_store = MEMORY");
     const version = pragma(db, "user_version");
     if (version > VERSION) {
@@ -321,7 +321,7 @@ export function openForReading(path: string): DatabaseSync {
     }
     const db = new DatabaseSync(path, { readOnly: true, timeout: BUSY_MS });
     try {
-      db.exec("PRAGMA cache_size = -16384");
+      db.exec("PRAGMA cache_size = -4096");
       const id = pragma(db, "application_id");
       const version = pragma(db, "user_version");
       if (id !== APPLICATION_ID) {

@@ -75,6 +75,11 @@ testUnless(missing, "the Dockerfile's steps give a program that starts without t
       !args.some((arg) => /^(-A|--allow-all|--allow-run|--allow-write(?!=\/var\/lib\/coinbase-producer$))/.test(arg)),
       command,
     );
+    // what keeps the memory small is the same as without Docker
+    const { tasks } = JSON.parse(await Deno.readTextFile("deno.json"));
+    const heap = (parts: readonly string[]) => parts.filter((part) => part.startsWith("--v8-flags="));
+    assertEquals(heap(args), heap(tasks.start.command.split(" ")));
+    assertEquals(heap(args).length, 1);
     for (const [more, code] of [[["--help"], 0], [[], 2]] as const) {
       const result = await new Deno.Command(Deno.execPath(), {
         args: [...args, ...more],
