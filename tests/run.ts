@@ -24,8 +24,9 @@ function countsOf(output: string): Counts | undefined {
 }
 
 /** Runs one command, shows what it prints, and gives its output and success. */
-async function run(args: string[]): Promise<{ success: boolean; output: string }> {
-  const child = new Deno.Command(Deno.execPath(), { args, stdin: "null", stdout: "piped", stderr: "piped" })
+async function run(args: string[], jobs?: number): Promise<{ success: boolean; output: string }> {
+  const env = jobs === undefined ? {} : { DENO_JOBS: String(jobs) };
+  const child = new Deno.Command(Deno.execPath(), { args, env, stdin: "null", stdout: "piped", stderr: "piped" })
     .spawn();
   const decoder = new TextDecoder();
   let output = "";
@@ -51,11 +52,15 @@ async function checkStage(name: string, args: string[]): Promise<void> {
   say(`=== ${name}: ${success ? "passed" : "FAILED"} (${seconds(since)})`);
 }
 
-/** A stage of many tests; some must have run, so that an empty stage is no success. */
-async function testStage(name: string, args: string[]): Promise<Counts> {
+/**
+ * A stage of many tests; some must have run, so that an empty stage is no success.
+ *
+ * @param jobs files of tests that run at the same time; undefined: one for each core
+ */
+async function testStage(name: string, args: string[], jobs?: number): Promise<Counts> {
   say(`\n=== ${name}`);
   const since = performance.now();
-  const { success, output } = await run(["test", "--quiet", ...args]);
+  const { success, output } = await run(["test", "--quiet", "--parallel", ...args], jobs);
   const counts = countsOf(output) ?? { passed: 0, failed: 1, skipped: 0 };
   // a file that does not load, or a leak, fails without a failed test
   if ((!success || counts.passed === 0) && counts.failed === 0) counts.failed = 1;
@@ -73,15 +78,17 @@ await checkStage("format, lint, types, docs", ["task", "check"]);
 const SERVERS = ["servers", "integration", "stack", "chain", "dashboards", "doctor", "audit", "chaos"].map((folder) =>
   `tests/${folder}`
 );
-/** Whose tests drive a browser. */
+/** They wait more than they work. */
+const SERVER_JOBS = 3;
+/** Whose tests drive a browser: one after the other, as they look at what is in time. */
 const BROWSER = "tests/browser";
 
 const bare = await testStage("a bare deno test: no permissions, no prompts", []);
 // what it skips for want of permissions has them in the next stages
 total.skipped -= bare.skipped;
 await testStage("unit tests", [...ALL, `--ignore=${[...SERVERS, BROWSER].join(",")}`, "tests"]);
-await testStage("browser tests", [...ALL, BROWSER]);
-await testStage("tests on real servers", [...ALL, ...SERVERS]);
+await testStage("browser tests", [...ALL, BROWSER], 1);
+await testStage("tests on real servers", [...ALL, ...SERVERS], SERVER_JOBS);
 
 say("");
 say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
