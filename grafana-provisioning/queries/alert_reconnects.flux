@@ -1,6 +1,6 @@
-// How often the producer connected again: one number.
+// One row per producer, by its address: how often it connected again. Many that connect again once each are no storm.
 feed(field: "feed_reconnects_total")
   |> risen()
-  |> group()
   |> sum()
-  |> keep(columns: ["_value"])
+  |> map(fn: (r) => ({producer: r.url, _value: r._value}))
+  |> group()

@@ -1,4 +1,5 @@
-// Stands before the queries of the pipeline. What the producer tells of itself: Telegraf asks it each 10 s.
+// Stands before the queries of the pipeline. What the producers tell of themselves: Telegraf asks them each 10 s. Of
+// several each has series of its own, told apart by the tag `url`.
 feed = (field, start=v.timeRangeStart, stop=v.timeRangeStop) => from(bucket: v.defaultBucket)
   |> range(start: start, stop: stop)
   |> filter(fn: (r) => r._measurement == "prometheus" and r._field == field)

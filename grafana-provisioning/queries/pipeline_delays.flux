@@ -1,6 +1,6 @@
 // Seconds that each stage takes, a series each. From the exchange to us: what its heartbeats took, the slowest of each window.
 // From there to Kafka's acknowledgement: half, 95 and 99 of 100 ticks are faster. From there into InfluxDB: what is not read yet,
-// and what waits in Telegraf, which is the number that waits by the rate at which they come.
+// and what waits in Telegraf, which is the number that waits by the rate at which they come. Of several producers the slowest.
 exchange = feed(field: "feed_exchange_delay_seconds")
   |> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false, timeSrc: "_start")
   |> group(columns: ["_time"])
@@ -13,15 +13,15 @@ counts = feed(field: "feed_tick_delay_seconds_bucket")
   |> filter(fn: (r) => r.stage == "kafka")
   |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false, timeSrc: "_start")
   |> risen()
-  |> map(fn: (r) => ({_time: r._time, le: float(v: r.le), _value: r._value}))
-  |> group(columns: ["_time", "le"])
-  |> sum()
-  |> group(columns: ["_time"])
+  |> map(fn: (r) => ({_time: r._time, url: r.url, le: float(v: r.le), _value: r._value}))
+  |> group(columns: ["_time", "url"])
   |> sort(columns: ["le"])
 // A window without ticks has none.
 quantile = (name, quantile) => counts
   |> histogramQuantile(quantile: quantile, onNonmonotonic: "drop")
   |> filter(fn: (r) => exists r._value)
+  |> group(columns: ["_time"])
+  |> max()
   |> group()
   |> map(fn: (r) => ({_time: r._time, _field: name, _value: r._value}))
 

@@ -1,13 +1,16 @@
 // One row per product: its state (numbered as in pipeline_states.flux) and the age of its last tick at the end of the time range,
-// for how long a tick of it is known that is not stored, and its gaps in the range. -1 is what nobody tells.
+// for how long a tick of it is known that is not stored, and its gaps in the range. -1 is what nobody tells. Where several
+// producers follow it, or followed it a moment ago, the best of them: one is enough.
 lately = date.sub(d: 1m, from: v.timeRangeStop)
 
 state = feed(field: "feed_product_state", start: lately)
   |> last()
-  |> group(columns: ["product"])
+  |> group(columns: ["product", "url"])
   |> sort(columns: ["_time"])
   |> tail(n: 1)
   |> map(fn: (r) => ({product: r.product, _field: "state", _value: float(v: numberOf(state: r.state))}))
+  |> group(columns: ["product", "_field"])
+  |> min()
 
 age = feed(field: "feed_tick_age_seconds", start: lately)
   |> last()
@@ -17,6 +20,8 @@ age = feed(field: "feed_tick_age_seconds", start: lately)
     _field: "age",
     _value: r._value + float(v: int(v: v.timeRangeStop) - int(v: r._time)) / 1000000000.0,
   }))
+  |> group(columns: ["product", "_field"])
+  |> min()
 
 lacks = unstored
   |> map(fn: (r) => ({product: r.product, _field: "unstored", _value: r._value}))

@@ -18,8 +18,8 @@ export function chainMissing(): string | undefined {
 
 /** How to start it; nothing is needed. */
 export interface ChainOptions {
-  /** The address of the producer's /metrics. */
-  readonly metrics?: string;
+  /** The address of the producer's /metrics; of several those of all, undefined where a number is left out. */
+  readonly metrics?: string | readonly (string | undefined)[];
 }
 
 /** The three servers, with topics and bucket. Disposing ends them all. */
@@ -76,7 +76,13 @@ export async function waiting(telegraf: TelegrafServer): Promise<number> {
 }
 
 /** What telegraf.conf wants to know. */
-export function telegrafEnv(kafka: KafkaServer, influx: InfluxServer, metrics?: string): Record<string, string> {
+export function telegrafEnv(
+  kafka: KafkaServer,
+  influx: InfluxServer,
+  // nobody listens there
+  metrics: ChainOptions["metrics"] = "http://127.0.0.1:9/metrics",
+): Record<string, string> {
+  const [first, ...others] = typeof metrics === "string" ? [metrics] : metrics;
   return {
     KAFKA_BROKER_1: kafka.broker,
     KAFKA_BROKER_2: kafka.broker,
@@ -84,8 +90,11 @@ export function telegrafEnv(kafka: KafkaServer, influx: InfluxServer, metrics?: 
     INFLUX_URL: influx.url,
     INFLUX_ORG: influx.org,
     INFLUX_BUCKET: influx.bucket,
-    // nobody listens there
-    PRODUCER_METRICS: metrics ?? "http://127.0.0.1:9/metrics",
+    // empty as in the stack, where they are not set
+    PRODUCER_METRICS: first ?? "",
+    ...Object.fromEntries(
+      Array.from({ length: 7 }, (_, i) => [`PRODUCER_METRICS_${i + 2}`, others[i] ?? ""]),
+    ),
   };
 }
 

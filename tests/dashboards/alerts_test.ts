@@ -7,7 +7,7 @@ import { DELAY_BUCKETS } from "../../src/stats.ts";
 import { type Alert, ALERTS } from "../../src/stack/dashboards/alerts.ts";
 import { influxMissing, InfluxServer } from "../servers/influxdb.ts";
 import { interpolate, withOptions } from "./grafana.ts";
-import { metricLine, rejectedLine, telegrafLine, tickLine } from "./producer.ts";
+import { gatherLine, metricLine, PRODUCER, rejectedLine, type Sample, telegrafLine, tickLine } from "./producer.ts";
 
 /** A feed as it has been for fifteen minutes up to `now`, told every 10 s. Functions take the seconds before `now`. */
 interface Story {
@@ -30,10 +30,21 @@ interface Story {
   readonly telegrafRejected?: (ago: number) => number;
   /** Records that were none, seconds before `now`. */
   readonly records?: readonly number[];
+  /** Other producers, by address; of Telegraf they tell nothing. */
+  readonly others?: Readonly<Record<string, Story>>;
+  /** It answered once long ago too, seconds before `now`. */
+  readonly heard?: number;
+  /** Where it does not answer Telegraf does not ask it any more. */
+  readonly unasked?: boolean;
+  /** Telegraf tells of itself, and asks. */
+  readonly telegraf?: (ago: number) => boolean;
+  /** How many addresses more Telegraf asks in vain. */
+  readonly unheard?: number;
 }
 
 interface ProductStory {
-  readonly state?: string | ((ago: number) => string);
+  /** Undefined: the producer does not tell of the product. */
+  readonly state?: string | ((ago: number) => string | undefined);
   /** Seconds between its ticks, the last shortly before `now`; or when its only ticks came, seconds before `now`. */
   readonly ticks?: number | readonly number[];
   /** Ticks that came less than so many seconds before `now` are not stored. */
@@ -44,13 +55,44 @@ interface ProductStory {
 
 const SPAN = 900;
 
+/** How many addresses did not answer at that moment. */
+function unanswered({ told = () => true, unasked = false, unheard = 0, others = {} }: Story, ago: number): number {
+  const own = told(ago) || unasked ? 0 : 1;
+  return Object.values(others).reduce((total, other) => total + unanswered(other, ago), own + unheard);
+}
+
 function* linesOf(story: Story, now: number): Generator<string> {
+  yield* producerLinesOf(story, now, PRODUCER);
+  for (const [url, other] of Object.entries(story.others ?? {})) yield* producerLinesOf(other, now, url);
+  const zero = () => 0;
+  const { telegraf = () => true, telegrafDropped = zero, telegrafRejected = zero, records = [] } = story;
+  for (const ago of records) yield rejectedLine(now - ago, "no-json");
+  let errors = 0;
+  for (let ago = SPAN; ago >= 0; ago -= 10) {
+    const at = now - ago;
+    if (!telegraf(ago)) continue;
+    for (
+      const [field, count] of [["metrics_dropped", telegrafDropped], ["metrics_rejected", telegrafRejected]] as const
+    ) {
+      yield telegrafLine({ at, field, value: count(ago) });
+      // metrics may be dropped: that is none of our business
+      yield telegrafLine({ at, field, value: SPAN - ago, tags: { alias: "metrics" } });
+    }
+    // told before the look of that moment has ended
+    yield gatherLine(at, "prometheus", errors);
+    errors += unanswered(story, ago);
+    // of Kafka, say
+    yield gatherLine(at, "kafka_consumer", 3 * (SPAN - ago));
+  }
+}
+
+function* producerLinesOf(story: Story, now: number, url: string): Generator<string> {
+  const metric = ({ tags, ...sample }: Sample) => metricLine({ ...sample, tags: { url, ...tags } });
   const { products = { "BTC-USD": {}, "ETH-USD": {} } } = story;
   const { told = () => true, link = () => 1, kafkaUp = () => 1, exchangeDelay = () => 0.05, kafkaDelay = 0.004 } =
     story;
   const zero = () => 0;
-  const { reconnects = zero, dropped = zero, lost = zero, rejected = zero } = story;
-  const { telegrafDropped = zero, telegrafRejected = zero, records = [] } = story;
+  const { reconnects = zero, dropped = zero, lost = zero, rejected = zero, heard } = story;
   const ticksOf = ({ ticks = 4 }: ProductStory) =>
     typeof ticks === "number"
       ? Array.from({ length: Math.floor((SPAN + 60) / ticks) }, (_, i) => now - 0.7 - i * ticks).reverse()
@@ -62,51 +104,41 @@ function* linesOf(story: Story, now: number): Generator<string> {
       if (now - at >= unstored) yield tickLine(Math.floor(at), storedAs);
     }
   }
-  for (const ago of records) yield rejectedLine(now - ago, "no-json");
+  if (heard !== undefined) yield metric({ at: now - heard, field: "feed_link_up", value: 1 });
   for (let ago = SPAN; ago >= 0; ago -= 10) {
     const at = now - ago;
-    for (
-      const [field, count] of [["metrics_dropped", telegrafDropped], ["metrics_rejected", telegrafRejected]] as const
-    ) {
-      yield telegrafLine({ at, field, value: count(ago) });
-      // metrics may be dropped: that is none of our business
-      yield telegrafLine({ at, field, value: SPAN - ago, tags: { alias: "metrics" } });
-    }
     if (!told(ago)) continue;
-    yield metricLine({ at, field: "feed_link_up", value: link(ago) });
+    yield metric({ at, field: "feed_link_up", value: link(ago) });
     for (const [sink, up] of [["kafka", kafkaUp(ago)], ["live", 0]] as const) {
-      yield metricLine({ at, field: "feed_sink_up", value: up, tags: { sink } });
+      yield metric({ at, field: "feed_sink_up", value: up, tags: { sink } });
     }
     const delay = exchangeDelay(ago);
-    if (delay !== undefined) yield metricLine({ at, field: "feed_exchange_delay_seconds", value: delay });
-    yield metricLine({ at, field: "feed_reconnects_total", value: reconnects(ago) });
-    yield metricLine({ at, field: "feed_ticks_dropped_total", value: dropped(ago), tags: { sink: "kafka" } });
+    if (delay !== undefined) yield metric({ at, field: "feed_exchange_delay_seconds", value: delay });
+    yield metric({ at, field: "feed_reconnects_total", value: reconnects(ago) });
+    yield metric({ at, field: "feed_ticks_dropped_total", value: dropped(ago), tags: { sink: "kafka" } });
     // open pages may be slow
-    yield metricLine({ at, field: "feed_ticks_dropped_total", value: SPAN - ago, tags: { sink: "live" } });
-    yield metricLine({ at, field: "feed_ticks_lost_total", value: lost(ago), tags: { sink: "kafka" } });
+    yield metric({ at, field: "feed_ticks_dropped_total", value: SPAN - ago, tags: { sink: "live" } });
+    yield metric({ at, field: "feed_ticks_lost_total", value: lost(ago), tags: { sink: "kafka" } });
     for (const reason of ["bad-json", "bad-time"]) {
       const value = reason === "bad-time" ? rejected(ago) : 0;
-      yield metricLine({ at, field: "feed_ticks_rejected_total", value, tags: { reason } });
+      yield metric({ at, field: "feed_ticks_rejected_total", value, tags: { reason } });
     }
     let acknowledged = 0;
     for (const [product, { state = "live", ...rest }] of Object.entries(products)) {
-      yield metricLine({
-        at,
-        field: "feed_product_state",
-        value: 1,
-        tags: { product, state: typeof state === "string" ? state : state(ago) },
-      });
+      const known = typeof state === "string" ? state : state(ago);
+      if (known === undefined) continue;
+      yield metric({ at, field: "feed_product_state", value: 1, tags: { product, state: known } });
       const ticks = ticksOf(rest).filter((tick) => tick <= at);
       acknowledged += ticks.length;
       const newest = ticks.at(-1);
       if (newest === undefined) continue;
-      yield metricLine({ at, field: "feed_tick_time_seconds", value: newest, tags: { product } });
-      yield metricLine({ at, field: "feed_tick_age_seconds", value: at - newest, tags: { product } });
+      yield metric({ at, field: "feed_tick_time_seconds", value: newest, tags: { product } });
+      yield metric({ at, field: "feed_tick_age_seconds", value: at - newest, tags: { product } });
     }
     for (const le of [...DELAY_BUCKETS, Infinity]) {
       for (const [stage, seconds] of [["kafka", kafkaDelay], ["arrival", 20]] as const) {
         const tags = { stage, le: le === Infinity ? "+Inf" : String(le) };
-        yield metricLine({
+        yield metric({
           at,
           field: "feed_tick_delay_seconds_bucket",
           value: seconds <= le ? acknowledged : 0,
@@ -121,6 +153,9 @@ type Fired = Readonly<Record<string, readonly string[]>>;
 
 const before = (seconds: number, count = 1) => (ago: number) => ago < seconds ? count : 0;
 const QUIET: ProductStory = { state: "quiet", ticks: [4000] };
+
+const [SECOND, THIRD] = ["http://second:8000/metrics", "http://third:8000/metrics"];
+const NEVER = "an address that never answered";
 
 /** What fires in each story, with its labels. */
 const STORIES: readonly (readonly [name: string, story: Story, fires: Fired])[] = [
@@ -163,7 +198,7 @@ const STORIES: readonly (readonly [name: string, story: Story, fires: Fired])[] 
     {},
   ],
   ["five reconnects in ten minutes", { reconnects: before(500, 5) }, {}],
-  ["six", { reconnects: before(500, 6) }, { "reconnect-storm": [""] }],
+  ["six", { reconnects: before(500, 6) }, { "reconnect-storm": [PRODUCER] }],
   [
     "the exchange is away",
     {
@@ -181,7 +216,7 @@ const STORIES: readonly (readonly [name: string, story: Story, fires: Fired])[] 
   [
     "the producer is dead",
     { told: (ago) => ago > 240, products: { "BTC-USD": { ticks: [241, 245] } } },
-    { "no-ticks": [""], "no-metrics": [""] },
+    { "no-ticks": [""], "no-metrics": [PRODUCER] },
   ],
   [
     "others write to the topic, and there is no producer of ours",
@@ -242,6 +277,135 @@ const STORIES: readonly (readonly [name: string, story: Story, fires: Fired])[] 
   ["a frame was rejected", { rejected: before(400) }, { rejected: ["exchange"] }],
   ["a record was none", { records: [100] }, { rejected: ["topic"] }],
   ["both", { rejected: before(30), records: [100, 200] }, { rejected: ["exchange", "topic"] }],
+  ["a second producer, and all is well", { others: { [SECOND]: { products: { "XRP-USD": {} } } } }, {}],
+  [
+    "of two producers one is dead",
+    { others: { [SECOND]: { told: (ago) => ago > 240, products: { "XRP-USD": { ticks: [241, 245] } } } } },
+    { "no-metrics": [SECOND] },
+  ],
+  [
+    "it died a moment ago",
+    { others: { [SECOND]: { told: (ago) => ago > 60, products: { "XRP-USD": { ticks: [61, 65] } } } } },
+    {},
+  ],
+  [
+    "of three producers two are dead",
+    {
+      told: (ago) => ago > 300,
+      others: { [SECOND]: { told: (ago) => ago > 240, products: {} }, [THIRD]: { products: { "XRP-USD": {} } } },
+    },
+    { "no-metrics": [PRODUCER, SECOND] },
+  ],
+  [
+    "one was heard last twenty hours ago",
+    { others: { [SECOND]: { told: () => false, heard: 20 * 3600 } } },
+    { "no-metrics": [SECOND] },
+  ],
+  [
+    "one was heard last thirty hours ago",
+    { others: { [SECOND]: { told: () => false, heard: 30 * 3600 } } },
+    { "no-metrics": [NEVER] },
+  ],
+  [
+    "one was ended, and Telegraf does not ask it any more",
+    { others: { [SECOND]: { told: (ago) => ago > 240, unasked: true, products: {} } } },
+    {},
+  ],
+  [
+    "Telegraf is dead: nobody knows of any producer",
+    {
+      telegraf: (ago) => ago > 240,
+      told: (ago) => ago > 240,
+      products: { "BTC-USD": { unstored: 240 } },
+      others: { [SECOND]: { told: (ago) => ago > 240, products: {} } },
+    },
+    { "no-ticks": [""], "no-metrics": [PRODUCER, SECOND] },
+  ],
+  ["an address is wrong", { unheard: 1 }, { "no-metrics": [NEVER] }],
+  [
+    "an address is wrong, and a producer is dead",
+    { unheard: 1, others: { [SECOND]: { told: (ago) => ago > 240, products: {} } } },
+    { "no-metrics": [NEVER, SECOND] },
+  ],
+  [
+    "the second producer's heartbeats take eight seconds",
+    { others: { [SECOND]: { exchangeDelay: () => 8, products: { "XRP-USD": {} } } } },
+    { delay: ["exchange"] },
+  ],
+  [
+    "the second producer's few acknowledgements take eight seconds",
+    {
+      products: { "BTC-USD": { ticks: 1 } },
+      others: { [SECOND]: { kafkaDelay: 8, products: { "XRP-USD": { ticks: 25 } } } },
+    },
+    { delay: ["kafka"] },
+  ],
+  [
+    "Kafka is away from the second producer",
+    { others: { [SECOND]: { kafkaUp: () => 0, products: { "XRP-USD": { unstored: 170 } } } } },
+    { "kafka-away": [""] },
+  ],
+  [
+    "the second producer's product is not stored any more",
+    { others: { [SECOND]: { products: { "XRP-USD": { unstored: 100 } } } } },
+    { delay: ["stored"] },
+  ],
+  [
+    "the exchange ended all connections three times",
+    { reconnects: before(500, 3), others: { [SECOND]: { reconnects: before(500, 3), products: {} } } },
+    {},
+  ],
+  [
+    "the second producer connects again and again",
+    { others: { [SECOND]: { reconnects: before(500, 6), products: {} } } },
+    { "reconnect-storm": [SECOND] },
+  ],
+  [
+    "both producers give up ticks and reject frames",
+    {
+      dropped: before(400),
+      rejected: before(400),
+      others: { [SECOND]: { dropped: before(300), rejected: before(300), products: {} } },
+    },
+    { drops: ["queue"], rejected: ["exchange"] },
+  ],
+  [
+    "the second producer's product is stalled",
+    { others: { [SECOND]: { products: { "XRP-USD": { ticks: [160], state: "stalled" } } } } },
+    { "product-stalled": ["XRP-USD"] },
+  ],
+  [
+    "a product is followed twice, and stalled at one of both",
+    {
+      products: { "BTC-USD": {}, "ETH-USD": { state: "stalled" } },
+      others: { [SECOND]: { products: { "ETH-USD": {} } } },
+    },
+    {},
+  ],
+  [
+    "a product is followed twice, and stalled at both",
+    {
+      products: { "BTC-USD": {}, "ETH-USD": { ticks: [160], state: "stalled" } },
+      others: { [SECOND]: { products: { "ETH-USD": { ticks: [160], state: "stalled" } } } },
+    },
+    { "product-stalled": ["ETH-USD"] },
+  ],
+  [
+    "a product that was stalled moved to the second producer",
+    {
+      products: { "BTC-USD": {}, "ETH-USD": { state: (ago) => ago > 20 ? "stalled" : undefined } },
+      others: { [SECOND]: { products: { "ETH-USD": { state: (ago) => ago > 20 ? undefined : "live" } } } },
+    },
+    {},
+  ],
+  [
+    "one producer's products are quiet, the link of the other one is down",
+    {
+      products: { "BTC-USD": QUIET },
+      others: { [SECOND]: { link: () => 0, products: { "ETH-USD": { ticks: [300], state: "waiting" } } } },
+    },
+    { "no-ticks": [""] },
+  ],
 ];
 
 const missing = influxMissing();

@@ -14,11 +14,12 @@ const escaped = (text: string) => text.replace(/[ ,=]/g, "\\$&");
 const tagsOf = (tags: Readonly<Record<string, string>>) =>
   Object.entries(tags).map(([name, value]) => `,${name}=${escaped(value)}`).join("");
 
+/** The address of the producer of the stack; the tag `url` of what another one tells is given with the other tags. */
+export const PRODUCER = "http://coinbase-producer:8000/metrics";
+
 /** Line protocol, as inputs.prometheus makes it: every number a float. */
 export function metricLine({ at, field, value, tags = {} }: Sample): string {
-  return `prometheus${tagsOf({ url: "http://coinbase-producer:8000/metrics", ...tags })} ${field}=${value} ${
-    Math.round(at * 1000)
-  }000000`;
+  return `prometheus${tagsOf({ url: PRODUCER, ...tags })} ${field}=${value} ${Math.round(at * 1000)}000000`;
 }
 
 /** Line protocol, as inputs.internal makes it: whole numbers. */
@@ -26,6 +27,11 @@ export function telegrafLine({ at, field, value, tags = {} }: Sample): string {
   return `internal_write${
     tagsOf({ alias: "records", output: "influxdb_v2", version: "1.39.3", ...tags })
   } ${field}=${value}i ${Math.round(at * 1000)}000000`;
+}
+
+/** Line protocol, as inputs.internal makes it of an input: how many errors it has had so far. */
+export function gatherLine(at: number, input: string, errors: number): string {
+  return `internal_gather${tagsOf({ input, version: "1.39.3" })} errors=${errors}i ${Math.round(at * 1000)}000000`;
 }
 
 /** Line protocol, as telegraf.conf makes it where it compares what is read with what the producer told. */

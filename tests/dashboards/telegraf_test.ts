@@ -1,7 +1,7 @@
 // What the queries of *Pipeline* and the alerts ask for is what the real producer tells, the real Telegraf stores under
 // telegraf.conf, and under the names and tags that the other tests make up.
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ALERTS } from "../../src/stack/dashboards/alerts.ts";
 import { QUERIES } from "../../src/stack/dashboards/queries.ts";
 import type { SourceStatus } from "../../src/sources/source.ts";
@@ -53,6 +53,21 @@ Deno.test("every metric that a query asks for is one that the producer tells, wi
 
 const missing = chainMissing();
 
+/** A producer that follows one product; it answers as long as it is not disposed of. */
+function producer(stats: Stats, source: () => SourceStatus): AsyncDisposable & { readonly url: string; asked: number } {
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async () => {
+    told.asked++;
+    const text = await renderMetrics({ stats, source: source(), sinks: [SINK] });
+    return new Response(text, { headers: { "Content-Type": "text/plain; version=0.0.4" } });
+  });
+  const told = {
+    url: `http://127.0.0.1:${server.addr.port}/metrics`,
+    asked: 0,
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+  return told;
+}
+
 Deno.test({
   name: `Telegraf stores all that the dashboards ask for, and compares what is read with what is told${
     missing ? ` [skipped: ${missing}]` : ""
@@ -61,11 +76,8 @@ Deno.test({
   async fn() {
     const now = Math.floor(Date.now() / 1000);
     let newest = now + 0.4;
-    await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async () => {
-      const text = await renderMetrics({ stats: busyStats(), source: sourceAt(newest), sinks: [SINK] });
-      return new Response(text, { headers: { "Content-Type": "text/plain; version=0.0.4" } });
-    });
-    await using chain = await startChain({ metrics: `http://127.0.0.1:${server.addr.port}/metrics` });
+    await using server = producer(busyStats(), () => sourceAt(newest));
+    await using chain = await startChain({ metrics: server.url });
     const { kafka, influx } = chain;
     await produce(kafka.broker, TOPIC, [JSON.stringify({ product: "BTC-USD", w_time: now, price: 1 }), "no record"]);
 
@@ -107,5 +119,59 @@ Deno.test({
     for (const uid of ["kafka-away", "product-stalled", "reconnect-storm", "drops", "no-metrics"]) {
       assertEquals(await firing(uid), [], uid);
     }
+  },
+});
+
+Deno.test({
+  name: `Telegraf asks each of several producers once at each look, and one that is dead, or was never there, is named${
+    missing ? ` [skipped: ${missing}]` : ""
+  }`,
+  ignore: missing !== undefined,
+  async fn() {
+    await using first = producer(busyStats(), () => sourceAt(1));
+    await using third = producer(busyStats(), () => ({ ...sourceAt(1), products: [] }));
+    await using ended = new AsyncDisposableStack();
+    const eighth = ended.use(producer(busyStats(), () => sourceAt(1)));
+    // no address, as there is no scheme
+    const metrics = [first.url, undefined, third.url, "second:8000/metrics", ...Array(3), eighth.url];
+    await using chain = await startChain({ metrics });
+    const { influx, telegraf } = chain;
+    const counts = async (seconds: number): Promise<Record<string, unknown>> => {
+      const rows = await influx.query(
+        `from(bucket: "${influx.bucket}") |> range(start: -${seconds}s)
+          |> filter(fn: (r) => r._measurement == "prometheus" and r._field == "feed_link_up") |> count()`,
+      );
+      return Object.fromEntries(rows.map(({ url, _value }) => [url, _value]));
+    };
+    const answering = async (seconds: number) => Object.keys(await counts(seconds)).toSorted();
+    const ALL = [first.url, third.url, eighth.url].toSorted();
+    await until("all three were asked twice", async () => {
+      const found = Object.values(await counts(600));
+      return found.length === 3 && found.every((count) => Number(count) >= 2);
+    }, 60_000);
+    assertEquals(await answering(600), ALL);
+    // what is not set is the first once more, and yet it is asked no more often than the others
+    assert(Math.abs(first.asked - third.asked) <= 1, `${first.asked} and ${third.asked}`);
+    assertMatch(await telegraf.log(), /inputs\.prometheus\] .*"second:8000\/metrics"/);
+
+    /** Who is silent, by the alert, if it looked back no more than this. */
+    const silent = async (seconds: number) => {
+      const alert = ALERTS.find(({ uid }) => uid === "no-metrics");
+      assert(alert !== undefined);
+      const to = Date.now();
+      const rows = await influx.query(interpolate(alert.query, { from: to - 1000 * seconds, to }, influx.bucket));
+      return rows.filter(({ _value }) => Number(_value) < alert.fires.value).map(({ producer }) => producer).toSorted();
+    };
+    const NEVER = "an address that never answered";
+    await until("the wrong address is told", async () => (await silent(120)).join() === NEVER, 60_000);
+    await ended.disposeAsync();
+    const since = Date.now();
+    const sinceThen = () => Math.max(1, Math.floor((Date.now() - since) / 1000) - 11);
+    await until(
+      "the dead one is told too",
+      async () => sinceThen() > 25 && (await silent(sinceThen())).join() === [NEVER, eighth.url].join(),
+      90_000,
+    );
+    assertEquals((await silent(120)).filter((url) => url === first.url || url === third.url), []);
   },
 });

@@ -210,6 +210,9 @@ interface Expected {
 
 const BROKERS = "broker:19092";
 
+/** Where several producers tell of themselves, after the first. */
+const MORE_PRODUCERS = [2, 3, 4, 5, 6, 7, 8].map((number) => `PRODUCER_METRICS_${number}`);
+
 const EXPECTED: Record<string, Expected> = {
   "broker": {
     test: ["CMD", "bash", "-c", "</dev/tcp/broker/19092"],
@@ -291,6 +294,8 @@ const EXPECTED: Record<string, Expected> = {
       INFLUX_URL: "http://influxdb:8086",
       TOKENS: "/run/tokens",
       PRODUCER_METRICS: "http://coinbase-producer:8000/metrics",
+      // of one producer: Telegraf takes an empty one for not set
+      ...Object.fromEntries(MORE_PRODUCERS.map((name) => [name, ""])),
       HEALTH: "http://:8080",
     },
     tokens: ["token-telegraf /run/tokens ro"],
@@ -480,6 +485,32 @@ testUnless(missing, "the stack has the services, images, ports and networks that
   assertEquals(services["broker"]?.environment?.["KAFKA_PROCESS_ROLES"], undefined);
   assertEquals(services["coinbase-producer"]?.environment?.["COINBASE_WS_URL"], "ws://coinbase-simulator:8765");
 });
+
+testUnless(
+  missing,
+  "each Telegraf asks as many producers as telegraf.conf knows, from .env and the environment",
+  async () => {
+    const conf = await Deno.readTextFile("telegraf/telegraf.conf");
+    const urls = /^ {2}urls = \[\n((?: {4}.*\n)+) {2}\]\n {2}metric_version/m.exec(conf)?.[1]?.trim().split("\n") ?? [];
+    const first = "${PRODUCER_METRICS:-http://coinbase-producer:8000/metrics}";
+    // one that is not set is the first, which Telegraf asks once
+    assertEquals(urls.map((line) => line.trim()), [
+      `"${first}",`,
+      ...MORE_PRODUCERS.map((name) => `"\${${name}:-${first}}",`),
+    ]);
+    const given = { PRODUCER_METRICS: "http://one:8000/metrics", PRODUCER_METRICS_8: "http://eight:8000/metrics" };
+    const files = { ...await example(), ".env": "PRODUCER_METRICS_2=http://two:8000/metrics\n" };
+    const { services } = await merge([BASE, CLUSTER], files, given);
+    for (const name of ["telegraf", "telegraf-2"]) {
+      const found = Object.entries(services[name]?.environment ?? {}).filter(([name]) => /^PRODUCER/.test(name));
+      assertEquals(Object.fromEntries(found), {
+        ...Object.fromEntries(MORE_PRODUCERS.map((name) => [name, ""])),
+        ...given,
+        PRODUCER_METRICS_2: "http://two:8000/metrics",
+      });
+    }
+  },
+);
 
 testUnless(missing, "ports and settings of the stack come from .env and the environment", async () => {
   const settings = async (files: readonly string[]) =>

@@ -184,10 +184,10 @@ export const ALERTS: readonly Alert[] = [
     forSeconds: 0,
     ...COUNTED,
     panel: [PIPELINE_UID, PIPELINE_PANELS.reconnects],
-    summary: `${VALUE()} connections to the exchange ended within ten minutes.`,
+    summary: `${VALUE()} connections of the producer at ${LABEL("producer")} to the exchange ended within ten minutes.`,
     symptom: "Many short gaps with the reasons `link-closed` or `link-silent`.",
     check: [
-      "`deno task stack:logs coinbase-producer`: `why` in `Connection to Coinbase ended`.",
+      "`producer` says whose; the log of that one, here `deno task stack:logs coinbase-producer`: `why` in `Connection to Coinbase ended`.",
       "`closed with code 1006` or `hung up`: a proxy or firewall between. `nothing came for`: a line that loses packets. " +
       "Another code and words: the exchange's own reason.",
     ],
@@ -223,7 +223,7 @@ export const ALERTS: readonly Alert[] = [
   },
   {
     uid: "no-metrics",
-    title: "The producer tells nothing",
+    title: "A producer tells nothing",
     severity: "warning",
     query: QUERIES.alertNoMetrics,
     seconds: 120,
@@ -232,17 +232,23 @@ export const ALERTS: readonly Alert[] = [
     noData: "Alerting",
     error: "KeepLast",
     panel: [PIPELINE_UID, PIPELINE_PANELS.states],
-    summary: "Telegraf got no metrics of the producer for three minutes: the other alerts see nothing.",
-    symptom: "The dashboard *Pipeline* is empty while prices may still come.",
+    summary:
+      "Telegraf got no metrics from {{ with $labels.producer }}{{ . }}{{ else }}any producer{{ end }} for three " +
+      "minutes: the other alerts see nothing of it.",
+    symptom:
+      "The dashboard *Pipeline* is empty, or of several producers one is missing there, while prices may still come.",
     check: [
-      "`deno task stack:status`: does `coinbase-producer` run?",
-      "`curl http://localhost:8000/metrics`: does it answer?",
+      "`producer` is the address of the one that is silent. `an address that never answered`: Telegraf asks one that has " +
+      "told nothing within a day; its log says which. No `producer`: that is so of all.",
+      "`deno task stack:status`: does `coinbase-producer` run? Others: where they run.",
+      "`curl http://localhost:8000/metrics`, or that address: does it answer?",
       "`deno task stack:logs telegraf`: an error of `inputs.prometheus` names the address that it asks.",
     ],
     action: [
       "It does not run: `deno task stack:logs coinbase-producer`, then `deno task stack`.",
-      "It runs elsewhere: `PRODUCER_METRICS` of Telegraf must be its address, and its `HOST` and `ALLOWED_HOSTS` must let " +
-      "Telegraf in.",
+      "It runs elsewhere: `PRODUCER_METRICS` of Telegraf must be its address (of several `PRODUCER_METRICS_2` to `_8` the " +
+      "others'), and its `HOST` and `ALLOWED_HOSTS` must let Telegraf in.",
+      "It is not to run any more: take its address out of them, and start Telegraf anew (`deno task stack`).",
     ],
   },
 ];

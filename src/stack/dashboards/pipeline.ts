@@ -91,7 +91,7 @@ const rates = panel({
   description:
     "Normally the lines lie on each other. A line below the one before it names the stage that waits or loses. What is " +
     "stored counts at its own time, so after an outage its line is filled up again; ticks of a product that share a whole " +
-    "second are stored as one. Amber: declared gaps.",
+    "second are stored as one. Several producers are added up. Amber: declared gaps.",
   gridPos: { x: 0, y: 4, w: 12, h: 9 },
   queries: [QUERIES.pipelineRates],
   ...SAMPLED,
@@ -111,7 +111,8 @@ const delays = panel({
   description:
     "From the exchange to the producer: by its heartbeats, which come every second, and by both clocks. From there to " +
     "Kafka's acknowledgement: half, 95 and 99 of 100 ticks are faster; beyond 30 s all look like 30. From there into " +
-    "InfluxDB: the market's time that Telegraf has not read yet, and how long what it has read waits. Normal: below 1 s each.",
+    "InfluxDB: the market's time that Telegraf has not read yet, and how long what it has read waits. Normal: below 1 s each. " +
+    "Of several producers the slowest.",
   gridPos: { x: 12, y: 4, w: 12, h: 9 },
   queries: [QUERIES.pipelineDelays],
   interval: "30s",
@@ -137,7 +138,8 @@ const states = panel({
   title: "How each product is",
   description:
     "Live: ticks come. Quiet: the exchange's heartbeats say that nothing was traded. Waiting: no tick yet, or nobody knows. " +
-    "Stalled: the exchange trades it and does not tell us. Refused: it said no. Of each moment the worst.",
+    "Stalled: the exchange trades it and does not tell us. Refused: it said no. Of each moment the worst; where several " +
+    "producers follow a product, the best of them.",
   gridPos: { x: 0, y: 13, w: 12, h: 9 },
   queries: [QUERIES.pipelineStates],
   ...SAMPLED,
