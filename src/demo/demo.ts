@@ -59,7 +59,8 @@ export interface Demo extends AsyncDisposable {
   readonly onSocket: NonNullable<KafkaOptions["onSocket"]>;
   /**
    * The last day's ticks up to now, each batch made when it is asked for; the live prices go on from there. To be read
-   * once and to its end, before the feed connects: the exchange opens after the last one, or with the first subscribe.
+   * once and to its end, before the feed connects: the exchange opens with the first subscribe, and until then nothing is
+   * traded that the feed could miss.
    */
   history(): Iterable<Tick[]>;
   /**

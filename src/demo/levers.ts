@@ -106,19 +106,20 @@ export class LeverPanel implements DemoLevers, Disposable {
     return {
       hangUp: {
         title: "Hang up",
-        teaches: `The exchange closes the connection and takes no new one for ${away} seconds: connections end, and ` +
-          "what keeps a feed alive is to try again, with pauses that grow.",
-        watch: "The strip counts down to the next try; then prices go on, and the chart shades the time for which " +
-          "nobody knows what was traded.",
+        teaches:
+          `The exchange ends the connection and takes no new one for ${away} seconds: every connection ends one ` +
+          "day, and the cure is to try again, with pauses that grow.",
+        watch:
+          "The line at the top counts down to the next try; once prices come again, the chart shades the time of " +
+          "which nobody knows what was traded.",
         pull: () => this.#hangUp(simulator, awayMs),
       },
       silence: {
         title: "Silence",
-        teaches:
-          "The connection stays open and nothing comes on it any more: no error will ever tell, so the absence " +
-          "of heartbeats has to.",
-        watch: "For some seconds all seems well but the age of the prices; then the strip says that the exchange is " +
-          "silent, and the feed connects anew until you switch this off.",
+        teaches: "The connection stays open and nothing comes on it, which no error ever reports: it is noticed only " +
+          "because the heartbeats stop, which should come every second.",
+        watch: "At first only the ages in the list grow; some seconds later the line at the top turns red, and the " +
+          "program connects anew, in vain until you switch this off.",
         isOn: () => state.silence,
         pull: (on) => {
           state.silence = on;
@@ -129,9 +130,9 @@ export class LeverPanel implements DemoLevers, Disposable {
       loseProduct: {
         title: `${first} stops`,
         teaches: `The exchange goes on trading ${first} and no longer tells us, while all others arrive: only its ` +
-          "heartbeats, which count the trades, give it away.",
-        watch: `${first} turns from live to stalled while the others stay live; the feed asks for it again, and then ` +
-          "connects anew.",
+          "heartbeats, which name the last trade, give it away.",
+        watch: `In the list ${first} alone turns to stalled, some ten seconds later; the program asks for it again, ` +
+          "and then connects anew.",
         isOn: () => state.stopped,
         pull: (on) => {
           state.stopped = on;
@@ -142,37 +143,42 @@ export class LeverPanel implements DemoLevers, Disposable {
       wrongProduct: {
         title: `Delist ${last}`,
         teaches:
-          `The exchange refuses ${last} from now on, in words and not with a code: asking again would not help, ` +
-          "and the other products must not suffer for it.",
-        watch: `${last} is marked as refused, with the exchange's own words, and stays so until the demo is started ` +
-          "again.",
+          `The exchange refuses ${last} from now on, in words and without a code: asking again is useless, and ` +
+          "the other products must not suffer for it.",
+        watch:
+          `${last} turns to refused in the list (choose it to read the exchange's own words), and stays so until ` +
+          "the demo is started again.",
         // a feed that is refused everything gives up
         isThere: () => products.length > 1,
         pull: () => ({ reached: levers.wrongProductErrors(last), product: last }),
       },
       junk: {
         title: "Junk frames",
-        teaches: `${JUNK.length} frames arrive that are no prices (not JSON, cut short, a price of zero, of true, of ` +
-          '"1e999"): whatever comes off a wire is checked before it is believed.',
-        watch: "Rejected rises by the frame, each with its reason, and no price on the page moves because of it.",
+        teaches:
+          `${JUNK.length} messages arrive that are no prices (not JSON, cut short, a price of zero, of true, of ` +
+          '"1e999"): what comes off a wire is checked before it is believed.',
+        watch: "On the road the box decode turns red and counts what it rejected, each with its reason, and no price " +
+          "moves because of it.",
         pull: () => ({ reached: levers.junk(JUNK.length), frames: JUNK.length }),
       },
       repeats: {
         title: "Repeats",
         teaches:
-          `The same tick arrives ${REPEATS} times more, as after each reconnect, only worse: every feed repeats ` +
-          "itself, so each tick needs a name by which it is known again.",
-        watch: "Repeated rises, stored does not: the candle counts the tick once.",
+          `The last tick arrives ${REPEATS} times more, as it does once after each reconnect: every feed repeats ` +
+          "itself, so each tick needs a number by which it is known again.",
+        watch:
+          `On the road the box decode says ${REPEATS} repeated, and the store gets none of them: the candle counts ` +
+          "that tick once.",
         pull: () => ({ reached: levers.repeat(REPEATS), frames: REPEATS }),
       },
       outOfOrder: {
         title: "Out of order",
         teaches:
-          "Of each product two trades arrive with the later one first, and one trade comes a minute late: when " +
+          `Of each product two trades arrive in the wrong order, and one of ${first} comes a minute late: when ` +
           "it happened and when it arrived are two things.",
         watch:
-          "Received rises by two for each product and by one more; the running candle still closes with the later " +
-          `trade, and the late one of ${first} went into the candle of its own minute.`,
+          "No candle ends on a wrong price: each closes with the trade that happened last, and the late one goes " +
+          "into the candle of its own minute.",
         pull: () => {
           const reached = Math.max(...products.map((product) => levers.outOfOrder(product)));
           levers.late(LATE_MS, first);
@@ -181,12 +187,10 @@ export class LeverPanel implements DemoLevers, Disposable {
       },
       slowDisk: {
         title: "Slow disk",
-        teaches:
-          `Each write to the store now waits ${slow} seconds first: between a fast side and a slow side there is ` +
-          "a queue, and a queue only helps for as long as it has room.",
-        watch:
-          "Prices on the page go on, since they do not wait for the disk, while ticks queue up before the store; " +
-          "with the flood beside it the queue fills, and what no longer fits is dropped, counted and shaded.",
+        teaches: `Each write to the store now waits ${slow} seconds: between a fast side and a slow side stands a ` +
+          "queue, and it helps only for as long as it has room.",
+        watch: "Prices go on, since the page does not wait for the disk, while ticks queue up before the store; add " +
+          "the flood, and what no longer fits is dropped, counted and shaded.",
         isThere: () => slowSinks.length > 0,
         isOn: () => slowSinks.some(({ delayMs }) => delayMs > 0),
         pull: (on) => {
@@ -196,19 +200,18 @@ export class LeverPanel implements DemoLevers, Disposable {
       },
       flood: {
         title: "Flood",
-        teaches:
-          `The market panics: ${rate} trades a second for ${flood} seconds, each told at once; a feed has to be ` +
-          "built for its worst minute and not for its average.",
-        watch: "The rates of all stages jump together; a store that keeps up has an almost empty queue even now, and " +
-          "with the slow disk beside it the queue is full within seconds.",
+        teaches: `The market panics, with ${rate} trades a second for ${flood} seconds: what handles prices is built ` +
+          "for its worst minute and not for its average.",
+        watch: "On the road all rates jump and the queues stay short, as long as the store keeps up; with the slow " +
+          "disk switched on, its queue is full within seconds.",
         pull: () => ({ trades: levers.flood(FLOOD_RATE, floodMs, true), seconds: flood }),
       },
       brokerAway: {
         title: "Broker away",
-        teaches:
-          "The line to Kafka is cut: what was sent and not confirmed is sent again, and until then it waits here.",
-        watch: "Kafka is the stage in trouble and its queue rises, while store and page go on; once you switch this " +
-          "off, the queue runs empty and nothing is missing.",
+        teaches: "The line to Kafka is cut: what was sent and not confirmed waits here, and is sent again later.",
+        watch:
+          "On the road Kafka turns red and its queue grows, while store and page go on; switch this off, and the " +
+          "queue runs empty with nothing missing.",
         isThere: () => broker !== undefined,
         isOn: () => broker?.isCut === true,
         pull: (on) => ({ on, sockets: broker?.set(on) ?? 0 }),

@@ -170,14 +170,12 @@ export class Floor implements House {
   }
 
   /**
-   * What clients on `ticker_batch` would have heard before the floor opens, up to the present; then it opens. It opens
-   * at once, and the rest stays untold, when a client subscribes before.
+   * What clients on `ticker_batch` would have heard before the floor opens, and at the end the last trades of the present.
+   * It opens when a client subscribes, after that or before; then the rest stays untold.
    */
   *past(): Generator<Sample> {
-    while (this.#past !== undefined) {
-      const sample = this.#past.next(this.wallMs());
-      if (sample === undefined) this.#open(this.#past);
-      else yield sample;
+    while (this.#past !== undefined && !this.#past.isClosed) {
+      yield this.#past.next(this.wallMs()) ?? this.#past.close(Math.floor(this.wallMs()));
     }
   }
 

@@ -32,6 +32,7 @@ export class Past {
   readonly #next = new Map<string, number>();
   #at: number;
   #opening: Trade[];
+  #closedAt: number | undefined;
 
   /** The market must be new. */
   constructor(market: Market, options: PastOptions) {
@@ -54,24 +55,43 @@ export class Past {
     const end = this.#at + this.#options.batchMs;
     if (end > now) return undefined;
     this.#at = end;
-    const trades = this.#walk(end).map((product) => this.#market.tell(product));
-    return { at: end, trades: trades.sort((a, b) => a.time < b.time ? -1 : a.time > b.time ? 1 : 0) };
+    return this.#sample(end);
+  }
+
+  /** Its last sample was taken. */
+  get isClosed(): boolean {
+    return this.#closedAt !== undefined;
   }
 
   /**
-   * Trades up to this moment, untold. From here on time is the floor's: what each product owes, in trades, and when the
-   * next sample is due.
+   * The last sample, before the next one is due: all that was traded up to this moment. From here to {@link end} nothing is,
+   * so that whoever has heard all of it misses nothing.
+   */
+  close(now: number): Sample {
+    this.#closedAt = now;
+    return this.#sample(now);
+  }
+
+  /**
+   * Trades up to this moment, untold, unless it was closed before. From here on time is the floor's: what each product
+   * owes, in trades, and when the next sample is due.
    */
   end(now: number): { readonly owed: ReadonlyMap<string, number>; readonly nextSample: number } {
     const { ticksPerSecond, batchMs } = this.#options;
-    for (const product of this.#walk(now)) this.#market.tell(product);
+    const until = this.#closedAt ?? now;
+    for (const product of this.#walk(until)) this.#market.tell(product);
     const owed = new Map(
       [...this.#next].map(([product, next]) =>
-        [product, ticksPerSecond > 0 ? 1 - (next - now * 1000) / 1e6 * ticksPerSecond : 0] as const
+        [product, ticksPerSecond > 0 ? 1 - (next - until * 1000) / 1e6 * ticksPerSecond : 0] as const
       ),
     );
     const passed = Math.max(0, Math.floor((now - this.#at) / batchMs));
     return { owed, nextSample: this.#at + (passed + 1) * batchMs };
+  }
+
+  #sample(at: number): Sample {
+    const trades = this.#walk(at).map((product) => this.#market.tell(product));
+    return { at, trades: trades.sort((a, b) => a.time < b.time ? -1 : a.time > b.time ? 1 : 0) };
   }
 
   /** Lets all trade up to this moment, ms; returns those that did. */

@@ -46,8 +46,8 @@ export interface SimulatorOptions {
   /** How long a client may stay without a subscribe before it is hung up on. Default 5000. */
   readonly subscribeWithinMs?: number;
   /**
-   * How long the market has traded already, ms; default 0. The exchange opens when `past()` was heard to its end, or when
-   * the first client subscribes.
+   * How long the market has traded already, ms; default 0. The exchange opens when the first client subscribes; from the end
+   * of `past()` until then nobody trades.
    */
   readonly pastMs?: number;
   /** How many of the newest tickers that left `sent()` holds, at least. Default two million. */
@@ -131,8 +131,9 @@ export class Simulator implements AsyncDisposable {
   }
 
   /**
-   * What a client on `ticker_batch` would have heard in the last `pastMs`, up to the present, made while it is read. Prices,
-   * sequences and trade ids of the live tickers go on from there. Nothing where a client has subscribed already.
+   * What a client on `ticker_batch` would have heard in the last `pastMs`, made while it is read, and at the end the last
+   * trades of the present. The live tickers go on from there: whoever has heard it all and then subscribes has missed
+   * nothing. Nothing where a client has subscribed already.
    */
   past(): Generator<Sample> {
     return this.#floor.past();

@@ -208,7 +208,9 @@ export class FeedWatch {
       watched.stalledAt = undefined;
       watched.patience = Math.min(64, watched.patience * 2);
     }
-    watched.askedAt = this.#options.clock.elapsed();
+    const elapsed = watched.askedAt = this.#options.clock.elapsed();
+    // heard in an earlier run: it is as old as it says
+    watched.lastAt ??= elapsed - Math.max(0, tick.receivedTime - tick.exchangeTimeUs / 1000);
     if (watched.gap !== undefined) this.#closeGap(watched, watched.gap, tick.receivedTime / 1000, false);
   }
 

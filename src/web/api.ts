@@ -6,7 +6,7 @@ import type { Clock } from "../clock.ts";
 import { SinkError } from "../errors.ts";
 import { seriesOf, type Tick, toGapRecord, toRecord } from "../record.ts";
 import type { LiveSink } from "../sinks/live.ts";
-import type { Source } from "../sources/source.ts";
+import type { ProductStatus, Source } from "../sources/source.ts";
 import type { ProductKey, Range, StoredCandle, StoreReader } from "../store/reader.ts";
 import { briefly, HttpError, json, jsonText, Parameters, refused, shown } from "./request.ts";
 
@@ -130,13 +130,16 @@ export class Api {
     new Parameters(search, []);
     const { source, exchange, live, clock } = this.#options;
     const { products } = source.status();
-    if (products.some(({ price }) => price === undefined)) await this.#loadStored();
+    // without a price, or without what its ticks tell of yesterday: its last trade was heard in an earlier run
+    const isStored = ({ product, price }: ProductStatus) =>
+      price === undefined || live?.newest(seriesOf(exchange, product)) === undefined;
+    if (products.some(isStored)) await this.#loadStored();
     const now = clock.now();
     return json(products.map(({ product, state, refused, price, time, ageSeconds }) => {
       const series = seriesOf(exchange, product);
-      const newest = live?.newest(series);
-      const last = price === undefined ? this.#stored?.get(series) : undefined;
-      const open24h = (last ?? newest)?.open24h;
+      const stored = this.#stored?.get(series);
+      const last = price === undefined ? stored : undefined;
+      const open24h = (last ?? live?.newest(series) ?? stored)?.open24h;
       const shownPrice = price ?? last?.price;
       return {
         product: series,

@@ -304,3 +304,75 @@ browserTest("a page elsewhere cannot pull the demo's levers", async () => {
   assertEquals(levers.find(({ name }) => name === "silence")?.on, false);
   assertEquals(levers.filter(({ on }) => on === true), []);
 });
+
+browserTest(
+  "the demo at first sight: nothing is missing between its day and now, and every lever is in view",
+  async () => {
+    await using chromium = await Chromium.start();
+    await using program = await Program.start({ command: "demo" });
+    await using visitor = await chromium.open({ viewport: { width: 1280, height: 800 } });
+    const tab = await visitor.visit(`${program.url}/`);
+    const { page } = tab;
+    await tab.until("every product is live, with its change of a day", () => {
+      const rows = [...document.querySelectorAll<HTMLElement>(".row")].map(({ innerText }) => innerText);
+      return rows.length === 8 && rows.every((row) => /\nlive[\s\S]*%$/.test(row)) || rows;
+    });
+    await tab.until("each has a small line of a day", () => {
+      const titles = [...document.querySelectorAll(".spark title")].map(({ textContent }) => textContent);
+      return titles.length === 8 && titles.every((title) => title === "the last 24 h") || titles;
+    });
+    await tab.until("it goes on", (count) => {
+      const sum = __page.candles().slice(-3).reduce((sum, { ticks }) => sum + ticks, 0);
+      return sum > count;
+    }, await page.evaluate(() => __page.candles().slice(-3).reduce((sum, { ticks }) => sum + ticks, 0)));
+    assertEquals(await page.evaluate(() => __page.regions()), []);
+    assertEquals(await page.evaluate(() => __page.candles().filter(({ incomplete }) => incomplete)), []);
+
+    const seen = () =>
+      page.evaluate(() =>
+        [...document.querySelectorAll<HTMLElement>("[data-lever]")].filter((button) => {
+          const { left, right, top, bottom } = button.getBoundingClientRect();
+          return document.elementFromPoint((left + right) / 2, (top + bottom) / 2)?.closest("[data-lever]") === button;
+        }).length
+      );
+    const levers = await page.locator("[data-lever]").count();
+    assertGreater(levers, 8);
+    assertEquals(await seen(), levers);
+    for (const lever of await page.locator("[data-lever]").all()) {
+      await lever.focus();
+      const shown = await page.evaluate(() =>
+        [...document.querySelectorAll<HTMLElement>(".lever-words")].flatMap((words) => {
+          const { height, bottom } = words.getBoundingClientRect();
+          return height > 0 ? [{ id: words.id, isWhole: bottom <= innerHeight }] : [];
+        })
+      );
+      const name = await lever.getAttribute("data-lever");
+      assertEquals(shown, [{ id: `lever-${name}`, isWhole: true }], "the words of the lever one stands on, whole");
+    }
+    // the lower pane has room for its name, its bars and its numbers
+    const below = await page.locator("#chart tr").nth(2).boundingBox();
+    assertGreater(below?.height ?? 0, 80);
+
+    await page.setViewportSize({ width: 360, height: 740 });
+    await page.click("#to-levers");
+    await tab.until("the first lever is in view, and has the focus", () => {
+      const button = document.querySelector("[data-lever]");
+      const { top = -1, bottom = Infinity } = button?.getBoundingClientRect() ?? {};
+      return top > 60 && bottom < innerHeight && document.activeElement === button;
+    });
+    await page.locator("[data-lever=flood]").scrollIntoViewIfNeeded();
+    await page.click("[data-lever=silence]");
+    await tab.until(
+      "what comes of it is told in view, wherever one is",
+      () => {
+        const { top = -1 } = document.getElementById("strip-text")?.getBoundingClientRect() ?? {};
+        return __page.strip()?.level === "bad" && top >= 0 && scrollY > 500;
+      },
+      undefined,
+      30_000,
+    );
+    await page.click("[data-lever=silence]");
+    await healed(tab);
+    assertClean({ chromium, tab });
+  },
+);

@@ -69,7 +69,7 @@ demoTest(
 );
 
 demoTest(
-  "goes on live where the history ends: prices, sequences and trade ids, after a gap of seconds",
+  "goes on live where the history ends: prices, sequences and trade ids, and nothing was missed between",
   async (dir) => {
     await using lesson = await startLesson({
       dir,
@@ -94,6 +94,7 @@ demoTest(
     }
     const restarts = lesson.gaps().filter(({ reason, to }) => reason === "restart" && to !== null);
     assertEquals(restarts.length, PRODUCTS.length);
+    assertEquals(restarts.filter(({ missed }) => missed), []);
     for (const { from, to } of restarts) assertLess((to ?? Infinity) - (from ?? 0), 5);
   },
 );

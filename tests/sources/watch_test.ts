@@ -612,6 +612,29 @@ Deno.test("FeedWatch starts with a gap from where an earlier run ended, and show
   assertEquals(story.told("A"), ["restart -100..?", "restart -100..5"]);
   assertEquals(story.told("B"), ["restart -100..?", "restart -100..5 nothing missed"]);
   assertEquals(story.told("C"), ["restart ?..?"]);
+  // the last trade once more says how it stands, and how old it is
+  assertEquals(
+    story.watch.status().map(({ product, state, price, ageSeconds }) => [product, state, price, ageSeconds]),
+    [
+      ["A", "live", 1, 0],
+      ["B", "quiet", 7, 104.75],
+      ["C", "waiting", undefined, undefined],
+    ],
+  );
+});
+
+Deno.test("FeedWatch calls a product live whose last trade of an earlier run is told again soon after it", () => {
+  const [position] = EARLIER;
+  const exchangeTimeUs = (Date.UTC(2026, 9, 3, 21) - 2000) * 1000;
+  const last = [{ ...position, product: "A", exchangeTimeUs, recordTimeUs: exchangeTimeUs } as Position];
+  const story = new Story(["A"], { last });
+  story.watch.start();
+  story.watch.linkOpened();
+  story.arrive("A", 1, exchangeTimeUs, true);
+  const now = () => story.watch.status().map(({ state, ageSeconds }) => [state, ageSeconds]);
+  assertEquals(now(), [["live", 2]]);
+  story.pass(15);
+  assertEquals(now(), [["quiet", 17]]);
 });
 
 Deno.test("FeedWatch knows how far the exchange is away from its heartbeats, on each link anew", () => {

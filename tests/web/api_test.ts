@@ -214,6 +214,18 @@ test("the store is asked four things at a time; beyond a bound askers are told t
 
 // ---- products
 
+test("/api/products tells the change also where the last trade was heard in an earlier run, and is told again", async () => {
+  const stored = makeTick({ product: "SOL-USD", price: 25, open24h: 20 });
+  await using web = new Site({
+    store: storeThat(() => Promise.resolve([stored])),
+    source: { products: [{ product: "SOL-USD", state: "quiet", price: 25, time: 1_700_000_000, ageSeconds: 70 }] },
+  });
+  const change = async () => (await web.ask("/api/products")).json[0].change24h;
+  assertEquals(await change(), 25);
+  await web.push(makeTick({ product: "SOL-USD", price: 25, open24h: 10, sequence: 2 }));
+  assertEquals(await change(), 150);
+});
+
 test("/api/products lists all in the order of the settings, with what is known of each", async () => {
   const stored = makeTick({
     product: "SOL-USD",

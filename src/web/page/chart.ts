@@ -110,6 +110,11 @@ function timeAxis(zone: () => Zone): IHorzScaleBehavior<Time> {
   return axis;
 }
 
+/** The lower pane has a sixth of the chart, and no less than this: its name, its bars and two numbers, CSS pixels. */
+const LEAST_BELOW = 84;
+/** Above the bars there is room for the name of what they are, CSS pixels. */
+const LABEL_ROOM = 26;
+
 /** Empty places at the right of the newest candle. */
 const RIGHT_OFFSET = 4;
 
@@ -165,13 +170,11 @@ export class Chart {
       priceLineVisible: false,
       lastValueVisible: false,
     }, 1);
-    this.#below.priceScale().applyOptions({ scaleMargins: { top: 0.28, bottom: 0 } });
     const [top, bottom] = this.#chart.panes();
-    top?.setStretchFactor(5);
-    bottom?.setStretchFactor(1);
     this.#shades = [top, bottom].flatMap((pane, i) => pane === undefined ? [] : this.#shade(pane, i === 0));
     this.#paint();
     this.setBelow("ticks");
+    new ResizeObserver(() => this.#share(element.clientHeight)).observe(element);
     this.#chart.subscribeCrosshairMove((param: MouseEventParams<Time>) => {
       // no mouse: the chart moved under a crosshair that stays at its candle
       if (param.sourceEvent === undefined && this.#isPinned) return;
@@ -246,7 +249,10 @@ export class Chart {
     const shade = this.#shades[1];
     if (shade !== undefined) shade.label = below === "ticks" ? "ticks in each candle" : "volume of each candle";
     const [minMove, formatter] = below === "ticks" ? [1, countText] as const : [1e-8, volumeText] as const;
-    this.#below.applyOptions({ priceFormat: { type: "custom", minMove, formatter } });
+    // there is no half tick
+    const markText = (value: number) => below === "ticks" && !Number.isInteger(value) ? "" : formatter(value);
+    const tickmarksFormatter = (values: number[]) => this.#marks(1, this.#below, values, markText);
+    this.#below.applyOptions({ priceFormat: { type: "custom", minMove, formatter, tickmarksFormatter } });
     this.#setAll();
   }
 
@@ -267,12 +273,10 @@ export class Chart {
   setDigits(digits: number): void {
     if (digits === this.#digits) return;
     this.#digits = digits;
+    const formatter = (price: number) => priceText(price, digits);
+    const tickmarksFormatter = (prices: number[]) => this.#marks(0, this.#prices, prices, formatter);
     this.#prices.applyOptions({
-      priceFormat: {
-        type: "custom",
-        minMove: 1 / 10 ** digits,
-        formatter: (price: number) => priceText(price, digits),
-      },
+      priceFormat: { type: "custom", minMove: 1 / 10 ** digits, formatter, tickmarksFormatter },
     });
   }
 
@@ -280,6 +284,36 @@ export class Chart {
   goToNow(): void {
     // not scrollToRealTime(): its motion stops where it is as soon as something is drawn
     this.#chart.timeScale().scrollToPosition(RIGHT_OFFSET, false);
+  }
+
+  /** Shares the height among both panes. */
+  #share(height: number): void {
+    const [top, bottom] = this.#chart.panes();
+    const both = height - this.#chart.timeScale().height();
+    const below = Math.max(both / 6, LEAST_BELOW);
+    if (both <= below) return;
+    top?.setStretchFactor(both - below);
+    bottom?.setStretchFactor(below);
+    this.#below.priceScale().applyOptions({ scaleMargins: { top: LABEL_ROOM / below, bottom: 0 } });
+  }
+
+  /** The labels of a pane's axis; none where a part of it would be cut off at the edge, or covered by the last price. */
+  #marks(
+    pane: number,
+    series: Pick<ISeriesApi<"Line", Time>, "priceToCoordinate">,
+    values: readonly number[],
+    text: (value: number) => string,
+  ): string[] {
+    const height = this.#chart.panes()[pane]?.getHeight() ?? Infinity;
+    const half = this.#colors.fontSize / 2 + 1;
+    const last = pane === 0 ? this.#points.findLast(({ candle }) => candle !== undefined)?.candle?.close : undefined;
+    const covered = last === undefined ? null : series.priceToCoordinate(last);
+    return values.map((value) => {
+      const y = series.priceToCoordinate(value);
+      if (y === null) return text(value);
+      const isSeen = y >= half && y <= height - half && (covered === null || Math.abs(y - covered) > 2 * half + 2);
+      return isSeen ? text(value) : "";
+    });
   }
 
   /** Puts the shades of gaps behind all that a pane shows. */

@@ -84,7 +84,8 @@ export class History {
     this.interval = options.interval;
     this.#length = intervalMs(options.interval) / 1000;
     this.#book = new CandleBook(options.interval, this.#serverNow());
-    this.refresh();
+    this.#onceMore = true;
+    void this.#refresh();
   }
 
   /** Why it does not show what it should, for people. */
@@ -258,21 +259,30 @@ export class History {
   async #bring(): Promise<void> {
     let from = this.#sure;
     let candles: WireCandle[] = [];
+    let gaps: WireGap[] = [];
+    let gapsFrom = Infinity;
+    const askGaps = async (since: number) => {
+      gapsFrom = since;
+      gaps = gapsOf(await this.#ask("gaps", { from: since, limit: MOST }));
+    };
     if (from !== undefined) {
       candles = candlesOf(await this.#ask("candles", { interval: this.interval, from, limit: MOST }));
       // more than one answer holds: what is drawn is too old to be continued
       if (candles.length === MOST) from = undefined;
     }
     if (from === undefined) {
-      candles = candlesOf(await this.#ask("candles", { interval: this.interval, limit: PAGE }));
+      // gaps are asked for beside the candles: as far back as these reach where none is missing
+      const [told] = await Promise.all([
+        this.#ask("candles", { interval: this.interval, limit: PAGE }),
+        askGaps(Math.floor(this.#serverNow() / 1000) - PAGE * this.#length),
+      ]);
+      candles = candlesOf(told);
       this.#noOlder = candles.length < PAGE;
     }
-    const start = from ?? candles[0]?.time;
     // one that was open may have ended before the candles that still change
     const open = [...this.#gaps.values()].filter(({ to }) => to === null).map(({ from, opened }) => from ?? opened);
-    const since = Math.min(start ?? Infinity, ...open);
-    const range = Number.isFinite(since) ? { from: since, limit: MOST } : { limit: MOST };
-    const gaps = gapsOf(await this.#ask("gaps", range));
+    const since = Math.min(from ?? candles[0]?.time ?? gapsFrom, ...open);
+    if (since < gapsFrom) await askGaps(since);
     this.#book.settle(this.#serverNow());
     this.#book.tell(from ?? -Infinity, candles);
     this.#keepGaps(gaps);

@@ -304,6 +304,7 @@ export class StreamHub {
         this.#chart = undefined;
         this.#products = "";
         this.#status = undefined;
+        this.#states.clear();
       }
       this.#check();
     });

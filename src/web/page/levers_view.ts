@@ -18,6 +18,9 @@ export interface LeversOptions {
   readonly trouble: (error: unknown) => string;
 }
 
+/** How long a button says that it was pulled, ms. */
+const DONE_MS = 3000;
+
 /** The panel beside the chart. */
 export class LeversView {
   readonly #options: LeversOptions;
@@ -42,7 +45,9 @@ export class LeversView {
     const names = levers.map(({ name }) => name);
     if (names.join() !== [...this.#buttons.keys()].join()) {
       this.#buttons.clear();
-      this.#options.list.replaceChildren(...levers.map((lever) => this.#lever(lever)));
+      const elements = levers.map((lever) => this.#lever(lever));
+      this.#options.list.replaceChildren(...elements);
+      elements[0]?.classList.add("told");
     }
     for (const { name, kind, on } of levers) {
       if (kind === "switch") this.#buttons.get(name)?.setAttribute("aria-checked", String(on ?? false));
@@ -57,12 +62,25 @@ export class LeversView {
       button.setAttribute("role", "switch");
       button.setAttribute("aria-checked", "false");
     }
-    const words = make("p", "lever-words", make("span", "", teaches), " ", make("span", "lever-watch", watch));
+    const words = make(
+      "div",
+      "lever-words",
+      make("p", "lever-name", title),
+      make("p", "", teaches),
+      make("p", "lever-watch", make("b", "", "Watch: "), watch),
+    );
     words.id = `lever-${name}`;
     button.setAttribute("aria-describedby", words.id);
     button.addEventListener("click", () => this.#pull(button, { name, title, kind }));
     this.#buttons.set(name, button);
-    return make("li", "lever", button, words);
+    const element = make("li", "lever", button, words);
+    // where there is no room for the words of all, those of one are seen
+    const tell = () => {
+      for (const other of this.#options.list.children) other.classList.toggle("told", other === element);
+    };
+    button.addEventListener("pointerenter", tell);
+    button.addEventListener("focus", tell);
+    return element;
   }
 
   async #pull(button: HTMLButtonElement, { name, title, kind }: Pick<WireLever, "name" | "title" | "kind">) {
@@ -72,7 +90,10 @@ export class LeversView {
     button.setAttribute("aria-busy", "true");
     try {
       await pull(name, on);
-      if (on !== undefined) button.setAttribute("aria-checked", String(on));
+      if (on === undefined) {
+        button.classList.add("done");
+        setTimeout(() => button.classList.remove("done"), DONE_MS);
+      } else button.setAttribute("aria-checked", String(on));
       setText(told, on === undefined ? `Done: ${title}` : `${title}: ${on ? "on" : "off"}`);
     } catch (error) {
       setText(told, `${title} did not work: ${trouble(error)}`);

@@ -24,6 +24,7 @@ import { browserClock } from "./link.ts";
 import { numbersOf, Road } from "./road.ts";
 import { NumbersView, RoadView } from "./road_view.ts";
 import { queryOf, type Selection, selectionOf, type Style, STYLES } from "./selection.ts";
+import { loadSpark } from "./sparkline.ts";
 import { StripView } from "./strip_view.ts";
 import { type ServerLink, type Truth, truthOf } from "./truth.ts";
 import { signOf, WatchList } from "./watch_list.ts";
@@ -54,6 +55,8 @@ declare global {
 /** In sight; the others are one click away. */
 const SHOWN_INTERVALS: readonly Interval[] = ["15s", "1m", "5m", "15m", "1h", "4h", "1d"];
 const OTHER_INTERVALS = INTERVALS.filter((interval) => !SHOWN_INTERVALS.includes(interval));
+/** With fewer candles most of the chart is empty. */
+const YOUNG_CANDLES = 12;
 const BELOWS: readonly Below[] = ["ticks", "volume"];
 
 const strip = new StripView(
@@ -112,10 +115,11 @@ const watchList = new WatchList({
   nothing: byId("nothing", HTMLElement),
   onChoose: (product) => choose({ product }),
   onChange: () => requestDraw(),
-  loadSpark: async (product) => {
-    const query = new URLSearchParams({ product, interval: "15m", limit: "96" });
-    return candlesOf(await ask(`/api/candles?${query}`)).map(({ close }) => close);
-  },
+  loadSpark: (product) =>
+    loadSpark(async (interval, limit) => {
+      const query = new URLSearchParams({ product, interval, limit: String(limit) });
+      return candlesOf(await ask(`/api/candles?${query}`));
+    }),
 });
 
 const levers = new LeversView({
@@ -177,7 +181,7 @@ async function loadProducts(): Promise<void> {
     listTrouble = undefined;
     productsAttempt = 0;
     if (selection.product === undefined || !watchList.products.includes(selection.product)) firstProduct();
-    else if (history === undefined) show(selection);
+    else if (looksAt !== selection.product) lookAt(selection.product);
   } catch (error) {
     listTrouble = `The list of products cannot be had: ${troubleOf(error)}`;
     setTimeout(() => void loadProducts(), Math.min(10_000, 1000 * 2 ** productsAttempt++));
@@ -185,6 +189,14 @@ async function loadProducts(): Promise<void> {
     loadingProducts = false;
   }
   requestDraw();
+}
+
+let looksAt: string | undefined;
+
+/** Every tick of it comes from now on; it must be there, or the stream of all tabs would be refused. */
+function lookAt(product: string): void {
+  looksAt = product;
+  feed.look(product);
 }
 
 /** Nobody has chosen a product, or one that is not there. */
@@ -219,13 +231,20 @@ function show(next: Selection): void {
     said = "";
     looked = undefined;
     chart.reset(interval);
-    feed.look(product);
+    // before the list is there, candles of what the URL names are asked for beside it
+    if (watchList.products.includes(product)) lookAt(product);
+    let isAwaited = true;
     history = new History({
       product,
       interval,
       ask: (path, signal) => ask(path, signal),
       trouble: troubleOf,
-      onChange: () => requestDraw(),
+      onChange: () => {
+        if (!isAwaited || history?.isLoaded !== true) return requestDraw();
+        // somebody waits for the first candles
+        isAwaited = false;
+        draw();
+      },
       clock: browserClock,
       serverAhead: () => serverAhead,
     });
@@ -351,14 +370,28 @@ function drawGapNote(time: number | undefined, interval: Interval): void {
 }
 
 function drawNotice(): void {
-  const trouble = listTrouble ?? (history?.trouble === undefined ? undefined : `No history: ${history.trouble}`);
+  // whether what the URL names is there at all, the list tells
+  const isKnown = history !== undefined && watchList.products.includes(history.product);
+  const trouble = listTrouble ??
+    (isKnown && history?.trouble !== undefined ? `No history: ${history.trouble}` : undefined);
   let text = said;
   if (trouble !== undefined) text = `${trouble}. Trying again.`;
-  else if (history !== undefined && !history.isLoaded) text = history.candles.length === 0 ? "Loading…" : "";
-  else if (history !== undefined && history.candles.length === 0) text = `No prices of ${history.product} yet.`;
+  else if (history !== undefined && (!history.isLoaded || !isKnown)) {
+    text = history.candles.length === 0 ? "Loading…" : "";
+  } else if (history !== undefined && history.candles.length === 0) text = `No prices of ${history.product} yet.`;
   setText(notice, text);
   notice.hidden = text === "";
   setAttribute(notice, "data-level", trouble === undefined ? undefined : "bad");
+  drawYoung();
+}
+
+/** A chart that is nearly empty says why. */
+function drawYoung(): void {
+  const young = byId("young", HTMLElement);
+  const count = history?.isWhole ? history.candles.length : 0;
+  const isShortest = selection.interval === INTERVALS[0];
+  setText(young, `Nothing older is stored yet.${isShortest ? "" : " Shorter candles show more."}`);
+  young.hidden = count === 0 || count >= YOUNG_CANDLES;
 }
 
 /** Marks which button of a group is in force. */
@@ -434,6 +467,10 @@ byId("zone", HTMLElement).addEventListener("click", () => {
   drawZone();
   drawLegend();
 });
+byId("to-levers", HTMLElement).addEventListener("click", () => {
+  byId("levers", HTMLElement).scrollIntoView({ block: "start" });
+  byId("lever-list", HTMLElement).querySelector("button")?.focus({ preventScroll: true });
+});
 byId("to-now", HTMLElement).addEventListener("click", () => chart.goToNow());
 addEventListener("popstate", () => {
   const next = selectionOf(location.search);
@@ -475,3 +512,4 @@ press("below", below);
 pressIntervals();
 press("style", selection.style);
 void loadProducts();
+if (selection.product !== undefined) show(selection);

@@ -3,7 +3,7 @@
 
 import { make, setAttribute, setText } from "./dom.ts";
 import { ageText, changeText, PriceDigits, priceText } from "./format.ts";
-import { SPARK, sparkPath } from "./sparkline.ts";
+import { SPARK, type Spark, sparkPath } from "./sparkline.ts";
 import type { ProductRow, WireState, WireTick } from "./wire.ts";
 
 /** What the list is built from. */
@@ -18,8 +18,8 @@ export interface WatchListOptions {
   readonly onChoose: (product: string) => void;
   /** Something is to be drawn. */
   readonly onChange: () => void;
-  /** The closes of the last day, every 15 minutes. */
-  readonly loadSpark: (product: string) => Promise<readonly number[]>;
+  /** Loads a product's small line. */
+  readonly loadSpark: (product: string) => Promise<Spark>;
 }
 
 interface Row {
@@ -29,6 +29,7 @@ interface Row {
   readonly change: HTMLElement;
   readonly state: HTMLElement;
   readonly path: SVGPathElement;
+  readonly span: SVGTitleElement;
   readonly digits: PriceDigits;
   known: ProductRow;
   /** When the price was new, the browser's clock, ms. */
@@ -38,15 +39,16 @@ interface Row {
   seen: boolean;
   dirty: boolean;
   isDrawn: boolean;
-  spark: readonly number[] | undefined;
+  spark: Spark | undefined;
+  /** When it was asked for. */
   sparkAt: number;
   sparkDrawnAt: number;
 }
 
 const SVG = "http://www.w3.org/2000/svg";
-/** A small line is as old as that at most, ms. */
+/** A small line is loaded anew so often, ms: until then ticks continue it. */
 const SPARK_MS = 15 * 60_000;
-/** Its end follows the price so often, ms: of a day nobody sees less. */
+/** Its end follows the price so often, ms: of a day nobody sees less. One that gets longer is drawn at once. */
 const SPARK_DRAW_MS = 10_000;
 /** After a failure, ms. */
 const SPARK_RETRY_MS = 20_000;
@@ -61,6 +63,12 @@ export class WatchList {
   #chosen: string | undefined;
   #active: string | undefined;
   #loading = 0;
+  /** As the stream told last: it tells changes alone, and some before the list is there. */
+  readonly #told = new Map<string, WireState>();
+  /** Of all products that a price is known of. */
+  readonly #digits = new Map<string, PriceDigits>();
+  /** The newest ticks of products that are not in the list yet. */
+  readonly #early = new Map<string, WireTick>();
 
   /** Empty at first. */
   constructor(options: WatchListOptions) {
@@ -112,13 +120,13 @@ export class WatchList {
 
   /** How many decimals its prices have. */
   digits(product: string): number {
-    return this.#rows.get(product)?.digits.digits ?? 2;
+    return this.#digits.get(product)?.digits ?? 2;
   }
 
   /** Takes a price into account for the number of decimals. */
   seePrice(product: string, price: number): void {
     const row = this.#rows.get(product);
-    if (row?.digits.see(price)) row.dirty = true;
+    if (this.#digitsOf(product).see(price) && row !== undefined) row.dirty = true;
   }
 
   /** Since the last tick of a product came, seconds. */
@@ -141,19 +149,31 @@ export class WatchList {
       if (known.ageSeconds !== undefined) row.freshAt = now - known.ageSeconds * 1000;
       row.dirty = true;
     }
+    this.setStates([...this.#told.values()]);
+    // of those that the answer knows, it knows how old they are
+    const early = [...this.#early.values()].filter(({ product, time }) =>
+      time > (this.#rows.get(product)?.lastTime ?? time)
+    );
+    this.#early.clear();
+    this.add(early, now);
     this.#options.onChange();
   }
 
   /** Takes ticks. */
   add(ticks: readonly WireTick[], now: number): void {
-    for (const { product, price, time, open24h } of ticks) {
+    for (const tick of ticks) {
+      const { product, price, time, open24h } = tick;
       const row = this.#rows.get(product);
-      if (row === undefined) continue;
+      if (row === undefined) {
+        if (time >= (this.#early.get(product)?.time ?? 0)) this.#early.set(product, tick);
+        continue;
+      }
       row.freshAt = now;
       row.dirty = true;
       if (time < row.lastTime) continue;
       row.lastTime = time;
       row.digits.see(price);
+      if (row.spark?.add(price, time)) row.sparkDrawnAt = -Infinity;
       row.open24h = open24h ?? row.open24h;
       const change24h = row.open24h === undefined ? row.known.change24h : (price / row.open24h - 1) * 100;
       row.known = { ...row.known, price, time, ...(change24h === undefined ? {} : { change24h }) };
@@ -162,7 +182,9 @@ export class WatchList {
 
   /** Takes states. */
   setStates(states: readonly WireState[]): void {
-    for (const { product, state, refused } of states) {
+    for (const told of states) {
+      const { product, state, refused } = told;
+      this.#told.set(product, told);
       const row = this.#rows.get(product);
       if (row === undefined || (row.known.state === state && row.known.refused === refused)) continue;
       const { refused: _, ...known } = row.known;
@@ -194,7 +216,8 @@ export class WatchList {
       if (row.element.hidden || (!row.seen && row.isDrawn)) continue;
       if (row.dirty || all) this.#draw(row, now, isKnown);
       if (!row.seen) continue;
-      if (now - row.sparkAt > SPARK_MS && this.#loading < SPARKS_AT_ONCE) this.#loadSpark(row, now);
+      const isDue = now - row.sparkAt > (row.spark?.isOutgrown ? SPARK_RETRY_MS : SPARK_MS);
+      if (isDue && this.#loading < SPARKS_AT_ONCE) this.#loadSpark(row, now);
     }
   }
 
@@ -219,7 +242,8 @@ export class WatchList {
     svg.setAttribute("aria-hidden", "true");
     svg.setAttribute("class", "spark");
     const path = document.createElementNS(SVG, "path");
-    svg.append(path);
+    const span = document.createElementNS(SVG, "title");
+    svg.append(span, path);
     const price = make("span", "price");
     const change = make("span", "change");
     const state = make("span", "state");
@@ -235,7 +259,8 @@ export class WatchList {
       change,
       state,
       path,
-      digits: new PriceDigits(),
+      span,
+      digits: this.#digitsOf(product),
       known: { product, exchange: "", state: "waiting" },
       freshAt: undefined,
       open24h: undefined,
@@ -247,6 +272,12 @@ export class WatchList {
       sparkAt: -Infinity,
       sparkDrawnAt: -Infinity,
     };
+  }
+
+  #digitsOf(product: string): PriceDigits {
+    let digits = this.#digits.get(product);
+    if (digits === undefined) this.#digits.set(product, digits = new PriceDigits());
+    return digits;
   }
 
   #draw(row: Row, now: number, isKnown: boolean): void {
@@ -265,8 +296,8 @@ export class WatchList {
     setAttribute(row.change, "data-sign", change24h === undefined ? undefined : signOf(change24h));
     if (row.spark !== undefined && now - row.sparkDrawnAt > SPARK_DRAW_MS) {
       row.sparkDrawnAt = now;
-      const path = sparkPath(price === undefined ? row.spark : [...row.spark.slice(0, -1), price]);
-      setAttribute(row.path, "d", path);
+      setAttribute(row.path, "d", sparkPath(row.spark.prices));
+      setText(row.span, row.spark.title);
     }
   }
 
@@ -274,8 +305,12 @@ export class WatchList {
     row.sparkAt = now;
     this.#loading++;
     try {
-      row.spark = await this.#options.loadSpark(row.product);
-      for (const price of row.spark) row.digits.see(price);
+      const spark = await this.#options.loadSpark(row.product);
+      const { price, time } = row.known;
+      // what came while it was asked for
+      if (price !== undefined && time !== undefined) spark.add(price, time);
+      for (const each of spark.prices) row.digits.see(each);
+      row.spark = spark;
     } catch {
       // said where the chart fails to load; here the line is missing for a while
       row.sparkAt = now - SPARK_MS + SPARK_RETRY_MS;

@@ -61,6 +61,8 @@ export class FakeServer {
   readonly asked: string[] = [];
   /** Why it does not answer. */
   trouble: Error | undefined;
+  /** Until when it does not answer. */
+  held: Promise<void> | undefined;
   readonly #now: () => number;
 
   constructor(now: () => number) {
@@ -69,6 +71,10 @@ export class FakeServer {
 
   readonly ask = (path: string): Promise<unknown> => {
     this.asked.push(path);
+    return this.held === undefined ? this.#answer(path) : this.held.then(() => this.#answer(path));
+  };
+
+  #answer(path: string): Promise<unknown> {
     if (this.trouble !== undefined) return Promise.reject(this.trouble);
     const { pathname, searchParams } = new URL(path, "http://localhost");
     const number = (name: string, fallback: number) => Number(searchParams.get(name) ?? fallback);
@@ -82,5 +88,5 @@ export class FakeServer {
     const interval = searchParams.get("interval") as Interval;
     const candles = serverCandles(this.ticks, interval, this.#now());
     return Promise.resolve(cut(candles.filter(({ time }) => time >= from && time < to)));
-  };
+  }
 }

@@ -1,0 +1,127 @@
+// The first seconds of a page: what is asked at once, what comes in any order, and what is there although nothing was traded since.
+
+import { assert, assertEquals } from "@std/assert";
+import type { Route } from "playwright-core";
+import { until } from "../integration/feed.ts";
+import { assertClean, browserTest, openScene } from "./scene.ts";
+
+const LIST = "**/api/products";
+
+interface Row {
+  readonly product: string;
+  readonly price?: number;
+  readonly state: string;
+}
+
+browserTest(
+  "what the URL names is asked for beside the list of products, and its candles do not wait for it",
+  async () => {
+    await using scene = await openScene({ ticksPerSecond: 5 });
+    const { chromium, url } = scene;
+    await scene.tab.until("there is something to ask for", () => __page.candles().length > 0);
+    await using visitor = await chromium.open();
+    const list = Promise.withResolvers<void>();
+    await visitor.context.route(LIST, async (route: Route) => {
+      await list.promise;
+      await route.continue();
+    });
+    const tab = await visitor.visit(`${url}/?product=XRP-USD&interval=5s`);
+    await tab.until("candles are drawn", () => __page.candles().length > 0 && __page.isLoaded());
+    assertEquals(await tab.page.evaluate(() => document.querySelectorAll(".row").length), 0);
+    assertEquals(await tab.page.innerText("#product"), "XRP-USD");
+    list.resolve();
+    await tab.until(
+      "its price has four digits, as if the list had been there first",
+      () => /^\d\.\d{4}$/.test(document.getElementById("price")?.textContent ?? ""),
+    );
+    await tab.until("ticks are drawn", (count) => {
+      const ticks = __page.candles().reduce((sum, { ticks }) => sum + ticks, 0);
+      return ticks > count;
+    }, await tab.page.evaluate(() => __page.candles().reduce((sum, { ticks }) => sum + ticks, 0)));
+    assertClean({ chromium, tab });
+  },
+);
+
+browserTest("what the stream told before the list of products was there is not forgotten", async () => {
+  await using scene = await openScene({ ticksPerSecond: 5 });
+  const { chromium, url, program, simulator } = scene;
+  const rows = () => program.get<Row[]>("/api/products");
+  await until("all products are live", async () => (await rows()).every(({ state }) => state === "live"));
+  const stale = await rows();
+  const price = (list: readonly Row[]) => list.find(({ product }) => product === "BTC-USD")?.price;
+  simulator.levers.wrongProductErrors("DOT-USD");
+  await until("a price is newer, and one product refused", async () => {
+    const now = await rows();
+    return price(now) !== price(stale) && now.some(({ state }) => state === "refused");
+  });
+  simulator.levers.quiet("BTC-USD", true);
+  await using visitor = await chromium.open();
+  const list = Promise.withResolvers<void>();
+  await visitor.context.route(LIST, async (route: Route) => {
+    await list.promise;
+    await route.fulfill({ json: stale });
+  });
+  const tab = await visitor.visit(`${url}/`);
+  await tab.until("the stream has told how all stands", () => __page.strip()?.kind === "live");
+  list.resolve();
+  await tab.until(
+    "the refusal is seen",
+    () => document.querySelector<HTMLElement>('[data-product="DOT-USD"]')?.dataset.state === "refused",
+  );
+  const newest = price(await rows())?.toFixed(2);
+  await tab.until("so is the newest price", (newest) => {
+    const text = document.querySelector('[data-product="BTC-USD"] .price')?.textContent ?? "";
+    return text.replaceAll(",", "") === newest || text;
+  }, newest);
+  assertClean({ chromium, tab });
+});
+
+browserTest("a new store: small lines within seconds, and the empty chart says why", async () => {
+  await using scene = await openScene({ channel: "ticker_batch", ticksPerSecond: 2, path: "/?interval=1m" });
+  const { tab } = scene;
+  await tab.until(
+    "each product has its small line",
+    () => {
+      const lines = [...document.querySelectorAll(".spark path")].map((path) => path.getAttribute("d") ?? "");
+      return lines.length === 8 && lines.every((line) => line.includes("L")) || lines;
+    },
+    undefined,
+    25_000,
+  );
+  assertEquals(await tab.page.textContent('[data-product="BTC-USD"] .spark title'), "the last 1 min");
+  assert(await tab.page.isVisible("#young"));
+  assertEquals(await tab.page.innerText("#young"), "Nothing older is stored yet. Shorter candles show more.");
+  assertClean(scene);
+});
+
+browserTest(
+  "after a restart a product that was not traded since has its state, price, age and change at once",
+  async () => {
+    await using scene = await openScene({ ticksPerSecond: 5, settings: { STALE_AFTER_MS: "3000" } });
+    const { chromium, program, simulator, url } = scene;
+    await scene.tab.until("prices come", () => __page.candles().length > 0);
+    for (const product of simulator.products) simulator.levers.quiet(product, true);
+    await until("what was sent is stored", async () => {
+      const sent = simulator.sent().filter(({ product }) => product === "BTC-USD").at(-1);
+      const [stored] = await program.get<{ sequence: number }[]>("/api/ticks?product=BTC-USD&limit=1");
+      return stored?.sequence === sent?.sequence;
+    });
+    await program.kill();
+    await program.startAgain();
+    await using visitor = await chromium.open();
+    const tab = await visitor.visit(`${url}/`);
+    await tab.until(
+      "all are quiet, with a change",
+      () => {
+        const rows = [...document.querySelectorAll<HTMLElement>(".row")];
+        const texts = rows.map(({ innerText }) => innerText.replaceAll("\n", " "));
+        return rows.length === 8 && texts.every((text) => /quiet, \d+ s .*%$/.test(text)) || texts;
+      },
+      undefined,
+      20_000,
+    );
+    // nothing was missed: nothing is shaded, no candle after the first start's is marked
+    assertEquals(await tab.page.evaluate(() => __page.regions().filter(({ gap }) => gap.from !== null)), []);
+    assertClean({ chromium, tab });
+  },
+);
