@@ -1,19 +1,34 @@
 // What decode and record cost on top of JSON.parse, which no reader of JSON frames can do without. Rounds of all take turns,
 // and each one's best counts: other programs on the machine can only slow a round down.
-// Run it: deno run tests/bench/decode_bench.ts [FILE of recorded ticker frames, one a line]
+// Recorded frames, one a line, out of FILE, or out of the folder that RECORDED_FIXTURES names; without both, made ones.
+// Run it: deno run tests/bench/decode_bench.ts [FILE]
 
 import { coinbase } from "../../src/exchanges/coinbase.ts";
 import { type Tick, toRecord } from "../../src/record.ts";
 import { Sequencer } from "../../src/sequencer.ts";
 import { frameText } from "./frames.ts";
+import { judge, say } from "./report.ts";
 
 const FRAMES = 2000;
 const ROUNDS = 500;
+/** How many times a bare JSON.parse. */
+const MOST = 1.5;
 
-const [file] = Deno.args;
+/** The longest recording there is. Nothing is asked for that nobody granted, as made frames need no permission. */
+function recordedFile(): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable: "RECORDED_FIXTURES" });
+  const folder = state === "granted" ? Deno.env.get("RECORDED_FIXTURES") : undefined;
+  if (!folder) return undefined;
+  const recordings = Array.from(Deno.readDirSync(folder), ({ name }) => name)
+    .filter((name) => /^coinbase-exchange\.ticker\.[-\d]+\.jsonl$/.test(name))
+    .map((name) => ({ path: `${folder}/${name}`, bytes: Deno.statSync(`${folder}/${name}`).size }));
+  return recordings.sort((a, b) => a.bytes - b.bytes).at(-1)?.path;
+}
+
+const file = Deno.args[0] ?? recordedFile();
 const frames = file === undefined
   ? Array.from({ length: FRAMES }, (_, i) => frameText(i))
-  : Deno.readTextFileSync(file).trim().split("\n").slice(0, FRAMES);
+  : Deno.readTextFileSync(file).split("\n").filter((line) => line.includes('"type":"ticker"')).slice(0, FRAMES);
 const received = Date.UTC(2026, 9, 3, 21);
 
 function decode(frame: string): Tick {
@@ -49,14 +64,21 @@ for (let round = 0; round < ROUNDS; round++) {
 }
 if (!(sum > 0)) throw new Error("nothing was done");
 
-const parse = best.get("JSON.parse") as number;
-const lines = [...best].map(([name, us]) =>
-  `${name.padEnd(42)} ${us.toFixed(2)} us a frame, ${(us / parse).toFixed(2)} times JSON.parse`
-);
 const { version, build } = Deno;
-lines.unshift(
-  `Deno ${version.deno}, V8 ${version.v8}, ${build.target}, ${frames.length} ${
-    file === undefined ? "made" : "recorded"
-  } frames, best of ${ROUNDS} rounds`,
+const kind = file === undefined ? "made" : "recorded";
+say(
+  `Deno ${version.deno}, V8 ${version.v8}, ${build.target}, ${frames.length} ${kind} frames, best of ${ROUNDS} rounds`,
 );
-Deno.stdout.writeSync(new TextEncoder().encode(`${lines.join("\n")}\n`));
+const parse = best.get("JSON.parse") as number;
+for (const [name, us] of best) {
+  say(`${name.padEnd(42)} ${us.toFixed(2)} us a frame, ${(us / parse).toFixed(2)} times JSON.parse`);
+}
+for (const channel of ["ticker_batch", "ticker"]) {
+  const us = best.get(`decode, sequencer, record (${channel})`) as number;
+  judge(
+    `decode and record a frame of ${channel}, of a bare JSON.parse of it`,
+    us / parse <= MOST,
+    `${(us / parse).toFixed(2)} times (${us.toFixed(2)} us, ${kind} frames)`,
+    `at most ${MOST} times`,
+  );
+}

@@ -2,24 +2,25 @@
 // kafkajs on the same broker. Needs the real Kafka. Run it: deno task bench:latency [SECONDS]
 
 import { type Clock, systemClock } from "../../src/clock.ts";
+import { mendKafkajs } from "../../src/sinks/kafkajs_fix.ts";
 import { startFeed } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { startFeeder } from "./feeder_process.ts";
+import { endIfMissing, judge, numberArgument, percentile, say } from "./report.ts";
+import { runScript } from "./run.ts";
 
-const SECONDS = Number(Deno.args[0] ?? 10);
+endIfMissing(kafkaMissing());
+const SECONDS = numberArgument(0, "SECONDS", 10);
 const WARM_SECONDS = 3;
-const SINGLE = new URL("single_send.ts", import.meta.url).pathname;
+/** How many times a bare send(). */
+const MOST = 3;
 
 const never = new AbortController().signal;
-const say = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
 /** Finer than the machine's wall clock, which counts whole milliseconds. */
 const clock: Clock = { ...systemClock, now: () => performance.timeOrigin + performance.now() };
 
-function percentile(values: readonly number[], part: number): number {
-  return values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * part))] ?? NaN;
-}
-
-function tell(what: string, ms: readonly number[]): number {
+/** Says and returns the 99th percentile. */
+function show(what: string, ms: readonly number[]): number {
   const [p50, p99] = [percentile(ms, 0.5), percentile(ms, 0.99)];
   say(`${what.padEnd(38)} p50 ${p50.toFixed(2).padStart(7)} ms, p99 ${p99.toFixed(2).padStart(7)} ms, of ${ms.length}`);
   return p99;
@@ -27,12 +28,7 @@ function tell(what: string, ms: readonly number[]): number {
 
 /** One record after the other, each awaited. */
 async function single(kafka: KafkaServer): Promise<number[]> {
-  const { code, stdout } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-net", "--allow-env", "--allow-read", SINGLE, kafka.broker, String(SECONDS)],
-    stderr: "inherit",
-  }).output();
-  if (code !== 0) throw new Error(`single_send.ts ended with ${code}`);
-  return JSON.parse(new TextDecoder().decode(stdout));
+  return JSON.parse(await runScript("single_send.ts", [kafka.broker, String(SECONDS / 2)]));
 }
 
 /** Of each tick, when the feed brings so many a second. */
@@ -50,16 +46,24 @@ async function road(kafka: KafkaServer, feeder: number, rate: number): Promise<n
   return delays;
 }
 
-const missing = kafkaMissing();
-if (missing !== undefined) {
-  say(`Cannot run the bench: ${missing}`);
-  Deno.exit(2);
-}
+await mendKafkajs();
 await using kafka = await KafkaServer.start();
 for (const topic of ["ticker_batch", "feed_gaps", "single"]) await kafka.createTopic(topic);
 await using feeder = await startFeeder();
-const bare = tell("bare send() of one record", await single(kafka));
+// before, between and after, so that a noisy machine spoils all alike
+const bareDelays = await single(kafka);
+const roads: [rate: number, delays: number[]][] = [];
 for (const rate of [1000, 10_000]) {
-  const p99 = tell(`arrival to acknowledged, ${rate} ticks/s`, await road(kafka, feeder.port, rate));
-  say(`${"".padEnd(38)} p99 ${(p99 / bare).toFixed(2)} times that of the bare send()`);
+  roads.push([rate, await road(kafka, feeder.port, rate)]);
+  bareDelays.push(...await single(kafka));
+}
+const bare = show("bare send() of one record", bareDelays);
+for (const [rate, delays] of roads) {
+  const p99 = show(`arrival to acknowledged, ${rate} ticks/s`, delays);
+  judge(
+    `arrival to acknowledged at ${rate.toLocaleString("en")} ticks/s, p99, of that of a bare send()`,
+    p99 <= MOST * bare,
+    `${(p99 / bare).toFixed(2)} times (${p99.toFixed(1)} ms; bare ${bare.toFixed(1)} ms)`,
+    `at most ${MOST} times`,
+  );
 }

@@ -1,35 +1,25 @@
 /// <reference lib="dom" />
-// `deno task bench:page`: from the first byte of the page to the first candle on the screen; and what page and program cost with 200
-// products at 100 ticks/s each and ten more readers, on the real program and a real browser.
+// `deno task bench:page [SECONDS]`: from the first byte of the page to the first candle on the screen; and what page and program
+// cost with 200 products at 100 ticks/s each and ten more readers, on the real program and a real browser.
 
 import { chromiumMissing, type Tab } from "../browser/chromium.ts";
 import { openScene } from "../browser/scene.ts";
+import { endIfMissing, judge, median, numberArgument, pause, say, tell } from "./report.ts";
+import { commandOf, usageMissing, usageOf } from "./usage.ts";
+
+endIfMissing(usageMissing() ?? chromiumMissing());
 
 const LOADS = 15;
 const PRODUCTS = 200;
 const TICKS_PER_SECOND = 100;
 const READERS = 10;
-const SECONDS = Number(Deno.args[0] ?? 20);
-
-const say = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
-const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
-const pause = (seconds: number) => new Promise((done) => setTimeout(done, seconds * 1000));
-
-async function output(...command: string[]): Promise<string> {
-  const [program = "", ...args] = command;
-  const { stdout } = await new Deno.Command(program, { args, stderr: "null" }).output();
-  return new TextDecoder().decode(stdout).trim();
-}
-
-const ticksASecond = Number(await output("getconf", "CLK_TCK"));
-
-/** CPU seconds of a process so far, and MB of memory with its share of what several have in common, as the kernel counts. */
-async function usage(pid: number): Promise<{ cpu: number; mb: number }> {
-  // read by a program that may
-  const fields = (await output("cat", `/proc/${pid}/stat`)).replace(/^.*\) /, "").split(" ");
-  const kb = /^Pss: +(\d+)/m.exec(await output("cat", `/proc/${pid}/smaps_rollup`))?.[1];
-  return { cpu: (Number(fields[11]) + Number(fields[12])) / ticksASecond, mb: Number(kb) / 1024 };
-}
+const SECONDS = numberArgument(0, "SECONDS", 20);
+/** Wished for: of a core. */
+const MOST_CORES = { page: 0.2, program: 0.5 };
+/** How a renderer is started that draws the browser's own window, which no one sees here. */
+const OWN_PAGES = "--top-chrome-webui";
+/** Wished for, of each. */
+const MOST_MB = 200;
 
 /** Notes, in the page, when the first candle was there: in the frame after the one that drew it. */
 const WATCH_FIRST_CANDLE = `{
@@ -49,16 +39,10 @@ async function firstCandle(tab: Tab): Promise<{ fromByte: number; fromStart: num
   });
 }
 
-const missing = chromiumMissing();
-if (missing !== undefined) {
-  say(`Cannot run the bench: ${missing}`);
-  Deno.exit(2);
-}
-
 {
   await using scene = await openScene({ ticksPerSecond: 1, pastMs: 24 * 3_600_000 });
   const { chromium } = scene;
-  say(`Chromium ${chromium.version}, Deno ${Deno.version.deno}, ${navigator.hardwareConcurrency} cores`);
+  say(`Chromium ${chromium.version}`);
   const times: { fromByte: number; fromStart: number; candles: number }[] = [];
   for (let load = 0; load < LOADS; load++) {
     // a person of its own each time, so that nothing is in a cache
@@ -66,10 +50,13 @@ if (missing !== undefined) {
     await visitor.context.addInitScript(WATCH_FIRST_CANDLE);
     times.push(await firstCandle(await visitor.visit(`${scene.url}/?product=BTC-USD&interval=1m`)));
   }
-  say(
-    `first byte to first candle on screen: ${Math.round(median(times.map(({ fromByte }) => fromByte)))} ms ` +
-      `(from the request on: ${Math.round(median(times.map(({ fromStart }) => fromStart)))} ms; median of ${LOADS}, ` +
-      `longest ${Math.round(Math.max(...times.map(({ fromByte }) => fromByte)))} ms; ${times.at(-1)?.candles} candles)`,
+  const fromByte = times.map((each) => each.fromByte);
+  tell(
+    "page, first byte to first candle on the screen",
+    `${Math.round(median(fromByte))} ms (median of ${LOADS}, longest ${
+      Math.round(Math.max(...fromByte))
+    } ms; from the ` +
+      `request on ${Math.round(median(times.map(({ fromStart }) => fromStart)))} ms; ${times.at(-1)?.candles} candles)`,
   );
 }
 {
@@ -92,7 +79,7 @@ if (missing !== undefined) {
   const look = async () => ({
     at: performance.now(),
     sent: simulator.sentCount,
-    program: await usage(program.pid),
+    program: await usageOf(program.pid),
     browser: await chromium.processes(),
   });
   const before = await look();
@@ -101,23 +88,31 @@ if (missing !== undefined) {
   stop.abort();
   const bytes = (await Promise.all(readers)).reduce((sum, each) => sum + each, 0);
   const seconds = (after.at - before.at) / 1000;
-  say("");
+  const rate = Math.round((after.sent - before.sent) / seconds);
   say(
-    `${PRODUCTS} products, ${
-      Math.round((after.sent - before.sent) / seconds)
-    } ticks/s, one page and ${READERS} more readers ` +
+    `${PRODUCTS} products, ${rate} ticks/s, one page and ${READERS} more readers ` +
       `(${(bytes / READERS / (SECONDS + 5) / 1000).toFixed(0)} kB/s each), ${Math.round(seconds)} s:`,
   );
-  say(
-    `  the program: ${((after.program.cpu - before.program.cpu) / seconds).toFixed(2)} of a core, ${
-      Math.round(after.program.mb)
-    } MB`,
-  );
+  const page = { cores: 0, mb: 0 };
   for (const { type, id, cpuTime } of after.browser) {
-    const share = (cpuTime - (before.browser.find((each) => each.id === id)?.cpuTime ?? 0)) / seconds;
-    if (share < 0.005) continue;
-    say(`  the browser's ${type} process: ${share.toFixed(2)} of a core, ${Math.round((await usage(id)).mb)} MB`);
+    const cores = (cpuTime - (before.browser.find((each) => each.id === id)?.cpuTime ?? 0)) / seconds;
+    // others of its kind wait for a next page
+    if (cores < 0.005) continue;
+    const { sharedMb } = await usageOf(id);
+    const isPage = type === "renderer" && !(await commandOf(id)).includes(OWN_PAGES);
+    const whose = isPage ? "the page's" : type === "renderer" ? "the browser's own" : "the browser's";
+    say(`  ${whose} ${type} process: ${cores.toFixed(2)} of a core, ${Math.round(sharedMb)} MB`);
+    if (!isPage) continue;
+    page.cores += cores;
+    page.mb += sharedMb;
   }
   const troubles = [...tab.troubles, ...chromium.workerErrors];
   if (troubles.length > 0) say(`  troubles: ${troubles.join("\n")}`);
+  const ours = { cores: (after.program.cpu - before.program.cpu) / seconds, mb: after.program.peakMb };
+  for (const [who, used] of [["page", page], ["program", ours]] as const) {
+    const load = `${who} with ${PRODUCTS} products at ${TICKS_PER_SECOND} ticks/s in a browser`;
+    const most = MOST_CORES[who];
+    judge(`${load}, CPU`, used.cores < most, `${used.cores.toFixed(2)} of a core (${rate} ticks/s)`, `below ${most}`);
+    judge(`${load}, memory`, used.mb < MOST_MB, `${Math.round(used.mb)} MB`, `below ${MOST_MB} MB`);
+  }
 }

@@ -4,18 +4,22 @@
 
 import process from "node:process";
 import { systemClock as clock } from "../../src/clock.ts";
+import { mendKafkajs } from "../../src/sinks/kafkajs_fix.ts";
 import { startFeed } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { startFeeder } from "./feeder_process.ts";
+import { endIfMissing, judge, median, numberArgument, say } from "./report.ts";
+import { run } from "./run.ts";
 
-const SECONDS = Number(Deno.args[0] ?? 10);
+endIfMissing(kafkaMissing());
+const SECONDS = numberArgument(0, "SECONDS", 10);
 const WARM_SECONDS = 3;
 const ROUNDS = 3;
+/** Times the tutorial's rate. */
+const LEAST = 6;
 const PACKAGES = ["confluent-kafka==2.16.1", "websocket-client==1.9.0"];
 
 const never = new AbortController().signal;
-const say = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] as number;
 
 /** What one of them came to. */
 interface Outcome {
@@ -25,12 +29,6 @@ interface Outcome {
   readonly cpuSecondsPerMillion: number;
   /** Records that were dropped or refused. */
   readonly failed: number;
-}
-
-async function run(command: string, args: string[]): Promise<string> {
-  const { code, stdout } = await new Deno.Command(command, { args, stderr: "inherit" }).output();
-  if (code !== 0) throw new Error(`${command} ${args[0] ?? ""} ended with ${code}`);
-  return new TextDecoder().decode(stdout);
 }
 
 /** The Python of an environment that has the packages. */
@@ -61,12 +59,10 @@ async function ours(kafka: KafkaServer, feeder: number): Promise<Outcome> {
   };
 }
 
-const missing = kafkaMissing();
-if (missing !== undefined) {
-  say(`Cannot run the bench: ${missing}`);
-  Deno.exit(2);
-}
-const python = await findPython();
+const python = await findPython().catch((error: Error) =>
+  endIfMissing(`it needs Python 3 with ${PACKAGES.join(" and ")}: ${error.message.trim()}`)
+);
+await mendKafkajs();
 await using kafka = await KafkaServer.start();
 for (const topic of ["ticker_batch", "feed_gaps", "tutorial"]) {
   const config = { "retention.bytes": "50000000", "segment.bytes": "50000000" };
@@ -78,20 +74,26 @@ const both: { ours: Outcome; tutorial: Outcome }[] = [];
 let versions = {};
 for (let round = 1; round <= ROUNDS; round++) {
   const args = [script, `ws://127.0.0.1:${feeder.port}/0`, kafka.broker, "tutorial", `${WARM_SECONDS}`, `${SECONDS}`];
-  const tutorial = JSON.parse(await run(python, args));
+  const tutorial = JSON.parse(await run(python ?? "", args));
   versions = tutorial.versions;
   both.push({ tutorial, ours: await ours(kafka, feeder.port) });
   const [a, b] = [both.at(-1)?.ours.rate ?? NaN, tutorial.rate];
   say(`round ${round}: ours ${Math.round(a)}/s, tutorial ${Math.round(b)}/s: ${(a / b).toFixed(1)} times`);
 }
-say("");
+const rates = { ours: 0, tutorial: 0 };
 for (const who of ["ours", "tutorial"] as const) {
-  const rate = median(both.map((each) => each[who].rate));
+  rates[who] = median(both.map((each) => each[who].rate));
   const cpu = median(both.map((each) => each[who].cpuSecondsPerMillion));
   const failed = both.reduce((sum, each) => sum + each[who].failed, 0);
-  say(`${who.padEnd(9)} ${Math.round(rate)} records/s, ${cpu.toFixed(1)} CPU s a million, ${failed} dropped or failed`);
+  say(`${who.padEnd(9)} ${Math.round(rates[who])} records/s, ${cpu.toFixed(1)} CPU s a million, ${failed} failed`);
 }
-say(
-  `ours ${median(both.map((each) => each.ours.rate / each.tutorial.rate)).toFixed(1)} times the rate of the tutorial`,
+say(`${Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")}`);
+const ratio = median(both.map((each) => each.ours.rate / each.tutorial.rate));
+judge(
+  "whole road, of the tutorials' way in Python",
+  ratio >= LEAST,
+  `${ratio.toFixed(1)} times (${Math.round(rates.ours)}/s; tutorial ${Math.round(rates.tutorial)}/s)`,
+  `at least ${LEAST} times`,
 );
-say(`Deno ${Deno.version.deno}; ${Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")}`);
+const failed = both.reduce((sum, each) => sum + each.ours.failed, 0);
+judge("whole road, dropped or lost meanwhile", failed === 0, String(failed), "0");

@@ -1,31 +1,27 @@
-// `deno task bench`: frames on a loopback socket -> decode -> queue -> kafkajs -> a real Kafka, acknowledged; against
+// `deno task bench:road [SECONDS]`: frames on a loopback socket -> decode -> queue -> kafkajs -> a real Kafka, acknowledged; against
 // stock kafkajs alone with the same records in batches of 500, in turn in one run, so that a noisy machine spoils both alike.
 
 import { systemClock as clock } from "../../src/clock.ts";
+import { mendKafkajs } from "../../src/sinks/kafkajs_fix.ts";
 import { startFeed } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { startFeeder } from "./feeder_process.ts";
+import { endIfMissing, judge, median, numberArgument, say, tell, thousands } from "./report.ts";
+import { runScript } from "./run.ts";
 
-const SECONDS = Number(Deno.args[0] ?? 10);
+endIfMissing(kafkaMissing());
+const SECONDS = numberArgument(0, "SECONDS", 10);
 const WARM_SECONDS = 2;
 const ROUNDS = 3;
 /** Of kafkajs alone. */
 const BATCH = 500;
-const STOCK = new URL("stock_kafkajs.ts", import.meta.url).pathname;
 
 const never = new AbortController().signal;
-const say = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
-const perSecond = (rate: number) => `${Math.round(rate / 100) / 10}k/s`;
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] as number;
+const perSecond = (rate: number) => `${thousands(rate)}/s`;
 
 /** Records a second of kafkajs alone, one request of {@link BATCH} records in flight. */
 async function alone(kafka: KafkaServer): Promise<number> {
-  const { code, stdout } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-net", "--allow-env", "--allow-read", STOCK, kafka.broker, String(SECONDS)],
-    stderr: "inherit",
-  }).output();
-  if (code !== 0) throw new Error(`stock_kafkajs.ts ended with ${code}`);
-  return Number(new TextDecoder().decode(stdout));
+  return Number(await runScript("stock_kafkajs.ts", [kafka.broker, String(SECONDS)]));
 }
 
 /** Ticks a second that the whole road acknowledges when the feed offers so many (0: all it can). */
@@ -45,11 +41,7 @@ async function road(kafka: KafkaServer, feeder: number, offered: number) {
   };
 }
 
-const missing = kafkaMissing();
-if (missing !== undefined) {
-  say(`Cannot run the bench: ${missing}`);
-  Deno.exit(2);
-}
+await mendKafkajs();
 await using kafka = await KafkaServer.start();
 for (const topic of ["ticker_batch", "feed_gaps", "alone"]) {
   // what the bench writes need not be kept
@@ -60,10 +52,12 @@ for (const topic of ["ticker_batch", "feed_gaps", "alone"]) {
 }
 await using feeder = await startFeeder();
 const base: number[] = [], overload: number[] = [], ratios: number[] = [];
+let shed = 0;
 for (let round = 1; round <= ROUNDS; round++) {
   base.push(await alone(kafka));
   const flood = await road(kafka, feeder.port, 0);
   overload.push(flood.sent);
+  shed += flood.dropped;
   ratios.push(flood.sent / (base.at(-1) as number));
   say(
     `round ${round}: kafkajs alone ${perSecond(base.at(-1) as number)}; road under overload ${perSecond(flood.sent)} ` +
@@ -83,11 +77,15 @@ for (const part of [1, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5]) {
   break;
 }
 const baseline = median(base);
-say("");
-say(`kafkajs alone, batches of ${BATCH}:        ${perSecond(baseline)}`);
-say(
-  `held for ${SECONDS} s, nothing dropped:       ${held === undefined ? "none" : perSecond(held)} = ${
-    ((held ?? 0) / baseline).toFixed(2)
-  } of it`,
+const ofKafkajs = (rate: number, ratio: number) =>
+  `${ratio.toFixed(2)} times (${perSecond(rate)}; kafkajs ${perSecond(baseline)})`;
+judge(
+  `whole road, held for ${SECONDS} s with nothing dropped, of kafkajs alone in batches of ${BATCH}`,
+  held !== undefined && held >= baseline,
+  held === undefined ? "no rate was held" : ofKafkajs(held, held / baseline),
+  "at least 1.0 times",
 );
-say(`arrives when the feed is faster:     ${perSecond(median(overload))} = ${median(ratios).toFixed(2)} of it`);
+tell(
+  "whole road, arriving when the feed is faster, of kafkajs alone",
+  `${ofKafkajs(median(overload), median(ratios))}, ${shed} dropped`,
+);

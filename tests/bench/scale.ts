@@ -1,44 +1,40 @@
 // What each part of the chain costs, in CPU seconds a million records, with one broker and with three: the numbers of
-// docs/scale.md. Linux, as it reads /proc; all parts share one machine, so it counts work and not speed.
+// docs/scale.md. All parts share one machine, so it counts work and not speed.
 //
-//   deno run -A tests/bench/scale.ts [ticks a second] [seconds]
+//   deno task bench:scale [TICKS a second] [SECONDS]
 
-import { produce, telegrafEnv, TOPIC } from "../chain/chain.ts";
+import { mendKafkajs } from "../../src/sinks/kafkajs_fix.ts";
+import { chainMissing, produce, telegrafEnv, TOPIC } from "../chain/chain.ts";
 import { until } from "../integration/feed.ts";
 import { Producer } from "../integration/producer.ts";
 import { InfluxServer } from "../servers/influxdb.ts";
 import { KafkaCluster, KafkaServer } from "../servers/kafka.ts";
 import { TelegrafServer } from "../servers/telegraf.ts";
 import { startFeeder } from "./feeder_process.ts";
+import { endIfMissing, numberArgument, pause, say } from "./report.ts";
+import { writtenBy } from "./telegraf_log.ts";
+import { usageMissing, usageOf } from "./usage.ts";
 
-const RATE = Number(Deno.args[0] ?? 4000);
-const SECONDS = Number(Deno.args[1] ?? 20);
+endIfMissing(usageMissing() ?? chainMissing());
+const RATE = numberArgument(0, "TICKS", 4000);
+const SECONDS = numberArgument(1, "SECONDS", 20);
 /** Until the programs have been compiled by their engines, s. */
 const WARM_SECONDS = 5;
 const BACKLOG = 400_000;
 const PARTITIONS = 6;
 /** KAFKA_LINGER_MS. */
 const LINGERS = [0, 100];
-/** What Linux counts CPU time in, on every machine of today. */
-const TICKS_PER_SECOND = 100;
-
-const say = (text: string) => void Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
-const sleep = (seconds: number) => new Promise((done) => setTimeout(done, seconds * 1000));
-
-/** CPU seconds of a process and its threads so far. */
-function cpuOf(pid: number): number {
-  // the name, in brackets, may hold anything
-  const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).replace(/^.*\) /, "").split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-}
 
 /** CPU seconds a million, of each part, while something happens that tells how many it were. */
 async function costs(parts: Readonly<Record<string, readonly number[]>>, work: () => Promise<number>): Promise<string> {
-  const sum = (pids: readonly number[]) => pids.reduce((total, pid) => total + cpuOf(pid), 0);
-  const before = Object.values(parts).map(sum);
+  const used = async (pids: readonly number[]) =>
+    (await Promise.all(pids.map(usageOf))).reduce((total, { cpu }) => total + cpu, 0);
+  const look = () => Promise.all(Object.values(parts).map(used));
+  const before = await look();
   const count = await work();
-  return Object.entries(parts).map(([name, pids], index) =>
-    `${name} ${((sum(pids) - (before[index] ?? 0)) / count * 1e6).toFixed(1)}`
+  const after = await look();
+  return Object.keys(parts).map((name, index) =>
+    `${name} ${(((after[index] ?? NaN) - (before[index] ?? NaN)) / count * 1e6).toFixed(1)}`
   ).join(", ");
 }
 
@@ -62,11 +58,11 @@ async function measureProducer(
     KAFKA_LINGER_MS: String(lingerMs),
   });
   await producer.says("Ready to write to kafka");
-  await sleep(WARM_SECONDS);
+  await pause(WARM_SECONDS);
   let rate = 0;
   const told = await costs({ producer: [producer.pid], "all brokers": pids }, async () => {
     const [before, since] = [await sentOf(producer), performance.now()];
-    await sleep(SECONDS);
+    await pause(SECONDS);
     const count = await sentOf(producer) - before;
     rate = count / (performance.now() - since) * 1000;
     return count;
@@ -92,13 +88,15 @@ async function measureTelegrafs(kafka: KafkaServer, pids: readonly number[], cou
   const told = await costs(
     { Telegraf: telegrafs.map(({ pid }) => pid), InfluxDB: [influx.pid], "all brokers": pids },
     async () => {
-      const flux = `from(bucket: "${influx.bucket}") |> range(start: 0) |> filter(fn: (r) => r.product =~ /^SCALE-/)
-        |> group() |> count()`;
-      await until("all is stored", async () => Number((await influx.query(flux))[0]?._value ?? 0) >= BACKLOG, 300_000);
+      const written = async () => (await Promise.all(telegrafs.map(writtenBy))).reduce((sum, each) => sum + each, 0);
+      await until("all is written", async () => await written() >= BACKLOG, 300_000);
       return BACKLOG;
     },
   );
   const seconds = (performance.now() - since) / 1000;
+  const flux = `from(bucket: "${influx.bucket}") |> range(start: 0) |> filter(fn: (r) => r.product =~ /^SCALE-/)
+    |> group() |> count()`;
+  await until("all is stored", async () => Number((await influx.query(flux))[0]?._value ?? 0) >= BACKLOG);
   say(`${count} Telegraf, ${BACKLOG} records in ${seconds.toFixed(1)} s (start included): ${told}  [CPU s a million]`);
   await Deno.remove(config);
 }
@@ -119,6 +117,7 @@ async function backlog(kafka: KafkaServer): Promise<void> {
   await produce(kafka.broker, TOPIC, records);
 }
 
+await mendKafkajs();
 await using feeder = await startFeeder();
 {
   await using kafka = await KafkaServer.start();

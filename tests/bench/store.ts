@@ -1,6 +1,6 @@
 // How fast the store writes and reads: the real sink with its threads, against bare node:sqlite with the same rows in the same
 // tables. Beside the time stands what the processors did: on a machine that does other work too, that is what can be compared.
-// Run by: deno run --allow-read --allow-write tests/bench/store.ts
+// Run it: deno task bench:store
 
 import process from "node:process";
 import { foldCandles } from "../../src/candle.ts";
@@ -9,6 +9,7 @@ import type { Tick } from "../../src/record.ts";
 import { SqliteSink } from "../../src/sinks/sqlite.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { Store } from "../../src/store/store.ts";
+import { judge, median, say } from "./report.ts";
 
 const PRODUCTS = ["BTC-USD", "ETH-USD", "SOL-USD", "BNB-USD", "XRP-USD", "ADA-USD", "AVAX-USD", "DOT-USD"];
 const BATCH = 500;
@@ -20,9 +21,7 @@ const START_US = Date.UTC(2026, 9, 3) * 1000;
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, often() {} };
 const never = new AbortController().signal;
 const folder = Deno.makeTempDirSync({ prefix: "store-bench-" });
-const say = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
 const round = (value: number, digits = 1) => value.toFixed(digits);
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
 
 /** Of all threads, ms. */
 function cpuMs(): number {
@@ -120,7 +119,7 @@ function bare(path: string): number {
   return rate;
 }
 
-async function timed(what: string, limitMs: number, ask: () => Promise<readonly unknown[]>): Promise<boolean> {
+async function timed(what: string, limitMs: number, ask: () => Promise<readonly unknown[]>): Promise<void> {
   const took: number[] = [], worked: number[] = [];
   let count = 0;
   for (let i = 0; i < 9; i++) {
@@ -129,20 +128,16 @@ async function timed(what: string, limitMs: number, ask: () => Promise<readonly 
     took.push(performance.now() - before);
     worked.push(cpuMs() - cpuBefore);
   }
-  const isFine = median(took) < limitMs;
-  say(
-    `${isFine ? "ok  " : "SLOW"} ${what}: ${count} in ${round(median(took))} ms (${round(Math.min(...took))} to ` +
-      `${round(Math.max(...took))}, the first ${round(took[0] ?? NaN)}), ` +
-      `${round(median(worked))} ms of processor; wanted: under ${limitMs} ms`,
+  judge(
+    `store, ${what}`,
+    median(took) < limitMs,
+    `${round(median(took))} ms (${count} of them, ${round(Math.min(...took))} to ${round(Math.max(...took))} ms, the ` +
+      `first ${round(took[0] ?? NaN)}, ${round(median(worked))} of processor)`,
+    `under ${limitMs} ms`,
   );
-  return isFine;
 }
 
-let fine = true;
 try {
-  const { hostname: _, ...system } = { hostname: "", os: Deno.build.os, arch: Deno.build.arch };
-  say(`Deno ${Deno.version.deno}, ${system.os} ${system.arch}, ${navigator.hardwareConcurrency} cores`);
-
   const sinkRates: number[] = [], bareRates: number[] = [];
   for (let i = 0; i < ROUNDS; i++) {
     bareRates.push(bare(`${folder}/bare${i}.sqlite`));
@@ -155,10 +150,9 @@ try {
     );
   }
   const ratio = median(sinkRates.map((rate, i) => rate / (bareRates[i] ?? NaN)));
-  const isFast = median(sinkRates) >= 100_000, isFair = ratio >= 0.5;
-  say(`${isFast ? "ok  " : "SLOW"} SqliteSink: ${Math.round(median(sinkRates))} ticks/s; wanted: at least 100000`);
-  say(`${isFair ? "ok  " : "SLOW"} of bare inserts: ${round(ratio, 2)}; wanted: at least 0.5`);
-  fine &&= isFast && isFair;
+  const rate = median(sinkRates);
+  judge("store, written through the sink", rate >= 100_000, `${Math.round(rate)} ticks/s`, "at least 100000 ticks/s");
+  judge("store, of bare inserts of the same rows", ratio >= 0.5, `${round(ratio, 2)} times`, "at least 0.5 times");
 
   {
     await using store = new Store(`${folder}/day.sqlite`, { ticksDays: 0, log: silent });
@@ -180,19 +174,22 @@ try {
     const key = { exchange: "coinbase", product: "SOL-USD" };
     const now = START_US / 1000 + DAY_S * 1000;
     const range = { from: START_US / 1e6, to: START_US / 1e6 + DAY_S, limit: 20_000 };
-    fine = await timed("a day of 1m candles", 20, () => store.candles(key, "1m", range, now)) && fine;
-    fine = await timed("a day of 5s candles", 80, () => store.candles(key, "5s", range, now)) && fine;
-    fine = await timed("the newest 500 5s candles", 20, () => store.candles(key, "5s", { limit: 500 }, now)) && fine;
-    fine = await timed("the newest 10000 1s candles, out of ticks", 80, () =>
-      store.candles(key, "1s", { limit: 10_000 }, now)) && fine;
-    fine = await timed("the newest 10000 ticks", 80, () =>
-      store.ticks(key, { limit: 10_000 })) && fine;
-    fine = await timed("each product's last tick", 20, () =>
-      store.lastTicks()) && fine;
+    await timed("a day of 1m candles", 20, () => store.candles(key, "1m", range, now));
+    await timed("a day of 5s candles", 80, () => store.candles(key, "5s", range, now));
+    await timed("the newest 500 5s candles", 20, () => store.candles(key, "5s", { limit: 500 }, now));
+    await timed(
+      "the newest 10000 1s candles, out of ticks",
+      80,
+      () => store.candles(key, "1s", { limit: 10_000 }, now),
+    );
+    await timed("the newest 10000 ticks", 80, () => store.ticks(key, { limit: 10_000 }));
+    await timed("each product's last tick", 20, () => store.lastTicks());
     const keys = PRODUCTS.map((product) => ({ exchange: "coinbase", product }));
-    fine = await timed("what arrived in the last 5 minutes", 80, async () =>
-      await store.since(keys, now - 300_000, 10_000) ?? []) &&
-      fine;
+    await timed(
+      "what arrived in the last 5 minutes",
+      80,
+      async () => await store.since(keys, now - 300_000, 10_000) ?? [],
+    );
   }
   {
     await using store = new Store(`${folder}/year.sqlite`, { ticksDays: 0, log: silent });
@@ -208,12 +205,9 @@ try {
     const key = { exchange: "coinbase", product: "BTC-USD" };
     const now = START_US / 1000 + 365 * DAY_S * 1000;
     const range = { from: START_US / 1e6, limit: 10_000 };
-    fine = await timed("a year of 1h candles", 100, () =>
-      store.candles(key, "1h", range, now)) && fine;
-    fine = await timed("a year of 1d candles", 100, () =>
-      store.candles(key, "1d", range, now)) && fine;
+    await timed("a year of 1h candles", 100, () => store.candles(key, "1h", range, now));
+    await timed("a year of 1d candles", 100, () => store.candles(key, "1d", range, now));
   }
 } finally {
   Deno.removeSync(folder, { recursive: true });
 }
-Deno.exit(fine ? 0 : 1);

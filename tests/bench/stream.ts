@@ -1,25 +1,21 @@
 // What the program costs with 200 products at 100 ticks/s each and ten readers, each with the merged stream of all products and every
 // tick of one: the real program, its exchange and its readers each a process of its own.
-// `deno run -A --config deno.json tests/bench/stream.ts [seconds] [readers] [ticks/s of a product]`
+// Run it: deno task bench:stream [SECONDS] [READERS] [TICKS a second of a product]
 
-import { Simulator } from "../../src/simulator/server.ts";
 import { Program } from "../browser/program.ts";
+import { ExchangeProcess } from "./exchange_process.ts";
+import { endIfMissing, judge, numberArgument, pause, percentile, say } from "./report.ts";
+import { usageMissing, usageOf } from "./usage.ts";
 
 const PRODUCTS = Array.from({ length: 200 }, (_, i) => `P${String(i + 1).padStart(3, "0")}-USD`);
 const EVERY_MS = 250;
 /** Until all is subscribed, compiled and in its rhythm. */
 const WARM_UP_SECONDS = 8;
 
-const encoder = new TextEncoder();
-const say = (text: string) => Deno.stdout.writeSync(encoder.encode(`${text}\n`));
-const pause = (seconds: number) => new Promise((done) => setTimeout(done, seconds * 1000));
-
-// ---- the exchange's process
-
-async function exchange(ticksPerSecond: number): Promise<void> {
-  const simulator = await Simulator.start({ products: PRODUCTS, ticksPerSecond, seed: 7 });
-  say(simulator.url);
-}
+/** Wished for, of a core. */
+const MOST_CORES = 0.5;
+/** Wished for. */
+const MOST_MB = 200;
 
 // ---- the readers' process
 
@@ -70,44 +66,12 @@ function readers(origin: string, count: number): void {
 
 // ---- the bench's own
 
-async function output(...command: string[]): Promise<string> {
-  const [program = "", ...args] = command;
-  const { stdout } = await new Deno.Command(program, { args, stderr: "null" }).output();
-  return new TextDecoder().decode(stdout).trim();
-}
-
-/** CPU seconds of each thread by its id, and of all; MB of memory. The kernel's own figures, read by a program that may. */
-async function usage(pid: number): Promise<{ cpu: number; threads: Map<string, number>; mb: number; mostMb: number }> {
-  const stat = (text: string) => {
-    const [, id = "", name = "", rest = ""] = /^(\d+) \((.*)\) (.*)$/.exec(text) ?? [];
-    const fields = rest.split(" ");
-    return { id, name, seconds: (Number(fields[11]) + Number(fields[12])) / ticksASecond };
-  };
-  const threads = new Map(
-    (await output("sh", "-c", `cat /proc/${pid}/task/*/stat`)).split("\n").map((line) => {
-      const { id, name, seconds } = stat(line);
-      return [`${name} ${id}`, seconds];
-    }),
-  );
-  const status = await output("cat", `/proc/${pid}/status`);
-  const mb = (field: string) => Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1024;
-  return { cpu: stat(await output("cat", `/proc/${pid}/stat`)).seconds, threads, mb: mb("VmRSS"), mostMb: mb("VmHWM") };
-}
-
-const ticksASecond = Number(await output("getconf", "CLK_TCK").catch(() => "100"));
-
-/** Another role of this file, as a process; its lines. */
-function child(...args: string[]): { lines: AsyncIterator<string>; process: Deno.ChildProcess } {
+/** This file in its other role, as a process; its lines. */
+function crowdOf(...args: string[]): { lines: AsyncIterator<string>; process: Deno.ChildProcess } {
   const process = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--quiet",
-      "-A",
-      "--config",
-      new URL("../../deno.json", import.meta.url).pathname,
-      import.meta.url,
-      ...args,
-    ],
+    args: ["run", "--quiet", "--config", new URL("../../deno.json", import.meta.url).pathname].concat(
+      ["--allow-net=127.0.0.1", "--allow-env", "--allow-read", import.meta.url, "readers", ...args],
+    ),
     stdout: "piped",
     stdin: "null",
   }).spawn();
@@ -123,15 +87,12 @@ function child(...args: string[]): { lines: AsyncIterator<string>; process: Deno
 }
 
 async function bench(seconds: number, count: number, ticksPerSecond: number): Promise<void> {
-  const market = child("exchange", String(ticksPerSecond));
-  const children = [market.process];
+  await using exchange = await ExchangeProcess.start(PRODUCTS, ticksPerSecond);
+  await using program = await Program.start({
+    settings: { COINBASE_WS_URL: exchange.url, COINBASE_PRODUCTS: PRODUCTS.join(","), COINBASE_CHANNEL: "ticker" },
+  });
+  const crowd = crowdOf(program.url, String(count));
   try {
-    const url: string = (await market.lines.next()).value;
-    await using program = await Program.start({
-      settings: { COINBASE_WS_URL: url, COINBASE_PRODUCTS: PRODUCTS.join(","), COINBASE_CHANNEL: "ticker" },
-    });
-    const crowd = child("readers", program.url, String(count));
-    children.push(crowd.process);
     let got: Got = { bytes: 0, mergedTicks: 0, fullTicks: 0, sheds: 0, ended: 0, delays: [] };
     const delays: number[] = [];
     const listening = (async () => {
@@ -143,7 +104,7 @@ async function bench(seconds: number, count: number, ticksPerSecond: number): Pr
     await pause(WARM_UP_SECONDS);
     const look = async () => {
       const { counters } = await program.get<{ counters: { received: number } }>("/api/status");
-      return { at: performance.now(), ticks: counters.received, got, ...await usage(program.pid) };
+      return { at: performance.now(), ticks: counters.received, got, ...await usageOf(program.pid) };
     };
     delays.length = 0;
     const before = await look();
@@ -155,19 +116,13 @@ async function bench(seconds: number, count: number, ticksPerSecond: number): Pr
     const cpu = after.cpu - before.cpu;
     const rate = (field: "bytes" | "mergedTicks" | "fullTicks") =>
       (after.got[field] - before.got[field]) / elapsed / Math.max(1, count);
-    const sorted = delays.toSorted((a, b) => a - b);
-    const delay = (share: number) => Math.round(sorted[Math.floor(sorted.length * share)] ?? NaN);
-    say(
-      `Deno ${Deno.version.deno}, ${navigator.hardwareConcurrency} cores, load average ${
-        Deno.loadavg()[0]?.toFixed(1)
-      }`,
-    );
+    const delay = (share: number) => Math.round(percentile(delays, share));
     say(
       `${PRODUCTS.length} products, ${Math.round(ticks / elapsed)} ticks/s, ${count} readers, ${Math.round(elapsed)} s`,
     );
     say(
       `  the program: ${(cpu / elapsed).toFixed(2)} of a core, ${(cpu / ticks * 1e6).toFixed(1)} us a tick, ` +
-        `${Math.round(after.mb)} MB, at most ${Math.round(after.mostMb)} MB`,
+        `${Math.round(after.mb)} MB, at most ${Math.round(after.peakMb)} MB`,
     );
     for (const [thread, used] of after.threads) {
       const share = (used - (before.threads.get(thread) ?? 0)) / elapsed;
@@ -183,21 +138,39 @@ async function bench(seconds: number, count: number, ticksPerSecond: number): Pr
     if (after.got.sheds + after.got.ended > 0) {
       say(`  ${after.got.sheds} readers shed, ${after.got.ended} streams ended`);
     }
+    const load = `${PRODUCTS.length} products at ${ticksPerSecond} ticks/s, ${count} readers`;
+    judge(
+      `program with ${load}, CPU`,
+      cpu / elapsed < MOST_CORES,
+      `${(cpu / elapsed).toFixed(2)} of a core (${Math.round(ticks / elapsed)} ticks/s)`,
+      `below ${MOST_CORES}`,
+    );
+    judge(
+      `program with ${load}, memory at the peak`,
+      after.peakMb < MOST_MB,
+      `${Math.round(after.peakMb)} MB`,
+      `below ${MOST_MB} MB`,
+    );
     crowd.process.kill();
     await listening;
   } finally {
-    for (const process of children) {
-      try {
-        process.kill();
-      } catch {
-        // it has ended
-      }
-      await process.status;
+    try {
+      crowd.process.kill();
+    } catch {
+      // it has ended
     }
+    await crowd.process.status;
   }
 }
 
-const [role, ...rest] = Deno.args;
-if (role === "exchange") await exchange(Number(rest[0]));
-else if (role === "readers") readers(rest[0] ?? "", Number(rest[1]));
-else await bench(Number(role ?? 20), Number(rest[0] ?? 10), Number(rest[1] ?? 100));
+const [role, url = "", count] = Deno.args;
+if (role === "readers") {
+  readers(url, Number(count));
+} else {
+  endIfMissing(usageMissing());
+  await bench(
+    numberArgument(0, "SECONDS", 20),
+    numberArgument(1, "READERS", 10),
+    numberArgument(2, "TICKS", 100),
+  );
+}

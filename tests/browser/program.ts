@@ -8,8 +8,8 @@ const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
 /** What to run. */
 export interface ProgramOptions {
-  /** Default `dev`. */
-  readonly command?: "dev" | "demo";
+  /** Default `dev`. With `start` it needs KAFKA_BROKERS among its settings. */
+  readonly command?: "dev" | "demo" | "start";
   /** Where its prices come from; the demo has one of its own. */
   readonly simulator?: Simulator;
   /** Default `ticker`. */

@@ -1,0 +1,183 @@
+// `deno task bench`: all benches, one after the other, each as a process of its own, and one table of what they measured. With a name
+// only that one. Whatever a bench starts and writes ends with it, however it ends.
+
+import { chromiumPath } from "../browser/chromium.ts";
+import { binary } from "../servers/process.ts";
+import { CANNOT_RUN, type Result, resultOf, say, tableOf } from "./report.ts";
+
+/** File of each by its name, in the order in which they run. */
+const BENCHES: Readonly<Record<string, string>> = {
+  decode: "decode_bench.ts",
+  road: "road.ts",
+  latency: "latency.ts",
+  store: "store.ts",
+  stream: "stream.ts",
+  page: "page.ts",
+  resources: "resources.ts",
+  chain: "chain.ts",
+  peers: "peers.ts",
+  scale: "scale.ts",
+};
+/** Not among all: one fetches packages of Python, and only when that is asked for; the other's numbers are for docs/scale.md. */
+const ALONE = ["peers", "scale"];
+const PERMISSIONS = ["net", "read", "write", "run", "env", "sys"].map((name) => `--allow-${name}`);
+const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
+const HELP =
+  `Measures the program on this machine. What lacks a server is left out, and says so (sh tests/servers/install.sh).
+
+  deno task bench            all but peers, some 10 minutes
+  deno task bench --peers    peers too, which brings its Python packages
+  deno task bench:NAME [N]   one of ${Object.keys(BENCHES).join(", ")};
+                             N: its numbers, mostly the seconds of a round, see the first lines of its file
+`;
+
+/** How a bench came out. */
+type Outcome = "ran" | "left out" | "failed";
+
+/** The bench that runs now, and the folder for all that it writes. */
+let running: { readonly process: Deno.ChildProcess; readonly folder: string } | undefined;
+
+/** Ends it with all its children, which are one group of processes, and removes what they have written. */
+function sweep(): void {
+  if (running === undefined) return;
+  const { process, folder } = running;
+  running = undefined;
+  try {
+    Deno.kill(-process.pid, "SIGKILL");
+  } catch {
+    // nobody is left
+  }
+  // those that were killed just now may still write
+  for (let tries = 0; tries < 20; tries++) {
+    try {
+      return Deno.removeSync(folder, { recursive: true });
+    } catch {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+    }
+  }
+}
+
+/** Runs one, shows what it says, and adds its results. */
+async function run(file: string, args: readonly string[], results: Result[]): Promise<Outcome> {
+  const folder = await Deno.makeTempDir({ prefix: "bench-" });
+  const process = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "--config", CONFIG, ...PERMISSIONS, new URL(file, import.meta.url).pathname, ...args],
+    env: { TMPDIR: folder },
+    stdin: "null",
+    stdout: "piped",
+    // a group of its own, so that Ctrl-C comes to us alone
+    detached: true,
+  }).spawn();
+  running = { process, folder };
+  try {
+    let rest = "";
+    for await (const text of process.stdout.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) {
+        say(line);
+        const result = resultOf(line);
+        if (result !== undefined) results.push(result);
+      }
+    }
+    const { code } = await process.status;
+    return code === 0 ? "ran" : code === CANNOT_RUN ? "left out" : "failed";
+  } finally {
+    sweep();
+  }
+}
+
+async function output(command: string, ...args: string[]): Promise<string> {
+  try {
+    const { stdout } = await new Deno.Command(command, { args, stdin: "null", stderr: "null" }).output();
+    return new TextDecoder().decode(stdout).trim();
+  } catch {
+    return "";
+  }
+}
+
+async function textOf(path: string): Promise<string> {
+  return await Deno.readTextFile(new URL(path, import.meta.url));
+}
+
+/** Date, machine and versions: without them a number says nothing. */
+async function heading(load: number, hasBrowser: boolean): Promise<string> {
+  const gb = (Deno.systemMemoryInfo().total / 2 ** 30).toFixed(1);
+  const cpu = /^model name\s*: (.+)$/m.exec(await output("cat", "/proc/cpuinfo"))?.[1];
+  const machine = [
+    `${navigator.hardwareConcurrency} cores${cpu === undefined ? "" : ` (${cpu})`}`,
+    `${gb} GB`,
+    `${Deno.build.os} ${Deno.build.arch}`,
+    `load ${load.toFixed(1)} at the start`,
+  ];
+  const { imports } = JSON.parse(await textOf("../../deno.json"));
+  const versions = [
+    `Deno ${Deno.version.deno}`,
+    `kafkajs ${/@([\d.]+)$/.exec(imports.kafkajs)?.[1]}`,
+    `Kafka ${/<kafka\.version>(.+)<\/kafka\.version>/.exec(await textOf("../servers/kafka/pom.xml"))?.[1]}`,
+    await output(binary("telegraf"), "--version"),
+    `InfluxDB ${/influxdb\/v2 v([\d.]+)/.exec(await textOf("../servers/influxd/go.mod"))?.[1]}`,
+    ...hasBrowser ? [(await output(chromiumPath() ?? "", "--version")).replace(/ built on .*/, "")] : [],
+  ];
+  const date = new Date().toISOString().slice(0, 10);
+  return `${date}; ${machine.join(", ")}; ${versions.filter((each) => each !== "").join(", ")}`;
+}
+
+for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  Deno.addSignalListener(name, () => {
+    sweep();
+    Deno.exit(130);
+  });
+}
+
+const args = Deno.args.filter((arg) => arg !== "--");
+const [name] = args;
+if (args.includes("--help")) {
+  say(HELP.trimEnd());
+  Deno.exit(0);
+}
+if (name !== undefined && !name.startsWith("-")) {
+  const file = BENCHES[name];
+  if (file === undefined) {
+    say(`Cannot run the bench as it must be one of ${Object.keys(BENCHES).join(", ")}: current value is "${name}"`);
+    Deno.exit(2);
+  }
+  const outcome = await run(file, args.slice(1), []);
+  Deno.exit(outcome === "ran" ? 0 : outcome === "failed" ? 1 : CANNOT_RUN);
+}
+const unknown = args.find((arg) => arg !== "--peers");
+if (unknown !== undefined) {
+  say(`Cannot use the argument as it must be --peers or --help: current value is "${unknown}"`);
+  Deno.exit(2);
+}
+
+const load = Deno.loadavg()[0] ?? NaN;
+const results: Result[] = [];
+const failed: string[] = [];
+const leftOut: string[] = [];
+const since = performance.now();
+for (const [bench, file] of Object.entries(BENCHES)) {
+  if (ALONE.includes(bench) && !(bench === "peers" && args.includes("--peers"))) continue;
+  say(`=== ${bench}`);
+  const started = performance.now();
+  const outcome = await run(file, [], results);
+  if (outcome === "failed") failed.push(bench);
+  if (outcome === "left out") leftOut.push(bench);
+  say(`=== ${bench}: ${outcome} (${Math.round((performance.now() - started) / 1000)} s)\n`);
+}
+say(`${await heading(load, !leftOut.includes("page"))}\n`);
+say(tableOf(results));
+say("");
+const misses = results.filter(({ isMet }) => isMet === false).length;
+const others = [
+  ...leftOut.length > 0 ? [`left out: ${leftOut.join(", ")}`] : [],
+  ...failed.length > 0 ? [`failed to run: ${failed.join(", ")}`] : [],
+];
+say(
+  [
+    `${results.filter(({ isMet }) => isMet).length} ok, ${misses} missed`,
+    ...others,
+    `${Math.round((performance.now() - since) / 60_000)} min`,
+  ].join("; "),
+);
+Deno.exit(failed.length === 0 ? 0 : 1);
