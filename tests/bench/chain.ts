@@ -6,7 +6,7 @@ import { systemClock as clock } from "../../src/clock.ts";
 import type { Tick } from "../../src/record.ts";
 import { KafkaSink } from "../../src/sinks/kafka.ts";
 import { mendKafkajs } from "../../src/sinks/kafkajs_fix.ts";
-import { chainMissing, GAPS_TOPIC, telegrafEnv, TOPIC } from "../chain/chain.ts";
+import { chainMissing, GAPS_TOPIC, telegrafEnv, TOPIC, tutorialConfig } from "../chain/chain.ts";
 import { silent } from "../integration/feed.ts";
 import { InfluxServer } from "../servers/influxdb.ts";
 import { KafkaServer } from "../servers/kafka.ts";
@@ -30,27 +30,7 @@ const SILENT_MS = 30_000;
 /** Between two looks. */
 const LOOK_MS = 100;
 
-/** As tutorials have it; without kafka_version it would read nothing from Kafka 4. */
-const PLAIN = `
-[agent]
-  flush_interval = "1s"
-
-[[inputs.kafka_consumer]]
-  brokers = ["\${KAFKA_BROKER_1}"]
-  topics = ["${TOPIC}"]
-  kafka_version = "2.8.0"
-  offset = "oldest"
-  data_format = "json"
-  tag_keys = ["product"]
-  json_time_key = "w_time"
-  json_time_format = "unix"
-
-[[outputs.influxdb_v2]]
-  urls = ["\${INFLUX_URL}"]
-  token = "@{tokens:telegraf}"
-  organization = "\${INFLUX_ORG}"
-  bucket = "\${INFLUX_BUCKET}"
-
+const PLAIN = `${tutorialConfig("@{tokens:telegraf}")}
 [[secretstores.docker]]
   id = "tokens"
   path = "\${TOKENS}"

@@ -98,6 +98,31 @@ export function telegrafEnv(
   };
 }
 
+/** A tutorial's telegraf.conf; kafka_version is the one line that Kafka 4 asks for, the times are shorter. */
+export function tutorialConfig(token: string): string {
+  return `
+[agent]
+  interval = "1s"
+  flush_interval = "1s"
+
+[[inputs.kafka_consumer]]
+  brokers = ["\${KAFKA_BROKER_1}"]
+  topics = ["${TOPIC}"]
+  kafka_version = "2.8.0"
+  offset = "oldest"
+  data_format = "json"
+  tag_keys = ["product"]
+  json_time_key = "w_time"
+  json_time_format = "unix"
+
+[[outputs.influxdb_v2]]
+  urls = ["\${INFLUX_URL}"]
+  token = "${token}"
+  organization = "\${INFLUX_ORG}"
+  bucket = "\${INFLUX_BUCKET}"
+`;
+}
+
 /** A record as somebody else would write it: text, bytes, or none at all, perhaps with a time of its own, ms. */
 export interface Raw {
   /** What stands in the record. */

@@ -6,7 +6,7 @@ import { Simulator } from "../../src/simulator/server.ts";
 import { startFeed, tell, until } from "../integration/feed.ts";
 import type { InfluxServer } from "../servers/influxdb.ts";
 import { TelegrafServer } from "../servers/telegraf.ts";
-import { chainMissing, settle, startChain, telegrafEnv, TOPIC } from "./chain.ts";
+import { chainMissing, settle, startChain, telegrafEnv, tutorialConfig } from "./chain.ts";
 import { assertAllDeclared, count, type Point, readGaps, readPoints } from "./count.ts";
 
 const missing = chainMissing();
@@ -38,29 +38,6 @@ const CANDLESTICK = `
 ${pipeline("close", "last")}${pipeline("open", "first")}${pipeline("low", "min")}${pipeline("high", "max")}
 union(tables: [close, open, low, high])
   |> pivot(rowKey: ["_time"], columnKey: ["newValue"], valueColumn: "_value")
-`;
-
-/** Its telegraf.conf; kafka_version is the one line that Kafka 4 asks for, the times are shorter. */
-const CONFIG = `
-[agent]
-  interval = "1s"
-  flush_interval = "1s"
-
-[[inputs.kafka_consumer]]
-  brokers = ["\${KAFKA_BROKER_1}"]
-  topics = ["${TOPIC}"]
-  kafka_version = "2.8.0"
-  offset = "oldest"
-  data_format = "json"
-  tag_keys = ["product"]
-  json_time_key = "w_time"
-  json_time_format = "unix"
-
-[[outputs.influxdb_v2]]
-  urls = ["\${INFLUX_URL}"]
-  token = "\${INFLUX_TOKEN}"
-  organization = "\${INFLUX_ORG}"
-  bucket = "\${INFLUX_BUCKET}"
 `;
 
 interface Asked {
@@ -112,7 +89,7 @@ Deno.test({
     await influx.createBucket("tutorial");
     const config = await Deno.makeTempFile({ suffix: ".conf" });
     try {
-      await Deno.writeTextFile(config, CONFIG);
+      await Deno.writeTextFile(config, tutorialConfig("${INFLUX_TOKEN}"));
       const env = { ...telegrafEnv(kafka, influx), INFLUX_BUCKET: "tutorial", INFLUX_TOKEN: influx.adminToken };
       await using _tutorial = await TelegrafServer.start({ config, env });
       await using simulator = await Simulator.start({ seed: 14, ticksPerSecond: 20 });
