@@ -1,6 +1,66 @@
 // The audit in words: a table, what is missing in ranges, and one sentence that answers the question.
 
-import type { AuditReport, ProductAudit } from "./command.ts";
+import type { Compared, Span, Unseen } from "./compare.ts";
+
+/** What was found about one product. */
+export interface ProductAudit {
+  /** As records name it. */
+  readonly product: string;
+  /** In the topic. */
+  readonly records: number;
+  /** Of them, those beyond the first with their time: sent again after a failure, or several prices of one second. */
+  readonly repeats: number;
+  /** InfluxDB; undefined: not compared. */
+  readonly influx?: Compared & {
+    /** Missing since Telegraf has not read them yet: they are in Kafka, and not lost. */
+    readonly waiting: number;
+  };
+  /** The store; undefined: not compared. */
+  readonly store?: Compared & {
+    /** Compared from here on, unix seconds: what is older was cleaned, or is older than the store. */
+    readonly from: number;
+    /** Ticks that the store has and the topic has not, and nobody declared it. */
+    readonly unknown: number;
+  };
+  /**
+   * Trades between the first and the last record that no record tells of; undefined: not a channel that tells of each.
+   */
+  readonly notSeen?: { readonly count: number; readonly ranges: readonly Unseen[] };
+  /** Declared gaps. */
+  readonly gaps: readonly Span[];
+  /** The part of the range in which no gap lies, percent. */
+  readonly coverage: number;
+}
+
+/** What `--json` prints. */
+export interface AuditReport {
+  /** Nothing is missing that nobody declared. */
+  readonly ok: boolean;
+  /** Unix seconds, included. */
+  readonly from: number;
+  /** Unix seconds, excluded. */
+  readonly to: number;
+  /** What was read and compared, for people. */
+  readonly sources: readonly string[];
+  /** What limits the answer, one sentence each. */
+  readonly remarks: readonly string[];
+  /** Records of the topic that are none of ours. */
+  readonly unreadable: number;
+  /** Those that InfluxDB shows as rejected; undefined: not asked. */
+  readonly rejected?: number;
+  /** The sum over all products. */
+  readonly totals: {
+    readonly records: number;
+    readonly missing: number;
+    readonly waiting: number;
+    readonly declared: number;
+    readonly notSeen: number;
+    /** The mean of all products, percent. */
+    readonly coverage: number;
+  };
+  /** By name. */
+  readonly products: readonly ProductAudit[];
+}
 
 /** Ranges of one kind that are shown of one product; the rest is counted. */
 const SHOWN = 5;

@@ -2,7 +2,8 @@
 
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { type AuditReport, runAudit } from "../../src/audit/command.ts";
+import { runAudit } from "../../src/audit/command.ts";
+import type { AuditReport } from "../../src/audit/report.ts";
 import type { Output } from "../../src/terminal.ts";
 import { ConfigError, SinkError } from "../../src/errors.ts";
 import { Simulator } from "../../src/simulator/server.ts";
