@@ -16,6 +16,7 @@ const FIELDS = [
   "sequence",
   "price",
   "exchangeTimeUs",
+  "receivedTime",
   "recordTimeUs",
   "tradeId",
 ];
@@ -34,13 +35,15 @@ export interface CursorOptions {
 
 function isPosition(value: unknown): value is Position {
   if (typeof value !== "object" || value === null) return false;
-  const { exchange, product, sequence, price, exchangeTimeUs, recordTimeUs, tradeId } = value as Record<
+  const { exchange, product, sequence, price, exchangeTimeUs, receivedTime, recordTimeUs, tradeId } = value as Record<
     string,
     unknown
   >;
-  const whole = [sequence, exchangeTimeUs, recordTimeUs, tradeId ?? 0];
+  const whole = [sequence, exchangeTimeUs, receivedTime, recordTimeUs, tradeId ?? 0];
   return typeof exchange === "string" && typeof product === "string" && typeof price === "number" && price > 0 &&
-    whole.every((number) => Number.isSafeInteger(number) && (number as number) >= 0);
+    whole.every((number) => Number.isSafeInteger(number) && (number as number) >= 0) &&
+    // a record's time is that of its tick, but for a second: later ones would follow it, and nobody can take records back
+    Math.abs(Number(recordTimeUs) - Number(exchangeTimeUs)) <= 1e6;
 }
 
 /**

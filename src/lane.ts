@@ -10,6 +10,7 @@ import {
   type Gap,
   type GapTimes,
   type Position,
+  reachedUs,
   recordTime,
   seriesOf,
   type Tick,
@@ -304,7 +305,7 @@ export class Lane {
   #reached(tick: Tick): void {
     const series = seriesOf(tick.exchange, tick.product);
     const before = this.#ahead.get(series) ?? this.positions.get(series);
-    if (before !== undefined && tick.exchangeTimeUs < before.exchangeTimeUs) return;
+    if (before !== undefined && tick.exchangeTimeUs < reachedUs(before)) return;
     if (this.#gapsAreDue) this.#ahead.set(series, tick);
     else this.positions.set(series, tick);
   }

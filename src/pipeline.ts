@@ -2,7 +2,7 @@
 
 import { DrainError } from "./errors.ts";
 import { Lane, type LaneOptions, type SinkStatus } from "./lane.ts";
-import type { FeedEvent, Position } from "./record.ts";
+import { type FeedEvent, type Position, reachedUs } from "./record.ts";
 import type { Sink } from "./sinks/sink.ts";
 import type { Source } from "./sources/source.ts";
 
@@ -45,7 +45,7 @@ export class Pipeline {
       for (const { positions } of others) {
         const other = positions.get(series);
         if (other === undefined) return [];
-        if (other.exchangeTimeUs < least.exchangeTimeUs) least = other;
+        if (reachedUs(other) < reachedUs(least)) least = other;
       }
       return [least];
     });

@@ -40,8 +40,19 @@ export interface Tick {
 /** How far one product has got: its last tick, as far as whoever goes on from there must know it. */
 export type Position = Pick<
   Tick,
-  "exchange" | "product" | "sequence" | "price" | "exchangeTimeUs" | "recordTimeUs" | "tradeId"
+  "exchange" | "product" | "sequence" | "price" | "exchangeTimeUs" | "receivedTime" | "recordTimeUs" | "tradeId"
 >;
+
+/** Two clocks do not agree; what is further ahead of ours than this tells nothing about the time up to it, us. */
+const AHEAD_US = 1e6;
+
+/**
+ * Up to when a tick shows how far its product has got, us: its own time, or that of its arrival where it lies ahead of that. Once
+ * one tick was ahead, those that follow it are not late.
+ */
+export function reachedUs({ exchangeTimeUs, receivedTime }: Pick<Tick, "exchangeTimeUs" | "receivedTime">): number {
+  return exchangeTimeUs > receivedTime * 1000 + AHEAD_US ? receivedTime * 1000 : exchangeTimeUs;
+}
 
 /**
  * Why data may be missing. `link-closed`: the connection ended. `link-silent`: it was open and nothing came. `stalled`: the

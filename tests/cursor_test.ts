@@ -30,6 +30,7 @@ function at(product: string, sequence: number): Position {
     sequence,
     price: 37_000.12,
     exchangeTimeUs: 1_700_000_000_123_456,
+    receivedTime: 1_700_000_000_130,
     recordTimeUs: 1_700_000_000_123_457,
     tradeId: 5,
   };
@@ -82,6 +83,10 @@ for (
     [
       "a sequence that is no whole number",
       JSON.stringify({ version: 1, positions: [{ ...at("A", 1), sequence: 1.5 }] }),
+    ],
+    [
+      "a record's time that is not its tick's",
+      JSON.stringify({ version: 1, positions: [{ ...at("A", 1), recordTimeUs: 1_995_961_259_092_469 }] }),
     ],
     ["null", "null"],
     ["null among its positions", '{"version":1,"positions":[null]}'],

@@ -650,6 +650,23 @@ Deno.test("Pipeline knows how far each product has got in all sinks, and begins 
   assertEquals(reached(), [["A-USD", a[2]?.sequence], ["B-USD", b[2]?.sequence], ["C-USD", c[2]?.sequence]]);
 });
 
+Deno.test("Pipeline.positions() go on behind a tick from the future", async () => {
+  const [ready, slow] = [new FakeSink("ready"), new FakeSink("slow")];
+  await using running = new Running([ready, slow]);
+  const at = (sequence: number, seconds: number) => ({
+    ...tickOf("A-USD", sequence),
+    exchangeTimeUs: seconds * 1e6,
+    receivedTime: sequence * 1000,
+  });
+  await running.push(at(1, 1), at(2, 300));
+  slow.onWrite = away;
+  await running.push(at(3, 3));
+  assertEquals(running.pipeline.positions().map(({ sequence }) => sequence), [2]);
+  slow.onWrite = () => {};
+  for (let i = 0; i < 40; i++) await running.clock.advance(250);
+  assertEquals(running.pipeline.positions().map(({ sequence }) => sequence), [3]);
+});
+
 Deno.test("Pipeline.positions() do not pass a gap that is still on its way: whoever goes on from there tells it once more", async () => {
   const sink = new FakeSinkWithGaps();
   await using running = new Running([sink]);

@@ -89,6 +89,21 @@ Deno.test("Sequencer does not let a repeat take a microsecond", () => {
   assertEquals(next.recordTimeUs, 101);
 });
 
+Deno.test("Sequencer takes no microsecond twice after a tick from the future, nor once it is that late", () => {
+  const sequencer = new Sequencer("microseconds");
+  const ahead = 300_000_000;
+  const given = [100, 100, ahead, ahead, 100, 101, 101, 250, ahead - 5, ahead - 5, ahead, ahead + 1];
+  const record = given.map((us, i) => {
+    const each = tick(i, us);
+    assert(sequencer.admit(each));
+    return each.recordTimeUs;
+  });
+  assertEquals(record, [
+    ...[100, 101, ahead, ahead + 1, 102, 103, 104, 250],
+    ...[ahead - 5, ahead - 4, ahead + 2, ahead + 3],
+  ]);
+});
+
 Deno.test("Sequencer makes the times of a product strictly rise, except for ticks older than its newest", () =>
   forSeeds(500, (random) => {
     const sequencer = new Sequencer("microseconds");

@@ -3,7 +3,7 @@
 
 import type { Clock } from "../clock.ts";
 import type { Heartbeat } from "../exchanges/exchange.ts";
-import { type Gap, type GapReason, GapTimes, type Position, recordTime, type Tick } from "../record.ts";
+import { type Gap, type GapReason, GapTimes, type Position, reachedUs, recordTime, type Tick } from "../record.ts";
 import type { TimePrecision } from "../sequencer.ts";
 import type { ProductState, ProductStatus } from "./source.ts";
 
@@ -180,7 +180,7 @@ export class FeedWatch {
     const watched = this.#products.get(tick.product);
     if (watched === undefined) return;
     const { last, gap } = watched;
-    const isLate = last !== undefined && tick.exchangeTimeUs < last.exchangeTimeUs;
+    const isLate = last !== undefined && tick.exchangeTimeUs < reachedUs(last);
     // an old tick that comes late does not end a gap
     if (gap !== undefined && !isLate) this.#closeGap(watched, gap, recordTime(tick), true);
 
@@ -329,10 +329,11 @@ export class FeedWatch {
   }
 
   /** Up to when nothing of this product is missing, unix seconds: other products' frames prove nothing about it. */
-  #knownUntil({ last, provenUs }: Watched): number | null {
+  #knownUntil({ last }: Watched, provenUs: number): number | null {
     if (last === undefined) return null;
-    if (provenUs <= last.recordTimeUs) return recordTime(last);
-    return this.#options.precision === "seconds" ? Math.floor(provenUs / 1e6) : provenUs / 1e6;
+    const ownUs = reachedUs(last);
+    const knownUs = Math.max(ownUs < last.exchangeTimeUs ? ownUs : last.recordTimeUs, provenUs);
+    return this.#options.precision === "seconds" ? Math.floor(knownUs / 1e6) : knownUs / 1e6;
   }
 
   #openGap(watched: Watched, reason: GapReason): void {
@@ -343,7 +344,8 @@ export class FeedWatch {
       exchange,
       product: watched.product,
       opened: gapTimes.next(clock.now()),
-      from: reason === "stalled" && watched.last !== undefined ? recordTime(watched.last) : this.#knownUntil(watched),
+      // of one that is stalled heartbeats have told of a trade that did not come
+      from: this.#knownUntil(watched, reason === "stalled" ? 0 : watched.provenUs),
       to: null,
       reason,
       dropped: 0,

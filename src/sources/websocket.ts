@@ -49,6 +49,8 @@ const BACKOFF = { baseMs: 250, capMs: 30_000 };
 const STEADY_MS = 10_000;
 const HANDSHAKE_MS = 10_000;
 const CHECK_MS = 500;
+/** A look that is so much too late tells of this process and not of the feed, ms. */
+const FROZEN_MS = 2000;
 /** The lower of two limits that Coinbase publishes: 8 connects or subscribes a second. */
 const REQUESTS_PER_SECOND = 8;
 /** Without one good tick for so long, those that are refused for their time are all there are, ms. */
@@ -256,7 +258,10 @@ export class WebSocketSource implements Source {
     signal.addEventListener("abort", onAbort, { once: true });
     await this.#subscribe(client, this.#watch.accepted(), signal);
     while (true) {
+      const since = clock.elapsed();
       await clock.sleep(CHECK_MS, signal);
+      // we stood still ourselves: what came meanwhile is read first
+      if (clock.elapsed() - since >= FROZEN_MS) continue;
       const { reconnect, resubscribe } = this.#watch.check();
       if (reconnect !== undefined) {
         await client.close();
@@ -329,11 +334,11 @@ export class WebSocketSource implements Source {
     const { exchange, channel, clock, log } = this.#options;
     // any words may begin like a product
     if (product !== undefined && this.#options.products.includes(product)) {
-      if (this.#watch.refuse(product, words)) {
-        this.#refusedAt = clock.elapsed();
-        log.error(`${exchange.title} refuses a product, the others go on`, { product, words });
-      }
-      if (this.#watch.accepted().length === 0) this.#giveUp(`${exchange.title} refuses every product: ${words}`);
+      const isNew = this.#watch.refuse(product, words);
+      if (this.#watch.accepted().length === 0) return this.#giveUp(`${exchange.title} refuses every product: ${words}`);
+      if (!isNew) return;
+      this.#refusedAt = clock.elapsed();
+      log.error(`${exchange.title} refuses a product, the others go on`, { product, words });
       return;
     }
     log.often("error", `${exchange.title} answers with an error`, { words });

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertGreater, assertLess, assertMatch } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
-import { audit, tell, until } from "./feed.ts";
+import { audit, sleep, tell, until } from "./feed.ts";
 import { Producer } from "./producer.ts";
 
 const missing = kafkaMissing() ??
@@ -100,6 +100,36 @@ Deno.test({
         `all four: ${sent} sent, ${counted.stored} stored, ${counted.missing.length} missing and declared, ${counted.repeats} repeats`,
       );
     });
+
+    await t.step(
+      "frozen for longer than a link may be silent: what waited in the socket is read, nothing is missed",
+      async () => {
+        await kafka.createTopic("thawed");
+        await kafka.createTopic("thawed_gaps");
+        await using simulator = await Simulator.start({ seed: 12, ticksPerSecond: 15 });
+        await using producer = new Producer({
+          COINBASE_WS_URL: simulator.url,
+          KAFKA_BROKERS: kafka.broker,
+          KAFKA_TOPIC: "thawed",
+          KAFKA_GAPS_TOPIC: "thawed_gaps",
+          STALE_AFTER_MS: "2000",
+        });
+        await producer.says("Ready to write to kafka");
+        const more = async (n: number) => {
+          const before = simulator.sentCount;
+          await until(`${n} more ticks are sent`, () => simulator.sentCount >= before + n);
+        };
+        await more(200);
+        Deno.kill(producer.pid, "SIGSTOP");
+        await sleep(3500);
+        Deno.kill(producer.pid, "SIGCONT");
+        await more(200);
+        assertEquals(await producer.end("SIGTERM"), 0, producer.stderr);
+        assertEquals(producer.said("Connection to Coinbase ended"), []);
+        const counted = await audit(simulator, kafka, { topic: "thawed", gapsTopic: "thawed_gaps" });
+        assertEquals(new Set(counted.gaps.map(({ reason }) => reason)), new Set(["restart", "stopped"]));
+      },
+    );
 
     await t.step("a wrong password: exit 4, one sentence, the password nowhere; the right one works", async () => {
       await kafka.createTopic("secret");

@@ -523,6 +523,22 @@ Deno.test("FeedWatch does not close a gap with a tick that comes late", () => {
   }
 });
 
+Deno.test("FeedWatch takes a tick from the future for no proof of the time up to it, and those after it for no late ones", () => {
+  const story = new Story(["A"]).begin();
+  story.pass(10);
+  story.arrive("A", 20, (story.now + 300) * 1e6);
+  story.clock.advance(2000);
+  story.watch.linkLost("link-closed");
+  assertEquals(story.told("A").at(-1), "link-closed 10..?");
+  story.clock.advance(8000);
+  story.watch.linkOpened();
+  story.arrive("A", 21, story.now * 1e6);
+  assertEquals(story.told("A").at(-1), "link-closed 10..20");
+  // nor does it stay the newest
+  story.watch.linkLost("link-closed");
+  assertEquals(story.told("A").at(-1), "link-closed 20..?");
+});
+
 Deno.test("FeedWatch goes on when the exchange's clock is set back, and no gap ends before it begins", () => {
   const story = new Story(["A"]).begin();
   story.pass(10, { each: () => story.live("A") });
@@ -593,6 +609,7 @@ const EARLIER: Position[] = ["A", "B"].map((product) => ({
   price: 7,
   tradeId: 1,
   exchangeTimeUs: (Date.UTC(2026, 9, 3, 21) - 100_000) * 1000 + 250_000,
+  receivedTime: Math.floor(((Date.UTC(2026, 9, 3, 21) - 100_000) * 1000 + 250_000) / 1000),
   recordTimeUs: (Date.UTC(2026, 9, 3, 21) - 100_000) * 1000,
 }));
 
