@@ -131,6 +131,52 @@ Deno.test({
       },
     );
 
+    await t.step("a tick from the future, then kill -9: the gap begins where the product really was", async () => {
+      const topics = { topic: "ahead", gapsTopic: "ahead_gaps" };
+      await kafka.createTopic(topics.topic);
+      await kafka.createTopic(topics.gapsTopic);
+      await using simulator = await Simulator.start({ seed: 13, ticksPerSecond: 15 });
+      const folder = await Deno.makeTempDir();
+      await using _removed = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
+      const settings = {
+        COINBASE_WS_URL: simulator.url,
+        KAFKA_BROKERS: kafka.broker,
+        KAFKA_TOPIC: topics.topic,
+        KAFKA_GAPS_TOPIC: topics.gapsTopic,
+        CURSOR_FILE: `${folder}/cursor.json`,
+      };
+      {
+        await using first = new Producer(settings);
+        await first.says("Ready to write to kafka");
+        await until("200 ticks are sent", () => simulator.sentCount >= 200);
+        simulator.levers.future(300_000, "ADA-USD");
+        const before = simulator.sentCount;
+        // the cursor is written each second
+        await until("300 more are sent", () => simulator.sentCount >= before + 300);
+        await first.end("SIGKILL");
+      }
+      const killed = Date.now() / 1000;
+      await sleep(2000);
+      await using second = new Producer(settings);
+      await until("it has started", () => simulator.sentCount > 0 && second.said("Ready to write to kafka").length > 0);
+      const again = simulator.sentCount;
+      await until("200 more are sent", () => simulator.sentCount >= again + 200);
+      assertEquals(await second.end("SIGTERM"), 0, second.stderr);
+      const counted = await audit(simulator, kafka, topics);
+      const [gap] = counted.gaps.filter((each) =>
+        each.product === "ADA-USD" && each.reason === "restart" && each.missed
+      )
+        .slice(-1);
+      assert(gap !== undefined && gap.from < killed && gap.to > killed + 1.5, JSON.stringify(gap));
+      // nor do later ticks of a microsecond share the time of their record
+      const times = (await kafka.read(topics.topic)).map(({ value, headers }) =>
+        [JSON.parse(value), headers.id] as const
+      )
+        .filter(([{ product }]) => product === "ADA-USD");
+      const ids = new Set(times.map(([, id]) => id));
+      assertEquals(new Set(times.map(([{ w_time }]) => w_time)).size, ids.size);
+    });
+
     await t.step("a wrong password: exit 4, one sentence, the password nowhere; the right one works", async () => {
       await kafka.createTopic("secret");
       await kafka.createTopic("secret_gaps");
