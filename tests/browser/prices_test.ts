@@ -215,6 +215,13 @@ browserTest("the URL holds product, interval and style: reload, back, forward, a
   // its candles and gaps were asked for beside the list
   assertEquals(other.forgive(/404/).length > 0, true);
   assertEquals(other.troubles, []);
+  const third = await visitor.visit(`${url}/?product=BTC-USD&interval=9m`);
+  await third.until(
+    "another interval is shown, it is said, and the address is right again",
+    () =>
+      __page.selection().interval === "1m" && location.search === "?product=BTC-USD&interval=1m&style=candles" &&
+      /no candles of 9m/.test(document.getElementById("notice")?.textContent ?? ""),
+  );
   assertClean(scene);
 });
 

@@ -512,4 +512,9 @@ press("below", below);
 pressIntervals();
 press("style", selection.style);
 void loadProducts();
-if (selection.product !== undefined) show(selection);
+if (selection.product !== undefined) {
+  show(selection);
+  const interval = new URLSearchParams(location.search).get("interval") ?? selection.interval;
+  if (interval !== selection.interval) say(`There are no candles of ${interval}; these are of ${selection.interval}.`);
+  globalThis.history.replaceState(null, "", queryOf(selection));
+}
