@@ -4,8 +4,8 @@ import { parse } from "@std/dotenv";
 import { runAudit } from "./src/audit/command.ts";
 import { systemClock as clock } from "./src/clock.ts";
 import { type Config, describeSettings, type Environment, hintsFor, readConfig, STORE_FILE } from "./src/config.ts";
-import { Cursor, readCursor } from "./src/cursor.ts";
-import { ConfigError, DrainError, exitCodeFor, SinkError } from "./src/errors.ts";
+import { Cursor, lockCursor, readCursor } from "./src/cursor.ts";
+import { ConfigError, DrainError, exitCodeFor, reasonOf, SinkError } from "./src/errors.ts";
 import { type Demo, DEMO_SETTINGS, startDemo } from "./src/demo/demo.ts";
 import { runDoctor } from "./src/doctor/command.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "./src/exchanges/mod.ts";
@@ -18,7 +18,7 @@ import type { Sink } from "./src/sinks/sink.ts";
 import { SqliteSink } from "./src/sinks/sqlite.ts";
 import { StdoutSink } from "./src/sinks/stdout.ts";
 import { describeRejected } from "./src/sources/intake.ts";
-import { replay } from "./src/sources/replay.ts";
+import { framesIn, replay } from "./src/sources/replay.ts";
 import type { Source } from "./src/sources/source.ts";
 import { WebSocketSource } from "./src/sources/websocket.ts";
 import { runSimulator } from "./src/simulator/command.ts";
@@ -30,6 +30,10 @@ import { serveStatus } from "./src/web/server.ts";
 /** Most ticks in one request to Kafka. */
 const MAX_BATCH = 2000;
 const SUMMARY_MS = 60_000;
+/** A second signal so much later is one, ms: under `deno task` one Ctrl-C arrives twice within a millisecond. */
+const SECOND_SIGNAL_MS = 1000;
+/** The exit code after a second signal. */
+const LEFT_AT_ONCE = 130;
 /** Until the status pages must have gone out, ms: whoever does not read them must not keep us. */
 const LAST_PAGES_MS = 300;
 
@@ -51,8 +55,15 @@ const UNREACHABLE_HINT = "Without the internet: `deno task demo` shows the same 
 
 const encoder = new TextEncoder();
 
+/** Says what is left undone when a second signal ends the program at once. */
+let onLeaving = () => {};
+
 function tell(text: string): void {
-  Deno.stderr.writeSync(encoder.encode(text));
+  try {
+    Deno.stderr.writeSync(encoder.encode(text));
+  } catch {
+    // nobody reads us: the exit code says it too
+  }
 }
 
 async function writeAll(text: string): Promise<void> {
@@ -67,7 +78,7 @@ function readEnvironment(): Environment {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) {
       throw new ConfigError([
-        `Cannot read .env as it must be a readable file: ${error instanceof Error ? error.message : error}`,
+        `Cannot read .env as it must be a readable file: ${reasonOf(error)}`,
       ]);
     }
   }
@@ -143,6 +154,7 @@ async function runDemo(config: Config, log: Logger, stop: AbortController): Prom
     channel: config.channel,
     hasKafka: config.brokers.length > 0,
     clock,
+    log,
     signal: stop.signal,
   });
   // neither its prices nor how far they have got must be taken for real ones
@@ -160,11 +172,28 @@ async function runFeed(
 ): Promise<void> {
   const { signal } = stop;
   const stats = new Stats();
+  onLeaving = () => {
+    const left = new Map(
+      [...stats.sinks].map(([name, { sent, dropped, lost }]) => [name, stats.received - sent - dropped - lost]),
+    );
+    const told = { left: Object.fromEntries(left), exitCode: LEFT_AT_ONCE };
+    if ([...left.values()].some((count) => count > 0)) log.error("Left at once, before all ticks were stored", told);
+    else log.info("Left at once, all ticks were stored", told);
+  };
   const gapTimes = new GapTimes();
   const shared = { clock, log, stats, gapTimes, random: Math.random };
   const { exchange, cursorFile } = config;
+  // a developer's Kafka may come and go as it likes
+  const startTimeoutMs = command === "start" ? config.startTimeoutMs : 0;
   const store = await openStore(config, log);
-  if (store !== undefined) await demo?.writeHistory(async (ticks) => void await store.write(ticks, signal));
+  if (store !== undefined && demo !== undefined) {
+    const written = await demo.writeHistory((ticks) => store.write(ticks, signal));
+    if (written === undefined) {
+      log.info("Stopped before the history was made");
+      return await store.close();
+    }
+  }
+  using _lock = cursorFile === undefined ? undefined : lockCursor(cursorFile);
   const last = await readPositions(config, store, log);
   const source = new WebSocketSource({
     exchange,
@@ -186,7 +215,8 @@ async function runFeed(
     sinks.push(demo?.slow(sqlite) ?? sqlite);
   }
   if (config.brokers.length > 0) {
-    sinks.push(new KafkaSink({ ...config, log, ...(demo === undefined ? {} : { onSocket: demo.onSocket }) }));
+    const spy = demo === undefined ? {} : { onSocket: demo.onSocket };
+    sinks.push(new KafkaSink({ ...config, startTimeoutMs, log, ...spy }));
   }
   if (command === "dev" && store === undefined) sinks.push(new StdoutSink(() => stop.abort()));
   const pipeline = new Pipeline({
@@ -195,15 +225,18 @@ async function runFeed(
     queueCapacity: config.queueCapacity,
     maxBatch: MAX_BATCH,
     lingerMs: config.lingerMs,
-    // a developer's Kafka may come and go as it likes
-    startTimeoutMs: command === "start" ? config.startTimeoutMs : 0,
+    startTimeoutMs,
     drainMs: config.drainMs,
     last,
     ...shared,
   });
 
+  const cursor = cursorFile === undefined
+    ? undefined
+    : new Cursor({ path: cursorFile, positions: () => pipeline.positions(), clock, log });
   const server = serveStatus({
     ...config,
+    cursor,
     nextFreePort: command !== "start",
     source,
     pipeline,
@@ -239,16 +272,13 @@ async function runFeed(
 
   const over = new AbortController();
   const summaries = summarize(source, pipeline, stats, log, over.signal);
-  const cursor = cursorFile === undefined
-    ? undefined
-    : new Cursor({ path: cursorFile, positions: () => pipeline.positions(), clock, log });
   const noting = cursor?.run(over.signal);
   try {
     await pipeline.run(signal);
   } finally {
     over.abort();
     await Promise.all([summaries, noting]);
-    await cursor?.write();
+    await cursor?.finish();
     await Promise.race([server.shutdown(), clock.sleep(LAST_PAGES_MS, new AbortController().signal)]);
     const perSink = (count: (sink: SinkStats) => number) =>
       Object.fromEntries([...stats.sinks].map(([name, sink]) => [name, count(sink)]));
@@ -291,11 +321,14 @@ async function runReplay(args: readonly string[]): Promise<void> {
   try {
     const bytes = path === "-" ? Deno.stdin.readable : (await Deno.open(path)).readable;
     await replay(bytes, intake, write);
+    if (stats.frames > 0 && framesIn(stats) === 0) {
+      throw new Error(`none of its ${stats.frames} lines is one (${describeRejected(stats)})`);
+    }
   } catch (error) {
     // the reader has seen enough (`... | head`)
     if (error instanceof Deno.errors.BrokenPipe) return;
     if (error instanceof TypeError) throw error;
-    const why = error instanceof Error ? error.message : String(error);
+    const why = reasonOf(error);
     if (error === writeError) throw new SinkError("fatal", `Cannot write the records to stdout: ${why}`);
     throw new ConfigError([`Cannot read ${path} as it must be a readable file of recorded frames: ${why}`]);
   }
@@ -303,6 +336,7 @@ async function runReplay(args: readonly string[]): Promise<void> {
     `${stats.received} ticks, ${stats.repeated} repeats, rejected: ${describeRejected(stats)}, ` +
       `${stats.ignored} ignored, ${stats.control} heartbeats and replies, of ${stats.frames} lines\n`,
   );
+  if (stats.frames === 0) tell(`Nothing was read: ${path === "-" ? "stdin" : path} is empty\n`);
 }
 
 /** The exit code, where it is not 0. */
@@ -372,12 +406,17 @@ async function run(args: readonly string[], stop: AbortController): Promise<numb
   }
 }
 
+/** SIGHUP comes when a terminal is closed. Of nohup nothing is left by then: Deno undoes it at its own start. */
+const SIGNALS = Deno.build.os === "windows" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 const stop = new AbortController();
 let signalledAt: number | undefined;
-for (const name of Deno.build.os === "windows" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM"] as const) {
+for (const name of SIGNALS) {
   Deno.addSignalListener(name, () => {
-    // under `deno task` one Ctrl-C arrives twice within a millisecond: only a later one means "leave now"
-    if (signalledAt !== undefined && clock.elapsed() - signalledAt >= 1000) Deno.exit(130);
+    if (signalledAt !== undefined && clock.elapsed() - signalledAt >= SECOND_SIGNAL_MS) {
+      onLeaving();
+      Deno.exit(LEFT_AT_ONCE);
+    }
     signalledAt ??= clock.elapsed();
     stop.abort(new DOMException(`Received ${name}`, "AbortError"));
   });

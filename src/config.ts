@@ -2,7 +2,7 @@
 // are made from it.
 
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { ConfigError } from "./errors.ts";
+import { ConfigError, reasonOf } from "./errors.ts";
 import type { Exchange } from "./exchanges/exchange.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "./exchanges/mod.ts";
 import type { Level } from "./log.ts";
@@ -363,11 +363,17 @@ class Reader {
     const file = mayBeFile(setting) ? values[`${name}_FILE`] : undefined;
     if (file !== undefined && file !== "") {
       try {
-        return readFile(file).trimEnd();
+        const text = readFile(file).trimEnd();
+        // a secret that was not written, or a volume that was not mounted: not the same as none
+        if (text === "") {
+          this.problems.push(
+            `Cannot use ${name}_FILE as it must name a file that holds ${setting.wish}: current value is "${file}" (empty)`,
+          );
+        }
+        return text;
       } catch (error) {
-        const why = error instanceof Error ? error.message : String(error);
         this.problems.push(
-          `Cannot read ${name}_FILE as it must name a readable file: current value is "${file}" (${why})`,
+          `Cannot read ${name}_FILE as it must name a readable file: current value is "${file}" (${reasonOf(error)})`,
         );
         return "";
       }
@@ -405,7 +411,7 @@ class Reader {
     const before = this.problems.length;
     const text = this.text(name).replaceAll("\\n", "\n");
     const isFile = (this.#environment.values[`${name}_FILE`] ?? "") !== "";
-    if (this.problems.length > before || (text === "" && !isFile)) return "";
+    if (this.problems.length > before || text === "") return "";
     const isPath = !isFile && !text.includes("\n") && /^[^\s]{1,1024}$/.test(text);
     const why = isPath ? `is one word; if it is a path, set ${name}_FILE instead` : check(text);
     if (why === undefined) return text;

@@ -1,6 +1,7 @@
 // A small file that knows how far each product has got, so that the next start can say what was missed, after kill -9 too.
 
 import type { Clock } from "./clock.ts";
+import { reasonOf, SinkError } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import type { Position } from "./record.ts";
 
@@ -61,7 +62,7 @@ export async function readCursor(path: string, log: Logger): Promise<Position[] 
       log.info("No cursor yet: what was missed before this start is unknown", { path });
       return undefined;
     }
-    why = error instanceof Error ? error.message : String(error);
+    why = reasonOf(error);
   }
   log.warn("Cannot use the cursor as it must be a file that this program wrote: what was missed is unknown", {
     path,
@@ -70,14 +71,39 @@ export async function readCursor(path: string, log: Logger): Promise<Position[] 
   return undefined;
 }
 
+/**
+ * Takes the cursor for this program as long as the file that is returned is open; undefined where nothing can be written, which
+ * the cursor itself will tell. Throws a SinkError where another program has it: each would overwrite what the other has noted.
+ */
+export function lockCursor(path: string): Deno.FsFile | undefined {
+  let file: Deno.FsFile;
+  try {
+    file = Deno.openSync(`${path}.lock`, { write: true, create: true });
+  } catch {
+    return undefined;
+  }
+  if (file.tryLockSync(true)) return file;
+  file.close();
+  throw new SinkError(
+    "fatal",
+    `Cannot use the cursor ${path} as it must be of this program alone (CURSOR_FILE): another program has it`,
+  );
+}
+
 /** Writes the positions whenever they have changed, once a second at most. Never half: a file beside it takes its place. */
 export class Cursor {
   readonly #options: CursorOptions;
   #written = "";
+  #trouble: string | undefined;
 
   /** Writes nothing before `run()`. */
   constructor(options: CursorOptions) {
     this.#options = options;
+  }
+
+  /** Why it cannot be written, in words; undefined: it can. */
+  get trouble(): string | undefined {
+    return this.#trouble;
   }
 
   /** Until the signal aborts. A disk that fails is told in the log, and tried again. */
@@ -88,7 +114,15 @@ export class Cursor {
     }
   }
 
-  /** Now, if anything has changed; the last time after all sinks have ended. */
+  /** After all sinks have ended, for the last time. */
+  async finish(): Promise<void> {
+    const { path, log } = this.#options;
+    await this.write();
+    if (this.#trouble === undefined) return;
+    log.warn("The cursor stays behind: the gap of the next start begins too early", { path, why: this.#trouble });
+  }
+
+  /** Now, if anything has changed. */
   async write(): Promise<void> {
     const { path, positions, log } = this.#options;
     const known = positions();
@@ -100,8 +134,9 @@ export class Cursor {
       await Deno.writeTextFile(part, text);
       await Deno.rename(part, path);
       this.#written = text;
+      this.#trouble = undefined;
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const why = this.#trouble = reasonOf(error);
       log.often("warn", "Cannot write the cursor, trying again", { path, why });
     }
   }

@@ -68,3 +68,14 @@ export function exitCodeFor(error: unknown): number {
   if (error instanceof DrainError) return 5;
   return 1;
 }
+
+/** What an error says, for a message. Where Deno forbids something its own words advise `--allow-all`, which is no cure. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.name !== "NotCapable") return error.message;
+  const [, kind = "", what] = /^Requires (\w+) access to (.+?)(?:, run again with .*)?$/s.exec(error.message) ?? [];
+  if (what === undefined) return error.message;
+  // /proc, /dev and /sys: no file there is opened to a program that has not all rights
+  if (kind === "all") return `this program may not use ${what}: choose a place outside of /proc, /dev and /sys`;
+  return `this program was started without the right to ${what} (--allow-${kind})`;
+}

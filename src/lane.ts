@@ -219,7 +219,8 @@ export class Lane {
           if (attempt === 0) this.#sayWaiting(since);
           if (this.queue.isClosed && this.left === 0) return false;
         }
-        await this.#pause(attempt, deadline);
+        // the last attempt is made when the time to start is over, and not a pause later
+        await this.#pause(attempt, deadline, startTimeoutMs > 0 ? since + startTimeoutMs - clock.elapsed() : Infinity);
       }
     } finally {
       connected.abort();
@@ -403,9 +404,9 @@ export class Lane {
     }
   }
 
-  async #pause(attempt: number, signal: AbortSignal): Promise<void> {
+  async #pause(attempt: number, signal: AbortSignal, atMostMs = Infinity): Promise<void> {
     const { clock, random } = this.#options;
     // half a delay at least: a sink that is away is not asked in a tight loop
-    await clock.sleep(backoffMs(attempt, RETRY, 0.5 + random() / 2), signal);
+    await clock.sleep(Math.max(0, Math.min(atMostMs, backoffMs(attempt, RETRY, 0.5 + random() / 2))), signal);
   }
 }

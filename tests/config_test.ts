@@ -5,6 +5,7 @@ import { ConfigError } from "../src/errors.ts";
 import { coinbase } from "../src/exchanges/coinbase.ts";
 
 const ALL_PRODUCTS = ["ETH-USD", "BTC-USD", "SOL-USD", "BNB-USD", "XRP-USD", "ADA-USD", "AVAX-USD", "DOT-USD"];
+const SSL = { KAFKA_SSL: "true" };
 
 type Files = Readonly<Record<string, string>>;
 
@@ -197,6 +198,17 @@ Deno.test("readConfig() takes login from the environment or, without the line en
   assertEquals(read(both, { "/run/pw": "hunter2" }).sasl, sasl, "an empty text counts as not set");
 });
 
+Deno.test("readConfig() refuses every file that is empty: a secret that was not written is not the same as none", () => {
+  const names = SETTINGS.filter(({ secret, file }) => secret || file).map(({ name }) => `${name}_FILE`);
+  assertEquals(names.length, 5);
+  const values = { ...SSL, ...Object.fromEntries(names.map((name) => [name, "/empty"])) };
+  const problems = problemsOf(values, { "/empty": " \r\n" });
+  assertEquals(
+    problems.map((problem) => /^Cannot use (\w+) as .* \(empty\)$/.exec(problem)?.[1]).toSorted(),
+    names.toSorted(),
+  );
+});
+
 Deno.test("readConfig() reads no file for a setting that is no secret", () => {
   assertEquals(read({ KAFKA_TOPIC_FILE: "/x" }, { "/x": "other" }).topic, "ticker_batch");
 });
@@ -208,7 +220,7 @@ const LOGIN: { name: string; values: Record<string, string>; files?: Files; said
     name: "an empty password file",
     values: { KAFKA_USERNAME: "me", KAFKA_PASSWORD_FILE: "/pw" },
     files: { "/pw": "\n" },
-    said: "must be set together",
+    said: 'Cannot use KAFKA_PASSWORD_FILE as it must name a file that holds a password: current value is "/pw" (empty)',
   },
   {
     name: "a password file that cannot be read",
@@ -269,7 +281,6 @@ OS+YuNIQfm/0FQ5sAnF2t406N2+hRANCAAQ1KJWs0H5sEuf5+gIyC/Rzn60kXOxh
 Xp2B/jrzKt1pAINdtAK6UoPHKlL/LZJ94em7GZb5uQ1M20GdnjIkKU4P
 -----END PRIVATE KEY-----`,
 };
-const SSL = { KAFKA_SSL: "true" };
 
 Deno.test("readConfig() takes certificates from the environment, from files, and from one line", () => {
   const certificates = { ca: PEM.ca, cert: PEM.cert, key: PEM.key };
@@ -311,7 +322,8 @@ const BAD_PEM: { name: string; values: Record<string, string>; files?: Files; sa
     name: "an empty file",
     values: { KAFKA_SSL_CA_FILE: "/ca" },
     files: { "/ca": "\n" },
-    said: 'Cannot use KAFKA_SSL_CA as it must be PEM certificates: its file has no "-----BEGIN CERTIFICATE-----"',
+    said: 'Cannot use KAFKA_SSL_CA_FILE as it must name a file that holds PEM certificates: current value is "/ca" ' +
+      "(empty)",
   },
   {
     name: "an authority that is cut off",

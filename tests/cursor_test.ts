@@ -1,5 +1,6 @@
-import { assert, assertEquals, assertLess } from "@std/assert";
-import { Cursor, readCursor } from "../src/cursor.ts";
+import { assert, assertEquals, assertLess, assertMatch, assertThrows } from "@std/assert";
+import { Cursor, lockCursor, readCursor } from "../src/cursor.ts";
+import { SinkError } from "../src/errors.ts";
 import type { Position } from "../src/record.ts";
 import { FakeClock } from "./fakes/clock.ts";
 import { Notebook } from "./fakes/log.ts";
@@ -8,8 +9,9 @@ const permitted = (["read", "write"] as const).every((name) =>
   Deno.permissions.querySync({ name }).state === "granted"
 );
 
-function test(name: string, fn: (path: string) => Promise<void>): void {
+function test(name: string, fn: (path: string) => Promise<void>, options: Partial<Deno.TestDefinition> = {}): void {
   Deno.test({
+    ...options,
     name: permitted ? name : `${name} [skipped: needs --allow-read --allow-write]`,
     ignore: !permitted,
     async fn() {
@@ -100,6 +102,32 @@ for (
   });
 }
 
+test("a cursor is of one program alone, as long as that runs", async (path) => {
+  const first = lockCursor(path);
+  assertThrows(() => lockCursor(path), SinkError, `Cannot use the cursor ${path} as it must be of this program alone`);
+  first?.close();
+  lockCursor(path)?.close();
+  assertEquals(lockCursor(`${path}/no-folder/cursor`), undefined);
+  await Promise.resolve();
+});
+
+test("a cursor that cannot be written says why, and at the end what comes of it", async (path) => {
+  const log = new Notebook();
+  const cursor = new Cursor({
+    path: `${path}/no-folder`,
+    positions: () => [at("BTC-USD", 1)],
+    clock: new FakeClock(),
+    log,
+  });
+  assertEquals(cursor.trouble, undefined);
+  await cursor.finish();
+  assertMatch(cursor.trouble ?? "", /No such file|Not a directory/);
+  assertEquals(log.lines.map(({ message }) => message), [
+    "Cannot write the cursor, trying again",
+    "The cursor stays behind: the gap of the next start begins too early",
+  ]);
+});
+
 test("a cursor that is missing is no trouble", async (path) => {
   const log = new Notebook();
   assertEquals(await readCursor(path, log), undefined);
@@ -120,3 +148,14 @@ test("a cursor whose disk fails is told of and tried again, and the old file sta
   await cursor.write();
   assertEquals((await readCursor(path, log))?.[0]?.sequence, 2);
 });
+
+test("a cursor where Deno lets nobody write is told of in words that lead on", async () => {
+  const log = new Notebook();
+  const path = "/proc/foo/cursor.json";
+  const cursor = new Cursor({ path, positions: () => [at("BTC-USD", 1)], clock: new FakeClock(), log });
+  await readCursor(path, log);
+  await cursor.write();
+  const said = JSON.stringify([...log.find("Cannot use the cursor"), ...log.find("Cannot write the cursor")]);
+  assertEquals([said.includes("allow-all"), said.split("choose a place outside of /proc").length], [false, 3], said);
+  // with --allow-all Deno has no word about it
+}, permitted ? { permissions: { read: true, write: true } } : {});

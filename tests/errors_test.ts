@@ -1,5 +1,13 @@
 import { assertEquals } from "@std/assert";
-import { ConfigError, ConnectionError, DrainError, exitCodeFor, RefusedError, SinkError } from "../src/errors.ts";
+import {
+  ConfigError,
+  ConnectionError,
+  DrainError,
+  exitCodeFor,
+  reasonOf,
+  RefusedError,
+  SinkError,
+} from "../src/errors.ts";
 
 const CODES: [error: unknown, code: number][] = [
   [new ConfigError(["a"]), 2],
@@ -33,3 +41,23 @@ Deno.test("SinkError keeps its kind and its cause", () => {
 Deno.test("DrainError carries the number of ticks left", () => {
   assertEquals([new DrainError(7, "late").left, new DrainError(7, "late").name], [7, "DrainError"]);
 });
+
+const REASONS: [error: unknown, reason: string][] = [
+  [new Error("No such file"), "No such file"],
+  ["a text", "a text"],
+  [
+    // as Deno 2.9.6 says it of CURSOR_FILE=/proc/foo/bar
+    new Deno.errors.NotCapable('Requires all access to "/proc/foo/bar", run again with the --allow-all flag'),
+    'this program may not use "/proc/foo/bar": choose a place outside of /proc, /dev and /sys',
+  ],
+  [
+    new Deno.errors.NotCapable('Requires write access to "/etc/x", run again with the --allow-write flag'),
+    'this program was started without the right to "/etc/x" (--allow-write)',
+  ],
+  [new Deno.errors.NotCapable("other words"), "other words"],
+];
+for (const [error, reason] of REASONS) {
+  Deno.test(`reasonOf() of ${error} says what it means: ${reason}`, () => {
+    assertEquals(reasonOf(error), reason);
+  });
+}

@@ -305,6 +305,22 @@ test("main: replay ends quietly when its reader has seen enough", async () => {
   assertEquals([await program.end(), program.stderr], [0, ""]);
 });
 
+test("main: replay says that nothing was read, exit 0", async () => {
+  await using program = new Program(["replay", "empty.jsonl"], {}, { "empty.jsonl": "" });
+  assertEquals([await program.end(), program.stdout], [0, ""]);
+  assertStringIncludes(program.stderr, "of 0 lines\nNothing was read: empty.jsonl is empty\n");
+});
+
+test("main: replay of lines none of which is a frame ends with exit 2", async () => {
+  await using program = new Program(["replay", "notes.txt"], {}, { "notes.txt": 'these\nare\n"notes"\n' });
+  assertEquals([await program.end(), program.stdout, program.stderr], [
+    2,
+    "",
+    "Cannot read notes.txt as it must be a readable file of recorded frames: none of its 3 lines is one " +
+    "(2 bad-json, 1 bad-message)\n",
+  ]);
+});
+
 // ---- the live feed
 
 test("main: dev without a store prints the records of a simulator, serves its status, and ends with 0 at SIGTERM", async () => {
@@ -495,6 +511,52 @@ test("main: exit 4 when Kafka is away for KAFKA_START_TIMEOUT_MS", async () => {
   assertStringIncludes(String(message), broker);
 });
 
+/** A port where whoever comes is heard, and never answered. */
+function mute(): { address: string } & Disposable {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const conns: Deno.Conn[] = [];
+  (async () => {
+    for await (const conn of listener) conns.push(conn);
+  })().catch(() => {});
+  return {
+    address: `127.0.0.1:${listener.addr.port}`,
+    [Symbol.dispose]() {
+      listener.close();
+      for (const conn of conns) conn.close();
+    },
+  };
+}
+
+test("main: exit 4 also when Kafka hangs for KAFKA_START_TIMEOUT_MS, or something else listens there", async () => {
+  await using simulator = await Simulator.start();
+  using kafka = mute();
+  const before = performance.now();
+  await using program = new Program(["start"], {
+    COINBASE_WS_URL: simulator.url,
+    KAFKA_BROKERS: kafka.address,
+    KAFKA_START_TIMEOUT_MS: "2000",
+    DRAIN_TIMEOUT_MS: "500",
+  });
+  assertEquals(await program.end(), 4, program.stderr);
+  assertLess(performance.now() - before, 8000);
+  assertEquals(
+    program.log.at(-1)?.message,
+    `Kafka at ${kafka.address} cannot be used: no answer in time (is it frozen, or something else than Kafka?)`,
+  );
+});
+
+test("main: an empty file in the place of a login ends start with exit 2, before any connection", async () => {
+  await using simulator = await Simulator.start();
+  await using program = new Program(["start"], {
+    COINBASE_WS_URL: simulator.url,
+    KAFKA_BROKERS: nowhere(),
+    KAFKA_USERNAME_FILE: "user",
+    KAFKA_PASSWORD_FILE: "password",
+  }, { user: "", password: "\n" });
+  assertEquals([await program.end(), simulator.connections()], [2, []]);
+  assertEquals(program.stderr.match(/^Cannot use KAFKA_\w+_FILE as .* \(empty\)$/gm)?.length, 2, program.stderr);
+});
+
 // ---- signals
 
 /** Ticks are waiting for a Kafka that is away. */
@@ -535,6 +597,19 @@ test("main: a second signal a second after the first leaves at once", async () =
   await program.until("more than a second has passed", () => performance.now() - before > 1100);
   program.kill("SIGTERM");
   assertEquals(await program.end(), 130);
+  const { level, message, left, exitCode } = program.log.at(-1) ?? {};
+  assertEquals([level, message, exitCode], ["error", "Left at once, before all ticks were stored", 130]);
+  assertGreater((left as { kafka: number }).kafka, 7);
+});
+
+test("main: SIGHUP, when a terminal closes, is a SIGTERM: it drains and says so", async () => {
+  await using simulator = await Simulator.start({ ticksPerSecond: 50 });
+  await using program = new Program(["dev"], { COINBASE_WS_URL: simulator.url, COINBASE_CHANNEL: "ticker" });
+  await program.until("there are records", () => program.records.length > 0);
+  program.kill("SIGHUP");
+  assertEquals(await program.end(), 0);
+  const { message, sent } = program.log.at(-1) ?? {};
+  assertEquals([message, sent], ["Stopped", { stdout: program.records.length }]);
 });
 
 test("main: the first signal is a first one, too, when the reader of stdout had gone before", async () => {

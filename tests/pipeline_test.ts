@@ -269,6 +269,16 @@ Deno.test("Pipeline gives up on a sink that is away at the start for startTimeou
   assertEquals([error.kind, running.stats.sink("fake").lost, sink.closes], ["retry", 3, 1]);
 });
 
+Deno.test("Pipeline gives up when startTimeoutMs is over, and not a pause between two attempts later", async () => {
+  const sink = new FakeSink();
+  sink.onConnect = away;
+  await using running = new Running([sink], { startTimeoutMs: 10_000 });
+  await running.clock.advance(9_999);
+  assertEquals(running.isOver, false);
+  await running.clock.advance(1);
+  await assertRejects(() => running.done, SinkError, "the broker is away");
+});
+
 Deno.test("Pipeline with startTimeoutMs 0 never gives up", async () => {
   const sink = new FakeSink();
   sink.onConnect = away;

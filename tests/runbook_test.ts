@@ -31,7 +31,7 @@ function literalAt(code: string, at: number): Literal | undefined {
   while (code[i] !== quote) {
     if (i >= code.length) throw new SyntaxError(`A text without end at ${code.slice(at, at + 40)}`);
     if (code[i] === "\\") {
-      text += code[i + 1];
+      text += code[i + 1] === "n" ? "\n" : code[i + 1];
       i += 2;
     } else if (quote === "`" && code.startsWith("${", i)) {
       text += "…";
@@ -84,6 +84,18 @@ const SAYS: readonly RegExp[] = [
 /** Of settings and arguments. Each says the attempt, the wish and the value, so one entry is enough for all of them. */
 const SETTINGS_SAY: readonly RegExp[] = [/\bnew ConfigError\(\[\s*/g, /\bproblems\.push\(\s*/g];
 
+/** Said otherwise: as news, or to whoever typed a command. */
+const ALSO_SAY: readonly RegExp[] = [...SETTINGS_SAY, /\.info\(\s*/g, /\btell\(\s*/g];
+
+/** Of those, what leaves a person with something to do. */
+const NEED_ENTRIES: readonly string[] = [
+  "Cannot listen on …:… as PORT must be a free port: it is taken by another program",
+  "Cannot listen on …:… as …: …",
+  "Cannot read … as it must be a readable file of recorded frames: …",
+  "Nothing was read: … is empty",
+  "No cursor yet: what was missed before this start is unknown",
+];
+
 /** Message -> where it is said. */
 function messagesOf(path: string, source: string, patterns = SAYS): { said: Map<string, string>; unclear: string[] } {
   const code = source.replace(/^\s*\/\/.*$/gm, "").replace(/\/\*[\s\S]*?\*\//g, "");
@@ -115,13 +127,17 @@ Deno.test({
   ignore: !readable,
   fn() {
     const said = new Map<string, string>();
+    const also = new Set<string>();
     const unclear: string[] = [];
     for (const path of ["main.ts", ...filesIn("src")]) {
       if (PAGE.test(path)) continue;
       const found = messagesOf(path, read(path));
       for (const [message, where] of found.said) said.set(message, where);
       unclear.push(...found.unclear);
+      for (const message of messagesOf(path, read(path), ALSO_SAY).said.keys()) also.add(message);
     }
+    assertEquals(NEED_ENTRIES.filter((message) => !also.has(message)), [], "nobody says these");
+    for (const message of NEED_ENTRIES) said.set(message, "NEED_ENTRIES");
     assert(said.size > 40, "messages were found");
     const entries = new Set(entriesOf(read("docs/runbook.md")));
     const lacking = [...said].filter(([message]) => !entries.has(message)).map(([message, path]) =>
@@ -191,6 +207,19 @@ Deno.test({
     const anchors = [...runbook.matchAll(/^#+ (.+)$/gm)].map(([, heading]) => anchorOf(heading ?? ""));
     const links = [...runbook.matchAll(/\]\(#([^)]+)\)/g)].map(([, anchor]) => anchor ?? "");
     assertEquals(links.filter((anchor) => !anchors.includes(anchor)), []);
+  },
+});
+
+Deno.test({
+  name: `runbook: a supervisor is told to run what the task runs, and exit 5 has the words of that end${skipped}`,
+  ignore: !readable,
+  fn() {
+    const runbook = read("docs/runbook.md");
+    const command = /<!-- start -->\s*```sh\n(.*)\n```\s*<!-- \/start -->/.exec(runbook)?.[1];
+    assertEquals(command, JSON.parse(read("deno.json")).tasks.start.command);
+    const words = [...messagesOf("", read("src/pipeline.ts"), [/\bnew DrainError\(\s*[^"`,]+,\s*/g]).said.keys()];
+    assertEquals(words.length, 1);
+    assert(runbook.split("\n").some((line) => line.startsWith("| 5 ") && line.includes(`\`${words[0]}\``)));
   },
 });
 

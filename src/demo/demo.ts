@@ -3,6 +3,7 @@
 
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
+import type { Logger } from "../log.ts";
 import type { Tick } from "../record.ts";
 import { Simulator, type SimulatorOptions } from "../simulator/server.ts";
 import type { Sink } from "../sinks/sink.ts";
@@ -16,6 +17,11 @@ import { SlowSink } from "./slow_sink.ts";
 
 /** How long the history is, ms: a day. */
 export const HISTORY_MS = 86_400_000;
+
+/** A history that takes longer is told of, ms: of many products it takes a minute. */
+const PATIENCE_MS = 1500;
+/** And so often again, ms. */
+const SAY_AGAIN_MS = 5000;
 
 /**
  * What a lesson needs smaller than a production line: nobody wants to wait long for a stage in trouble. A sample comes
@@ -33,6 +39,8 @@ export interface DemoOptions {
   readonly hasKafka: boolean;
   /** Time. */
   readonly clock: Clock;
+  /** Told where the history takes a while. */
+  readonly log?: Logger;
   /** Of the prices: the same seed gives the same walk each time. Default one that looks good. */
   readonly seed?: number;
   /** Where its folder is made; default where temporary files belong. */
@@ -43,7 +51,7 @@ export interface DemoOptions {
   readonly exchange?: Pick<SimulatorOptions, "ticksPerSecond" | "batchMs" | "heartbeatMs">;
   /** How long faults last that end by themselves, for tests that cannot wait. */
   readonly faults?: Pick<LeverHandles, "awayMs" | "floodMs">;
-  /** Once it aborts all levers are off, so that none holds up the end. */
+  /** Once it aborts the history ends, and all levers are off, so that none holds up the end. */
   readonly signal?: AbortSignal;
 }
 
@@ -65,16 +73,16 @@ export interface Demo extends AsyncDisposable {
   history(): Iterable<Tick[]>;
   /**
    * Reads the history and has it written, a batch at a time, the next one made meanwhile. Resolves with the number of
-   * ticks; rejects as `write` does, or with the signal's reason.
+   * ticks, or with undefined: told to stop before its end. Rejects as `write` does.
    */
-  writeHistory(write: (ticks: Tick[]) => Promise<unknown>): Promise<number>;
+  writeHistory(write: (ticks: Tick[]) => Promise<unknown>): Promise<number | undefined>;
   /** The same sink, with a lever that slows it down. */
   slow(sink: Sink): Sink;
 }
 
 /** Starts the exchange and makes the folder; closes both when disposed of. */
 export async function startDemo(options: DemoOptions): Promise<Demo> {
-  const { products, channel, hasKafka, clock, seed = 5, dir, historyMs = HISTORY_MS, exchange, faults, signal } =
+  const { products, channel, hasKafka, clock, log, seed = 5, dir, historyMs = HISTORY_MS, exchange, faults, signal } =
     options;
   await using starting = new AsyncDisposableStack();
   const folder = starting.use(await DemoFolder.make(clock.now(), dir));
@@ -98,16 +106,30 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     history: () => readHistory(simulator.past(), channel),
     async writeHistory(write) {
       let count = 0;
+      let sayAt = clock.elapsed() + PATIENCE_MS;
       let writing: Promise<unknown> = Promise.resolve();
-      for (const batch of readHistory(simulator.past(), channel)) {
+      try {
+        for (const batch of readHistory(simulator.past(), channel)) {
+          await writing;
+          signal?.throwIfAborted();
+          if (clock.elapsed() >= sayAt) {
+            log?.info("The history of the demo is being made, the page comes when it is there", {
+              products: products.length,
+              ticks: count,
+              of: Math.round(products.length * historyMs / (exchange?.batchMs ?? 5000)),
+            });
+            sayAt = clock.elapsed() + SAY_AGAIN_MS;
+          }
+          count += batch.length;
+          writing = write(batch);
+          // it is awaited with the next batch
+          writing.catch(() => {});
+        }
         await writing;
-        signal?.throwIfAborted();
-        count += batch.length;
-        writing = write(batch);
-        // it is awaited with the next batch
-        writing.catch(() => {});
+      } catch (error) {
+        if (signal?.aborted === true && error === signal.reason) return undefined;
+        throw error;
       }
-      await writing;
       return count;
     },
     slow(sink) {

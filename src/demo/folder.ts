@@ -1,6 +1,7 @@
 // A temporary folder that goes with the demo, or with a later demo where this one was killed.
 
 import { dirname, join } from "node:path";
+import { ConfigError, reasonOf } from "../errors.ts";
 
 /** Folders begin with this; what follows is chance. */
 const PREFIX = "price-feed-demo-";
@@ -22,15 +23,28 @@ export class DemoFolder implements AsyncDisposable {
   }
 
   /**
-   * Makes a new one, and removes those of demos that are no more.
+   * Makes a new one, and removes those of demos that are no more. Throws a ConfigError where none can be made.
    *
    * @param now wall clock, ms
    * @param dir where; default where temporary files belong
    */
   static async make(now: number, dir?: string): Promise<DemoFolder> {
-    const path = await Deno.makeTempDir({ ...(dir === undefined ? {} : { dir }), prefix: PREFIX });
-    const lock = await Deno.open(join(path, LOCK), { write: true, createNew: true });
-    await lock.lock(true);
+    let path: string | undefined;
+    let lock: Deno.FsFile;
+    try {
+      path = await Deno.makeTempDir({ ...(dir === undefined ? {} : { dir }), prefix: PREFIX });
+      lock = await Deno.open(join(path, LOCK), { write: true, createNew: true });
+      await lock.lock(true);
+    } catch (error) {
+      if (path !== undefined) await Deno.remove(path, { recursive: true }).catch(() => {});
+      if (!(error instanceof Error) || error instanceof TypeError) throw error;
+      const where = dir ?? Deno.env.get("TMPDIR");
+      const why = reasonOf(error).replace(/ \(os error.*/s, "");
+      throw new ConfigError([
+        "Cannot make a folder for the demo's store as TMPDIR must be a folder that can be written to: current value is " +
+        `${where === undefined ? "none, which means the system's own" : `"${where}"`} (${why})`,
+      ]);
+    }
     await removeLeftovers(dirname(path), now);
     return new DemoFolder(path, lock);
   }

@@ -4,6 +4,7 @@
 import type net from "node:net";
 import type kafkajs from "kafkajs";
 import { unlessAborted } from "../abort.ts";
+import { systemClock } from "../clock.ts";
 import { SinkError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { type FeedEvent, type Gap, seriesOf, tickId, toGapRecord, toRecord } from "../record.ts";
@@ -34,6 +35,11 @@ export interface KafkaOptions {
   readonly sasl?: KafkaLogin;
   /** Until the broker must have answered a request, ms; default 30000, as Kafka's own clients have it. */
   readonly requestTimeoutMs?: number;
+  /**
+   * How long whoever connects waits for the first success, ms; 0, the default: for ever. An attempt that hangs ends with it:
+   * kafkajs alone would wait for its answer much longer.
+   */
+  readonly startTimeoutMs?: number;
   /** Log. */
   readonly log: Logger;
   /** Told of each socket before it is connected. */
@@ -64,6 +70,8 @@ export interface KafkaLogin {
 const CONNECT_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 60_000;
+/** What an attempt has at least, although the time to start is over, ms: a broker that is away must be able to say so. */
+const LAST_CONNECT_MS = 1000;
 
 /** As the protocol numbers them. */
 const COMPRESSIONS: Readonly<Record<KafkaOptions["compression"], kafkajs.CompressionTypes>> = { none: 0, gzip: 1 };
@@ -163,13 +171,16 @@ function certificateTrouble(chain: readonly Error[], { brokers, certificates }: 
   return undefined;
 }
 
+/** What shows where nobody speaks TLS: it hangs up, or its answer is something else. */
+const NO_TLS = /before secure TLS connection was established|InvalidContentType|wrong version number/;
+
 /** A broker that hears the wrong language hangs up without a word. */
 function hintFor(words: string, { ssl = false, sasl }: Circumstances): string {
   if (words === "Closed connection") {
     const wishes = [...ssl ? [] : ["KAFKA_SSL=true"], ...sasl === undefined ? ["a login (KAFKA_USERNAME)"] : []];
     return wishes.length === 0 ? "" : ` (does it want ${wishes.join(" or ")}?)`;
   }
-  return /before secure TLS connection was established/.test(words) && ssl ? " (is it one for KAFKA_SSL=true?)" : "";
+  return ssl && NO_TLS.test(words) ? " (is it one for KAFKA_SSL=true?)" : "";
 }
 
 /** One kafkajs producer and the sockets under it, so that it can be left at any moment. */
@@ -325,18 +336,37 @@ async function sendInParts(producer: TopicProducer, messages: PlainMessage[], si
 export class KafkaSink implements Sink {
   /** See {@link Sink.name}. */
   readonly name = "kafka";
+  readonly #options: KafkaOptions;
   readonly #ticks: TopicProducer;
   readonly #gaps: TopicProducer | undefined;
+  /** Of the first attempt to connect. */
+  #since: number | undefined;
 
   /** Connects only when asked to. */
   constructor(options: KafkaOptions) {
+    this.#options = options;
     this.#ticks = new TopicProducer(options, options.topic);
     this.#gaps = options.gapsTopic === "" ? undefined : new TopicProducer(options, options.gapsTopic);
   }
 
   /** See {@link Sink.connect}: Kafka answers and has the topic for ticks. */
   async connect(signal: AbortSignal): Promise<void> {
-    await this.#ticks.connect(signal);
+    const { startTimeoutMs = 0, brokers } = this.#options;
+    if (startTimeoutMs === 0) return await this.#ticks.connect(signal);
+    this.#since ??= systemClock.elapsed();
+    const leftMs = this.#since + startTimeoutMs - systemClock.elapsed();
+    const patience = AbortSignal.timeout(Math.max(LAST_CONNECT_MS, Math.ceil(leftMs)));
+    try {
+      await this.#ticks.connect(AbortSignal.any([signal, patience]));
+    } catch (error) {
+      if (error !== patience.reason) throw error;
+      const where = brokers.join(",");
+      throw new SinkError(
+        "retry",
+        `Kafka at ${where} cannot be used: no answer in time (is it frozen, or something else than Kafka?)`,
+        { cause: error },
+      );
+    }
   }
 
   /** See {@link Sink.write}. One request, acknowledged by all in-sync replicas. */

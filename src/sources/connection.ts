@@ -7,6 +7,9 @@ import { ConnectionError } from "../errors.ts";
 /** What is used of a socket. */
 export type Connection = Pick<Deno.Conn, "read" | "write" | "close">;
 
+/** What TLS says (Deno 2.9.6) when the answer is something else. */
+const NO_TLS = /InvalidContentType|wrong version number/;
+
 /** Until a connect that nobody wants any more is abandoned, ms. */
 const ABANDON_MS = 250;
 
@@ -96,6 +99,12 @@ export async function openTls(host: string, port: number, signal: AbortSignal): 
     // its last words have been heard
     socket.on("error", () => {});
     socket.destroy();
+    if (error instanceof Error && NO_TLS.test(error.message)) {
+      throw new ConnectionError(
+        `the server does not speak TLS (does its address begin with ws:// and not wss://?): ${error.message}`,
+        { cause: error },
+      );
+    }
     throw error;
   } finally {
     signal.removeEventListener("abort", onAbort);

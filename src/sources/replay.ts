@@ -2,12 +2,19 @@
 // `{"at": unix seconds, "data": frame}` with the frame as object or text.
 
 import { type Tick, toRecord } from "../record.ts";
+import type { Stats } from "../stats.ts";
 import { Intake, type IntakeOptions } from "./intake.ts";
+
+/** How gzip begins, read as text. */
+const GZIP = "\x1f\ufffd";
 
 /** Whole lines as they come. Of a line above the limit only a part is kept, still above the limit. */
 async function* linesOf(bytes: ReadableStream<Uint8Array<ArrayBuffer>>, maxLength: number): AsyncGenerator<string[]> {
   let rest = "";
+  let isFirst = true;
   for await (const text of bytes.pipeThrough(new TextDecoderStream())) {
+    if (isFirst && text.startsWith(GZIP)) throw new Error("it is compressed: gzip -dc FILE | deno task replay -");
+    isFirst = false;
     const lines = text.split("\n");
     lines[0] = rest + lines[0];
     rest = (lines.pop() ?? "").slice(0, maxLength + 1);
@@ -35,6 +42,11 @@ function unwrap(line: string): { frame: string; receivedTime?: number } {
   const { at, data } = value as Wrapped;
   const frame = typeof data === "string" ? data : JSON.stringify(data);
   return typeof at === "number" && Number.isFinite(at) ? { frame, receivedTime: at * 1000 } : { frame };
+}
+
+/** Lines that were frames: neither too long, nor junk, nor JSON of something else. */
+export function framesIn({ frames, rejected }: Stats): number {
+  return frames - rejected["too-large"] - rejected["bad-json"] - rejected["bad-message"];
 }
 
 /**

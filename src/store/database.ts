@@ -2,9 +2,10 @@
 // goes wrong with it becomes a SinkError with a sentence.
 
 import { DatabaseSync } from "node:sqlite";
-import { SinkError } from "../errors.ts";
+import { reasonOf, SinkError } from "../errors.ts";
 import type { Level } from "../log.ts";
 import { STORED_INTERVALS } from "./candle_table.ts";
+import { adoptBackup, BACKUP_ID, headerOf, kindOf, SQLITE_SUFFIXES, statOf } from "./header.ts";
 import { APPLICATION_ID, migrate, pragma, VERSION } from "./schema.ts";
 
 /** The database, open for writing. */
@@ -24,25 +25,31 @@ export type Tell = (level: Level, message: string, fields?: Readonly<Record<stri
 
 /** How long a write waits for another program that holds the file locked, ms. */
 const BUSY_MS = 500;
-const MAGIC = "SQLite format 3\0";
-/** What begins a file that SQLite wrote. */
-const HEADER_BYTES = 100;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** What SQLite says, in its words, and what it means for the store. Deno 2.9 gives no code with it. */
+/** What SQLite and the system say, in their words, and what it means for the file. Deno 2.9 gives no code with SQLite's. */
 const CAUSES: readonly { readonly words: RegExp; readonly cause: string }[] = [
-  { words: /database or disk is full/, cause: "its disk is full" },
-  { words: /readonly database/, cause: "the file or its folder cannot be written to" },
+  { words: /database or disk is full|os error (?:28|122)\b/, cause: "its disk is full" },
+  { words: /os error 30\b/, cause: "its disk can only be read" },
+  { words: /readonly database|os error 13\b/, cause: "the file or its folder cannot be written to" },
+  { words: /os error 2\b/, cause: "its folder is missing" },
+  { words: /os error 20\b/, cause: "what it is below is no folder" },
   {
     words: /(?:database|table) is locked/,
     cause: "another program holds it locked, perhaps a sqlite3 with an open transaction",
   },
   { words: /malformed|not a database/, cause: "the file is damaged" },
-  { words: /disk I\/O error/, cause: "its disk fails: disk I/O error" },
+  { words: /disk I\/O error|os error 5\b/, cause: "its disk fails: disk I/O error" },
   { words: /unable to open/, cause: "it cannot be opened: it, its folder or its disk is missing or not ours to use" },
 ];
+
+/** What it means for the file; undefined: there are no better words than its own. */
+export function causeOf(error: unknown): string | undefined {
+  const words = wordsOf(error);
+  return CAUSES.find(({ words: each }) => each.test(words))?.cause;
+}
 
 function wordsOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
@@ -72,31 +79,19 @@ export function storeErrorOf(error: unknown, path: string, attempt: string): unk
   const words = wordsOf(error);
   const said = (cause: string, kind: "retry" | "fatal" = "retry") =>
     new SinkError(kind, `Cannot ${attempt} the store ${path} as ${cause}`, { cause: error });
-  if (error instanceof Deno.errors.NotCapable) {
-    return said(`the program may not: ${words.replace(/, run again.*/s, "")}`, "fatal");
-  }
+  if (error instanceof Deno.errors.NotCapable) return said(reasonOf(error), "fatal");
   if (isSqlite(error)) {
     if (/constraint failed|syntax error|datatype mismatch/.test(words)) return error;
-    return said(CAUSES.find(({ words: each }) => each.test(words))?.cause ?? words);
+    return said(causeOf(error) ?? words);
   }
-  if (error instanceof Deno.errors.PermissionDenied) return said(`it is not ours to use: ${words}`);
   // files fail with many classes, of which some are plain Errors; a TypeError and its kin are bugs
   if (
     error instanceof Error &&
     (Object.values(Deno.errors).some((kind) => error instanceof kind) || /os error/.test(words))
   ) {
-    return said(/os error 28/.test(words) ? "its disk is full" : words);
+    return said(causeOf(error) ?? words);
   }
   return error;
-}
-
-function statOf(path: string): Deno.FileInfo | undefined {
-  try {
-    return Deno.statSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
 }
 
 function identityOf(path: string): string | undefined {
@@ -114,23 +109,42 @@ function realPathOf(path: string): string {
   }
 }
 
-function headerOf(path: string): Uint8Array {
-  using file = Deno.openSync(path);
-  const header = new Uint8Array(HEADER_BYTES);
-  return header.subarray(0, file.readSync(header) ?? 0);
+/** In a folder, and no folder itself: what cannot become one by waiting is a wrong setting. */
+function refuseWrongPlace(path: string, folder: string): void {
+  const refuse = (what: string) => {
+    throw new SinkError("fatal", `Cannot use the store ${path} as it must be a regular file: it is ${what}`);
+  };
+  if (path === folder) refuse("a folder");
+  for (let above = folder.replace(/[/\\]+$/, ""); above !== ""; above = above.replace(/[/\\]*[^/\\]*$/, "")) {
+    let stat: Deno.FileInfo | undefined;
+    try {
+      stat = statOf(above);
+    } catch (error) {
+      // below a file, or not to be looked at: what is above it tells, or whoever uses it
+      if (!(error instanceof Deno.errors.NotADirectory || error instanceof Deno.errors.NotCapable)) throw error;
+      continue;
+    }
+    if (stat === undefined) continue;
+    if (!stat.isDirectory) refuse(`below ${above}, which is ${kindOf(stat) ?? "a file"}`);
+    break;
+  }
+  const stat = statOf(path);
+  const what = stat === undefined ? undefined : kindOf(stat);
+  if (what !== undefined) refuse(what);
 }
 
-/** What stands at the path: nothing yet, a database of ours, one that is damaged, or something that is none of our business. */
-function inspect(path: string, lockPath: string): "new" | "ours" | "damaged" | "foreign" {
+/** What stands at a path. */
+type Found = "new" | "ours" | "backup" | "damaged" | "foreign";
+
+/** Nothing yet, a database of ours, a backup of one, one that is damaged, or something that is none of our business. */
+function inspect(path: string, lockPath: string): Found {
   if (statOf(path) === undefined) return "new";
-  const header = headerOf(path);
-  if (header.length === 0) return "new";
-  if (decoder.decode(header.subarray(0, MAGIC.length)) !== MAGIC) {
-    // a disk that lost power leaves zeros; and where our lock lies beside it the file was ours
-    return header.every((byte) => byte === 0) || statOf(lockPath) !== undefined ? "damaged" : "foreign";
-  }
-  const applicationId = new DataView(header.buffer, header.byteOffset).getUint32(68);
+  const { length, isSqlite, isZeros, applicationId } = headerOf(path);
+  if (length === 0) return "new";
+  // where our lock lies beside it the file was ours
+  if (!isSqlite) return isZeros || statOf(lockPath) !== undefined ? "damaged" : "foreign";
   if (applicationId === APPLICATION_ID) return "ours";
+  if (applicationId === BACKUP_ID) return "backup";
   // of a new database the header may still be in the WAL
   try {
     using db = new DatabaseSync(path, { readOnly: true });
@@ -142,10 +156,17 @@ function inspect(path: string, lockPath: string): "new" | "ours" | "damaged" | "
   }
 }
 
+function refuseForeign(path: string): never {
+  throw new SinkError(
+    "fatal",
+    `Cannot use the store ${path} as it must be a file of this program: it is something else, and was left alone`,
+  );
+}
+
 /** Moves the database and what belongs to it to another name, under which `sqlite3` can still open it. */
 function moveAside(path: string, now: number, tell: Tell, why: string): void {
   const aside = `${path}.damaged-${new Date(now).toISOString().slice(0, 19).replaceAll(":", "-")}Z`;
-  for (const suffix of ["", "-wal", "-shm"]) {
+  for (const suffix of ["", ...SQLITE_SUFFIXES]) {
     try {
       Deno.renameSync(path + suffix, aside + suffix);
     } catch (error) {
@@ -236,6 +257,7 @@ function probe(db: DatabaseSync): void {
 export function openDatabase(path: string, isFirst: boolean, now: () => number, tell: Tell): OpenDatabase {
   const attempt = (): { db: DatabaseSync; replaces: boolean; file: Deno.FsFile; real: string; lockPath: string } => {
     const folder = path.replace(/[^/\\]*$/, "");
+    refuseWrongPlace(path, folder);
     if (folder !== "") Deno.mkdirSync(folder, { recursive: true });
     const real = realPathOf(path);
     const lockPath = `${real}.lock`;
@@ -243,16 +265,18 @@ export function openDatabase(path: string, isFirst: boolean, now: () => number, 
     // the lock stays beside the file for ever: where it lies alone there was a file
     const wasLocked = statOf(lockPath) !== undefined;
     const wasLost = kind === "new" && wasLocked;
-    if (kind === "foreign") {
-      throw new SinkError(
-        "fatal",
-        `Cannot use the store ${path} as it must be a file of this program: it is something else, and was left alone`,
-      );
-    }
+    if (kind === "foreign") refuseForeign(path);
     const file = lock(path, lockPath, isFirst);
     let db: DatabaseSync | undefined;
     try {
       if (kind === "damaged") moveAside(real, now(), tell, "it does not begin as a database does");
+      if (kind === "backup") {
+        const removed = adoptBackup(real);
+        tell("info", "A backup was put in place of the store: it is the store from now on", {
+          path,
+          ...(removed.length > 0 ? { removed: removed.join(", ") } : {}),
+        });
+      }
       if (wasLost) tell("error", "The store's file was lost, a new one begins", { path });
       let replaces = kind === "damaged" || wasLost;
       const open = () => {
@@ -316,15 +340,31 @@ export function putAside(path: string, why: unknown, now: () => number, tell: Te
 /** Opens the store for reading only, as others may while it is written. Throws SinkErrors. */
 export function openForReading(path: string): DatabaseSync {
   try {
-    if (statOf(path) === undefined) {
+    const stat = statOf(path);
+    if (stat === undefined) {
       throw new SinkError("retry", `Cannot read the store ${path} as there is no such file`);
+    }
+    const what = kindOf(stat);
+    if (what !== undefined) {
+      throw new SinkError("fatal", `Cannot read the store ${path} as it must be a regular file: it is ${what}`);
+    }
+    const real = realPathOf(path);
+    const kind = inspect(real, `${real}.lock`);
+    if (kind === "foreign") refuseForeign(path);
+    if (kind === "backup" && SQLITE_SUFFIXES.some((suffix) => statOf(real + suffix) !== undefined)) {
+      // SQLite would mix them
+      throw new SinkError(
+        "retry",
+        `Cannot read the store ${path} as it is a backup that was put there, and what is beside it belongs to the store ` +
+          "before: the program puts that right when it runs",
+      );
     }
     const db = new DatabaseSync(path, { readOnly: true, timeout: BUSY_MS });
     try {
       db.exec("PRAGMA cache_size = -4096");
       const id = pragma(db, "application_id");
       const version = pragma(db, "user_version");
-      if (id !== APPLICATION_ID) {
+      if (id !== APPLICATION_ID && id !== BACKUP_ID) {
         throw new SinkError("fatal", `Cannot read the store ${path} as it must be a file of this program`);
       }
       if (version !== VERSION) {

@@ -2,10 +2,11 @@
 
 import { backup } from "node:sqlite";
 import { type Interval, intervalMs, INTERVALS } from "../candle.ts";
-import { ConfigError, SinkError } from "../errors.ts";
+import { ConfigError, reasonOf, SinkError } from "../errors.ts";
 import { seriesOf } from "../record.ts";
 import { type Output, readArguments, timeOf } from "../terminal.ts";
-import { closeQuietly, openForReading, storeErrorOf } from "./database.ts";
+import { causeOf, closeQuietly, isDamage, openForReading, storeErrorOf } from "./database.ts";
+import { kindOf, markBackup, SQLITE_SUFFIXES } from "./header.ts";
 import { Queries } from "./queries.ts";
 import type { ProductKey } from "./reader.ts";
 
@@ -27,10 +28,11 @@ export const EXPORT_USAGE = `Usage: deno task export [options] > FILE
 /** How `deno task backup` is used. */
 export const BACKUP_USAGE = `Usage: deno task backup [options] FILE
 
-Writes a copy of the store to FILE, whole and of one moment, also while the program runs. To go back to it: stop the program and
-put the copy where the store was.
+Writes a copy of the store to FILE, whole and of one moment, also while the program runs. To go back to it: stop the program, put
+the copy where the store was (cp FILE data/prices.sqlite), and start the program before anybody else opens it. The copy bears a
+mark: by it the program knows that what an earlier run left beside the store (-wal, -shm) is not of this file, and removes that.
 
-  --overwrite                    FILE may be there already
+  --overwrite                    FILE may be there already, as a regular file: no device, no link, no running store
   --file FILE                    the store; default the setting STORE_FILE
 `;
 
@@ -199,18 +201,25 @@ export async function exportStore(
   try {
     const queries = new Queries(db);
     const keys = chooseProducts(queries.products(), wish.products);
+    const write = (text: string) =>
+      output.write(text).catch((error) => {
+        // whoever read has seen enough (`... | head`)
+        if (error instanceof Deno.errors.BrokenPipe || error instanceof TypeError) throw error;
+        throw new SinkError("fatal", `Cannot write the export to stdout: ${reasonOf(error)}`, {
+          cause: error,
+        });
+      });
     let text = wish.format === "csv" ? `${HEADINGS[wish.what]}\n` : "";
     for (const page of rowsOf(queries, wish, keys, now)) {
       for (const row of page) {
         text += wish.format === "csv" ? `${Object.values(row).map(csvOf).join(",")}\n` : `${JSON.stringify(row)}\n`;
         if (text.length < CHUNK_CHARS) continue;
-        await output.write(text);
+        await write(text);
         text = "";
       }
     }
-    if (text !== "") await output.write(text);
+    if (text !== "") await write(text);
   } catch (error) {
-    // whoever read has seen enough (`... | head`)
     if (error instanceof Deno.errors.BrokenPipe) return;
     throw storeErrorOf(error, wish.file, "export");
   } finally {
@@ -249,10 +258,9 @@ export async function backupStore(args: readonly string[], storeFile: string, ou
   const file = options.get("--file") ?? storeFile;
   if (to === "" || more.length > 0) {
     problems.push(`Cannot back up as one file to write to must be named: arguments are "${args.join(" ")}"`);
-  } else if (to === file || await isSameFile(to, file)) {
-    problems.push(`Cannot back up to ${to} as it is the store itself`);
-  } else if (!options.has("--overwrite") && await exists(to)) {
-    problems.push(`Cannot back up to ${to} as it is there already: --overwrite allows it`);
+  } else {
+    const problem = await wrongTarget(to, file, options.has("--overwrite"));
+    if (problem !== undefined) problems.push(problem);
   }
   if (file === "") {
     problems.push('Cannot back up as a store must be named by STORE_FILE or --file: current value is ""');
@@ -263,29 +271,89 @@ export async function backupStore(args: readonly string[], storeFile: string, ou
   const db = openForReading(file);
   try {
     // one state of the file for as long as it takes: a copy that starts over at each commit would never end
-    db.exec("BEGIN");
-    db.prepare("SELECT count(*) FROM product").get();
-    await backup(db, part, { rate: 1000 });
-    using copy = await Deno.open(part, { read: true, write: true });
-    await copy.sync();
-    await Deno.rename(part, to);
-    const { size } = await copy.stat();
-    output.tell(`${to}: ${(size / 1e6).toFixed(1)} MB\n`);
-  } catch (error) {
-    await Deno.remove(part).catch(() => {});
-    throw backupError(error, to);
+    readSource(db, file);
+    try {
+      // SQLite would say that it is unable to open it, the system says why
+      (await Deno.open(part, { write: true, createNew: true })).close();
+      await backup(db, part, { rate: 1000 });
+      markBackup(part);
+      using copy = await Deno.open(part, { read: true, write: true });
+      await copy.sync();
+      await Deno.rename(part, to);
+      const { size } = await copy.stat();
+      output.tell(`${to}: ${(size / 1e6).toFixed(1)} MB\n`);
+    } catch (error) {
+      for (const suffix of ["", ...SQLITE_SUFFIXES]) await Deno.remove(part + suffix).catch(() => {});
+      throw isDamage(error) ? storeErrorOf(error, file, "back up") : backupError(error, to);
+    }
   } finally {
     closeQuietly(db);
   }
 }
 
+function readSource(db: ReturnType<typeof openForReading>, file: string): void {
+  try {
+    db.exec("BEGIN");
+    db.prepare("SELECT count(*) FROM product").get();
+  } catch (error) {
+    throw storeErrorOf(error, file, "back up");
+  }
+}
+
+/** Why nothing may be written there, in one sentence. */
+async function wrongTarget(to: string, file: string, mayOverwrite: boolean): Promise<string | undefined> {
+  // the program's own files, also where they are not there now: another program's lock is as good as ours
+  const own = /(?:-wal|-shm|-journal|\.lock)$/i.exec(to)?.[0];
+  if (own !== undefined) {
+    return `Cannot back up to ${to} as its name must not end as that of a store's own files does: it ends in ${own}`;
+  }
+  const target = await lookAt(to);
+  if (typeof target === "string") return target;
+  if (to === file || await isSameFile(to, file)) return `Cannot back up to ${to} as it is the store itself`;
+  if (target === undefined) return undefined;
+  const what = kindOf(target);
+  if (what !== undefined) {
+    return `Cannot back up to ${to} as it must be a regular file, or not there yet: it is ${what}`;
+  }
+  if (!mayOverwrite) return `Cannot back up to ${to} as it is there already: --overwrite allows it`;
+  if (await isInUse(to)) return `Cannot back up to ${to} as no program must be writing to it: one holds ${to}.lock`;
+  return undefined;
+}
+
+/** What is there, itself and not what it leads to; undefined: nothing. A sentence where nothing can be. */
+async function lookAt(path: string): Promise<Deno.FileInfo | string | undefined> {
+  const folder = path.replace(/[^/\\]*$/, "") || ".";
+  const refuse = (why: string) => `Cannot back up to ${path} as its folder must be there: ${folder} is ${why}`;
+  try {
+    return await Deno.lstat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotADirectory) return refuse("no folder");
+    if (error instanceof Deno.errors.NotCapable) {
+      return `Cannot back up to ${path} as it must be a place that can be used: ${reasonOf(error)}`;
+    }
+    if (!(error instanceof Deno.errors.NotFound)) throw backupError(error, path);
+  }
+  return await exists(folder) ? undefined : refuse("missing");
+}
+
 async function exists(path: string): Promise<boolean> {
   try {
-    await Deno.lstat(path);
+    await Deno.stat(path);
     return true;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw backupError(error, path);
+    // what else is wrong with it, whoever writes there meets
+    return !(error instanceof Deno.errors.NotFound);
+  }
+}
+
+/** Whether another program has this file as its store. */
+async function isInUse(path: string): Promise<boolean> {
+  try {
+    using lock = await Deno.open(`${path}.lock`, { read: true, write: true });
+    return !await lock.tryLock(true);
+  } catch {
+    // there is none, or it is not ours to look at
+    return false;
   }
 }
 
@@ -301,9 +369,8 @@ async function isSameFile(path: string, other: string): Promise<boolean> {
 }
 
 function backupError(error: unknown, to: string): unknown {
-  if (error instanceof SinkError || error instanceof ConfigError) return error;
-  const words = error instanceof Error ? error.message : String(error);
-  return error instanceof TypeError
-    ? error
-    : new SinkError("fatal", `Cannot back up to ${to}: ${words}`, { cause: error });
+  if (error instanceof SinkError || error instanceof ConfigError || error instanceof TypeError) return error;
+  const cause = causeOf(error);
+  const words = cause === undefined ? `: ${reasonOf(error)}` : ` as ${cause}`;
+  return new SinkError("fatal", `Cannot back up to ${to}${words}`, { cause: error });
 }

@@ -66,6 +66,11 @@ export async function renderMetrics({ stats, source, sinks }: MetricsInput): Pro
     sinks.map((sink) => [{ sink: sink.name }, sink.state === "ok" ? 1 : 0]),
   );
   gauge(
+    "feed_gap_records_up",
+    "0 while gap records, which go a way of their own, do not arrive: ticks are not held up by this",
+    sinks.map((sink) => [{ sink: sink.name }, sink.gapsTrouble === undefined ? 1 : 0]),
+  );
+  gauge(
     "feed_tick_age_seconds",
     "Since the product's last tick arrived",
     source.products.flatMap(({ product, ageSeconds }): [Labels, number][] =>

@@ -2,7 +2,7 @@
 // names of this machine, so that no web page on a foreign name can read it through a visitor's browser.
 
 import { type Clock, systemClock } from "../clock.ts";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, reasonOf } from "../errors.ts";
 import type { Exchange } from "../exchanges/exchange.ts";
 import { DEFAULT_EXCHANGE } from "../exchanges/mod.ts";
 import type { Logger } from "../log.ts";
@@ -36,6 +36,8 @@ export interface WebOptions {
   readonly exchange?: Pick<Exchange, "name">;
   /** Where they go. */
   readonly pipeline: Pick<Pipeline, "status">;
+  /** The cursor, if there is one: why it cannot be written, or undefined. */
+  readonly cursor?: { readonly trouble: string | undefined } | undefined;
   /** Counters. */
   readonly stats: Stats;
   /** What happened; without it there are the status pages alone. */
@@ -107,9 +109,18 @@ export function notReadyReasons(source: Source, pipeline: Pick<Pipeline, "status
   return reasons;
 }
 
+/** What a person should know although prices flow: it does not make the program unready. */
+export function warningsOf({ pipeline, cursor }: Pick<WebOptions, "pipeline" | "cursor">): string[] {
+  const warnings = pipeline.status().flatMap(({ name, gapsTrouble }) =>
+    gapsTrouble === undefined ? [] : [`gap records do not reach ${name}: ${gapsTrouble}`]
+  );
+  if (cursor?.trouble !== undefined) warnings.push(`the cursor cannot be written: ${cursor.trouble}`);
+  return warnings;
+}
+
 /** As `/api/status` tells it. */
 function statusOf(
-  { source, pipeline, stats, demo }: WebOptions,
+  { source, pipeline, stats, demo, cursor }: WebOptions,
   clock: Clock,
 ): { products: readonly ProductStatus[] } & Record<string, unknown> {
   const status = source.status();
@@ -118,6 +129,7 @@ function statusOf(
     now: clock.now() / 1000,
     ready: reasons.length === 0,
     reasons,
+    warnings: warningsOf({ pipeline, cursor }),
     demo: demo !== undefined,
     ...status,
     gaps: status.products.flatMap(({ gap }) => gap === undefined ? [] : [gap]),
@@ -170,7 +182,8 @@ class Site {
     page("/healthz", () => json({ alive: true }));
     page("/readyz", () => {
       const reasons = notReadyReasons(source, pipeline);
-      return json({ ready: reasons.length === 0, reasons }, reasons.length === 0 ? 200 : 503);
+      const warnings = warningsOf(options);
+      return json({ ready: reasons.length === 0, reasons, warnings }, reasons.length === 0 ? 200 : 503);
     });
     page("/metrics", async () => {
       const text = await renderMetrics({ stats, source: source.status(), sinks: pipeline.status() });
@@ -326,12 +339,13 @@ export function serveStatus(options: WebOptions): Deno.HttpServer<Deno.NetAddr> 
     } catch (error) {
       const taken = error instanceof Deno.errors.AddrInUse;
       if (taken && nextFreePort && offset < NEXT_PORTS && port + offset < 65535) continue;
-      const problem = taken
-        ? `Cannot listen on ${host}:${port} as PORT must be a free port: it is taken by another program`
-        : `Cannot listen on ${host}:${port} as HOST and PORT must be an address of this machine and a port we may use: ${
-          error instanceof Error ? error.message : error
-        }`;
-      throw new ConfigError([problem]);
+      if (taken) {
+        throw new ConfigError([
+          `Cannot listen on ${host}:${port} as PORT must be a free port: it is taken by another program`,
+        ]);
+      }
+      const wish = "HOST and PORT must be an address of this machine and a port we may use";
+      throw new ConfigError([`Cannot listen on ${host}:${port} as ${wish}: ${reasonOf(error)}`]);
     }
   }
 }

@@ -51,6 +51,7 @@ demoTest(
       });
       const age = Date.now() - Math.max(...written.slice(-3).map(({ receivedTime }) => receivedTime));
       assertLess(age, 8000, "the history ends now");
+      assert(count !== undefined);
       const samples = count / PRODUCTS.length;
       assert(samples >= HISTORY_MS / 5000 && samples < HISTORY_MS / 5000 + 10, `${samples} samples of each product`);
       assertEquals(written.length, count);
@@ -113,12 +114,25 @@ demoTest("stops in the middle of its history when it is told to, or when it cann
   const stop = new AbortController();
   await using demo = await start(dir, { signal: stop.signal });
   let batches = 0;
-  const error = await assertRejects(() =>
-    demo.writeHistory(() => {
-      if (++batches === 3) stop.abort(new DOMException("enough", "AbortError"));
-      return Promise.resolve();
-    }), DOMException);
-  assertEquals([error.message, batches], ["enough", 3]);
+  const count = await demo.writeHistory(() => {
+    if (++batches === 3) stop.abort(new DOMException("enough", "AbortError"));
+    return Promise.resolve();
+  });
+  assertEquals([count, batches], [undefined, 3]);
+  // also where it is the write that breaks off
+  assertEquals(await demo.writeHistory(() => Promise.reject(stop.signal.reason)), undefined);
+  // what fails at that moment is told all the same
+  const failing = new AbortController();
+  await using unlucky = await start(dir, { signal: failing.signal });
+  await assertRejects(
+    () =>
+      unlucky.writeHistory(() => {
+        failing.abort();
+        return Promise.reject(new Error("disk full"));
+      }),
+    Error,
+    "disk full",
+  );
   await using other = await start(dir);
   await assertRejects(() => other.writeHistory(() => Promise.reject(new Error("disk full"))), Error, "disk full");
 });
@@ -148,6 +162,18 @@ demoTest("stores what comes live while its levers are pulled, each tick once", a
   assertGreater(told.length, 5000);
   const newest = stored.at(-1)?.sequence ?? 0;
   assertEquals(told.filter(({ sequence }) => sequence <= newest && !ids.has(sequence)), []);
+});
+
+demoTest("says that its history is being made once that takes longer, and not before", async (dir) => {
+  for (const [stepMs, times] of [[1, 0], [600, 3]] as const) {
+    const log = new Notebook();
+    let elapsed = 0;
+    const slow = { ...clock, elapsed: () => elapsed += stepMs };
+    await using demo = await start(dir, { log, clock: slow, historyMs: 20 * 3_600_000 });
+    await demo.writeHistory(() => Promise.resolve());
+    const told = log.find("info The history of the demo is being made, the page comes when it is there");
+    assertEquals(told.length, times, told.join());
+  }
 });
 
 demoTest("leaves nothing behind when it cannot start", async (dir) => {

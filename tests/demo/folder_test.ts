@@ -1,5 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { DemoFolder } from "../../src/demo/folder.ts";
+import { ConfigError } from "../../src/errors.ts";
 
 const may = (["read", "write"] as const).every((name) => Deno.permissions.querySync({ name }).state === "granted");
 
@@ -57,6 +58,20 @@ folderTest(
     assertEquals(await names(dir), [...kept, other, "price-feed-demo-file"].sort());
   },
 );
+
+folderTest("that cannot be made is said in one sentence, as a setting", async (dir) => {
+  await Deno.writeTextFile(`${dir}/file`, "x");
+  for (const where of [`${dir}/missing`, `${dir}/file`]) {
+    const error = await assertRejects(() => DemoFolder.make(Date.now(), where), ConfigError);
+    assertEquals(error.problems.length, 1);
+    assertMatch(
+      error.message,
+      /^Cannot make a folder for the demo's store as TMPDIR must be a folder that can be written to: current value is "/,
+    );
+    assert(error.message.includes(`"${where}" (`) && !error.message.includes("os error"), error.message);
+  }
+  assertEquals(await names(dir), ["file"]);
+});
 
 folderTest("follows no link out of the folder", async (dir) => {
   await Deno.mkdir(`${dir}/precious`);

@@ -72,6 +72,9 @@ function tlsError(code: string, words: string): Error {
   return exhausted(Object.assign(error, { broker: "b:9092" }));
 }
 
+/** A port that answers, and not in TLS. */
+const NO_TLS = "received corrupt message of type InvalidContentType " +
+  "(SSL routines:ssl3_get_record:wrong version number)";
 const OURS = { certificates: { cert: "-----BEGIN", key: "-----BEGIN" } };
 const TLS: { error: Error; more?: Partial<Circumstances>; kind?: string; message: string }[] = [
   {
@@ -134,6 +137,17 @@ const TLS: { error: Error; more?: Partial<Circumstances>; kind?: string; message
     kind: "retry",
     message: "Kafka at a:9092,b:9092 cannot be used: Connection error: Client network socket disconnected before " +
       "secure TLS connection was established (is it one for KAFKA_SSL=true?)",
+  },
+  {
+    error: tlsError("undefined", NO_TLS),
+    more: { ssl: true },
+    kind: "retry",
+    message: `Kafka at a:9092,b:9092 cannot be used: Connection error: ${NO_TLS} (is it one for KAFKA_SSL=true?)`,
+  },
+  {
+    error: tlsError("undefined", NO_TLS),
+    kind: "retry",
+    message: `Kafka at a:9092,b:9092 cannot be used: Connection error: ${NO_TLS}`,
   },
 ];
 for (const { error, more = {}, kind = "fatal", message } of TLS) {

@@ -216,3 +216,12 @@ Deno.test("replay() survives a frame nested too deeply to be written again", asy
   await replay(streamOf(text), options, (lines) => Promise.resolve(void (output += lines)));
   assertEquals([output.split("\n").length - 1, stats.rejectedTotal], [1, 1]);
 });
+
+Deno.test("replay() refuses a recording that is still compressed, and says how to read it", async () => {
+  const zipped = new Response(new Blob([line(1)]).stream().pipeThrough(new CompressionStream("gzip")));
+  await assertRejects(
+    () => zipped.bytes().then(run),
+    Error,
+    "it is compressed: gzip -dc FILE | deno task replay -",
+  );
+});

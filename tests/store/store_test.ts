@@ -152,6 +152,38 @@ for (
 }
 
 for (
+  const [what, place, why] of [
+    ["a folder", (folder: string) => folder, "it is a folder"],
+    ["a folder's name with its slash", (folder: string) => `${folder}/new/`, "it is a folder"],
+    ["a device", () => "/dev/null", "it is a device"],
+    ["below a file", (folder: string) => `${folder}/text/x/y`, "it is below $/text, which is a file"],
+    ["below a device", () => "/dev/null/x", "it is below /dev/null, which is a device"],
+  ] as const
+) {
+  test(`a store that is to be ${what} is a wrong setting: refused in words, and nothing is made`, async (folder) => {
+    await Deno.writeTextFile(`${folder}/text`, "x");
+    const path = place(folder);
+    const error = await assertRejects(() => openStore(path), SinkError);
+    assertEquals(error.kind, "fatal");
+    assertEquals(
+      error.message,
+      `Cannot use the store ${path} as it must be a regular file: ${why.replace("$", folder)}`,
+    );
+    assertEquals(await namesIn(folder), ["text"]);
+  });
+}
+
+test("a store in a place that Deno keeps from programs is refused in words", async (folder) => {
+  await using child = startChild(["once", "/proc/x/y"]);
+  assertEquals(
+    await child.line(),
+    'fatal: Cannot open the store /proc/x/y as this program may not use "/proc/x/y": choose a place outside of /proc, ' +
+      "/dev and /sys",
+  );
+  assertEquals(await namesIn(folder), []);
+}, childSkipped());
+
+for (
   const [what, make] of [
     ["an empty file", (path: string) => Deno.writeFileSync(path, new Uint8Array())],
     ["an empty database", (path: string) => {
@@ -333,7 +365,7 @@ test("a file or folder that may not be written to is said in words, and heals wh
   await Deno.chmod(`${folder}/data`, 0o555);
   assertMatch(
     await once() ?? "",
-    /^retry: Cannot open the store .*prices\.sqlite as it is not ours to use: Permission denied/,
+    /^retry: Cannot open the store .*prices\.sqlite as the file or its folder cannot be written to$/,
   );
   await Deno.chmod(`${folder}/data`, 0o755);
   assertEquals(await once(), "stored");
@@ -410,7 +442,7 @@ test("a disk that is full or read-only at the start gives a store that fails in 
     await Deno.remove(`${folder}/ballast`);
     assert(run("mount", "-o", "remount,ro", folder));
     const error = await assertRejects(() => opened.store.write(ticksOf("BTC-USD", 1), never), SinkError);
-    assertMatch(error.message, /^Cannot open the store .* as (?:Read-only file system|.*cannot be written to)/);
+    assertMatch(error.message, /^Cannot open the store .* as (?:its disk can only be read|.*cannot be written to)$/);
     assert(run("mount", "-o", "remount,rw", folder));
     await writeUntilTaken(opened.store, ticksOf("BTC-USD", 1));
     assertEquals(await sequences(opened.store), [1]);

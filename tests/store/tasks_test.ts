@@ -13,6 +13,7 @@ import { ticksOf } from "../fakes/ticks.ts";
 import { filesSkipped, namesIn, temporaryFolder } from "./files.ts";
 
 const skipped = filesSkipped();
+const mayRun = skipped === undefined && Deno.permissions.querySync({ name: "run" }).state === "granted";
 const never = new AbortController().signal;
 const NOW = Date.UTC(2026, 9, 4);
 
@@ -256,9 +257,164 @@ test("backup never writes over a file unless told to, nor half of one", async ({
     ConfigError,
     "it is the store itself",
   );
-  await assertRejects(() => backupStore([`${folder}/no/such/folder`], path, output()), SinkError, "Cannot back up to");
+  for (
+    const [name, why] of [["no/such/folder", "no/such/ is missing"], ["copy.sqlite/x", "copy.sqlite/ is no folder"]]
+  ) {
+    await assertRejects(
+      () => backupStore([`${folder}/${name}`], path, output()),
+      ConfigError,
+      `Cannot back up to ${folder}/${name} as its folder must be there: ${folder}/${why}`,
+    );
+  }
   await assertRejects(() => backupStore([copy], "", output()), ConfigError, "must be named by STORE_FILE");
   await assertRejects(() => backupStore([], path, output()), ConfigError, "one file to write to must be named");
   await assertRejects(() => backupStore(["a", "b", "--fast"], path, output()), ConfigError, "no such option");
   assertEquals((await namesIn(folder)).filter((name) => /part|no$/.test(name)), []);
+});
+
+test("backup takes no file of a store's own, no device, pipe, folder or link, also when it may overwrite", async ({ folder, path, store }) => {
+  await store.write(ticksOf("BTC-USD", 10), never);
+  await Deno.writeTextFile(`${folder}/precious`, "precious");
+  await Deno.symlink(`${folder}/precious`, `${folder}/link`);
+  await Deno.symlink(`${folder}/nothing`, `${folder}/dangling`);
+  await Deno.mkdir(`${folder}/sub`);
+  const isOwn = (name: string) => `as its name must not end as that of a store's own files does: it ends in ${name}`;
+  const isNoFile = (what: string) => `as it must be a regular file, or not there yet: it is ${what}`;
+  const before = await namesIn(folder);
+  for (
+    const [to, why] of [
+      [`${path}-wal`, isOwn("-wal")],
+      [`${path}-shm`, isOwn("-shm")],
+      [`${path}-journal`, isOwn("-journal")],
+      [`${path}.lock`, isOwn(".lock")],
+      ["/dev/null", isNoFile("a device")],
+      [`${folder}/link`, isNoFile("a symbolic link")],
+      [`${folder}/dangling`, isNoFile("a symbolic link")],
+      [`${folder}/sub`, isNoFile("a folder")],
+    ] as const
+  ) {
+    for (const flags of [[], ["--overwrite"]]) {
+      const error = await assertRejects(() => backupStore([to, ...flags], path, output()), ConfigError);
+      assertEquals(error.problems, [`Cannot back up to ${to} ${why}`]);
+    }
+  }
+  assertEquals(await namesIn(folder), before);
+  assertEquals(await Deno.readTextFile(`${folder}/precious`), "precious");
+  await store.write(ticksOf("BTC-USD", 10, 11), never);
+  assertEquals((await exported(path)).length, 21);
+  // another program's store is in use as ours is
+  await using other = await Store.open(`${folder}/other.sqlite`, { ticksDays: 0, log: new Notebook() });
+  await other.write(ticksOf("BTC-USD", 3), never);
+  await assertRejects(
+    () => backupStore([`${folder}/other.sqlite`, "--overwrite"], path, output()),
+    ConfigError,
+    `Cannot back up to ${folder}/other.sqlite as no program must be writing to it: one holds ${folder}/other.sqlite.lock`,
+  );
+});
+
+/** The task itself, with its permissions, which are what Deno decides by. */
+Deno.test({
+  name: `backup refuses devices with exit 2, also as a task${mayRun ? "" : " [skipped: needs --allow-run]"}`,
+  ignore: !mayRun,
+  async fn() {
+    await using folder = await temporaryFolder();
+    const root = new URL("../../", import.meta.url);
+    const { command } = JSON.parse(await Deno.readTextFile(new URL("deno.json", root))).tasks.backup;
+    for (
+      const [to, why] of [
+        ["/dev/null", "regular file, or not there yet: it is a device"],
+        [
+          "/proc/x",
+          'place that can be used: this program may not use "/proc/x": choose a place outside of /proc, /dev and /sys',
+        ],
+      ] as const
+    ) {
+      const flags = (command as string).split(" ").slice(1, -2);
+      const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: [...flags, "--no-prompt", "--config", new URL("deno.json", root).pathname]
+          .concat(new URL("main.ts", root).pathname, "backup", "--overwrite", to),
+        cwd: folder.path,
+      }).output();
+      assertEquals(new TextDecoder().decode(stderr), `Cannot back up to ${to} as it must be a ${why}\n`);
+      assertEquals(code, 2);
+    }
+  },
+});
+
+test("export says that it is stdout which takes no more, not the store's disk", async ({ path, store }) => {
+  await store.write(ticksOf("BTC-USD", 10), never);
+  for (const words of ["No space left on device (os error 28)", "Input/output error (os error 5)"]) {
+    const out = output(() => {
+      throw new Error(words);
+    });
+    const error = await assertRejects(() => exportStore([], path, out, NOW), SinkError);
+    assertEquals([error.kind, error.message], ["fatal", `Cannot write the export to stdout: ${words}`]);
+  }
+});
+
+for (
+  const [what, make] of [
+    ["a text", (name: string) => Deno.writeTextFile(name, "# Title\n".repeat(50))],
+    ["somebody else's database", (name: string) => {
+      using db = new DatabaseSync(name);
+      db.exec("CREATE TABLE diary (day TEXT)");
+    }],
+  ] as const
+) {
+  test(`export and backup of ${what} say what the program says`, async ({ folder }) => {
+    const name = `${folder}/other`;
+    await make(name);
+    const why =
+      `Cannot use the store ${name} as it must be a file of this program: it is something else, and was left alone`;
+    for (
+      const attempt of [() => exportStore([], name, output(), NOW), () => backupStore([`${folder}/b`], name, output())]
+    ) {
+      const error = await assertRejects(attempt, SinkError);
+      assertEquals([error.kind, error.message], ["fatal", why]);
+    }
+  });
+}
+
+test("export and backup of a folder, a device, or nothing at all say so", async ({ folder }) => {
+  for (
+    const [name, why] of [
+      [folder, "must be a regular file: it is a folder"],
+      ["/dev/null", "must be a regular file: it is a device"],
+    ] as const
+  ) {
+    for (
+      const attempt of [() => exportStore([], name, output(), NOW), () => backupStore([`${folder}/b`], name, output())]
+    ) {
+      const error = await assertRejects(attempt, SinkError);
+      assertEquals([error.kind, error.message], ["fatal", `Cannot read the store ${name} as it ${why}`]);
+    }
+  }
+});
+
+Deno.test({
+  name: `backup into a place that cannot be written to says so${mayRun ? "" : " [skipped: needs --allow-run]"}`,
+  ignore: !mayRun,
+  async fn() {
+    await using folder = await temporaryFolder();
+    const mount = (...args: string[]) =>
+      new Deno.Command("mount", { args, stdout: "null", stderr: "null" }).outputSync().success;
+    const path = `${folder.path}/prices.sqlite`;
+    {
+      await using store = await Store.open(path, { ticksDays: 0, log: new Notebook() });
+      await store.write(ticksOf("BTC-USD", 3000), never);
+    }
+    const small = `${folder.path}/small`;
+    await Deno.mkdir(small);
+    if (!mount("-t", "tmpfs", "-o", "size=100k", "tmpfs", small)) return;
+    try {
+      const attempt = async () =>
+        (await assertRejects(() => backupStore([`${small}/b`], path, output()), SinkError)).message;
+      assertEquals(await attempt(), `Cannot back up to ${small}/b as its disk is full`);
+      assertEquals(await namesIn(small), []);
+      assert(mount("-o", "remount,ro", small));
+      assertEquals(await attempt(), `Cannot back up to ${small}/b as its disk can only be read`);
+    } finally {
+      new Deno.Command("umount", { args: [small] }).outputSync();
+    }
+  },
 });

@@ -83,10 +83,22 @@ for (
   test(`/readyz when ${what}`, async () => {
     await using web = serve({ source, sinks });
     const { status, json } = await web.ask("/readyz");
-    assertEquals(json, { ready: reasons.length === 0, reasons });
+    assertEquals(json, { ready: reasons.length === 0, reasons, warnings: [] });
     assertEquals(status, reasons.length === 0 ? 200 : 503);
   });
 }
+
+test("/readyz and /api/status warn of gap records that do not arrive: ticks do, so the program is ready", async () => {
+  await using web = serve({ sinks: [{ ...SINK, gapsTrouble: "there is no topic feed_gaps" }] });
+  const warnings = ["gap records do not reach kafka: there is no topic feed_gaps"];
+  const { status, json } = await web.ask("/readyz");
+  assertEquals([status, json], [200, { ready: true, reasons: [], warnings }]);
+  const told = (await web.ask("/api/status")).json;
+  assertEquals([told.warnings, (told.sinks as SinkStatus[])[0]?.gapsTrouble], [
+    warnings,
+    "there is no topic feed_gaps",
+  ]);
+});
 
 // ---- status
 
@@ -107,6 +119,7 @@ test("/api/status tells of link, products, open gaps, sinks and counters", async
       delaySeconds: 0.04,
       ready: true,
       reasons: [],
+      warnings: [],
       demo: false,
       gaps: [GAP],
       sinks: [SINK],
@@ -618,7 +631,7 @@ function busyStats(): Stats {
 }
 
 test("/metrics is Prometheus text with our prefix, names and types", async () => {
-  const sinks: SinkStatus[] = [SINK, { ...SINK, name: "stdout", state: "failing" }];
+  const sinks: SinkStatus[] = [SINK, { ...SINK, name: "stdout", state: "failing", gapsTrouble: "no topic" }];
   await using web = serve({ stats: busyStats(), source: { delaySeconds: 0.04 }, sinks });
   const { status, headers, text } = await web.ask("/metrics");
   assertEquals([status, headers.get("content-type")], [200, "text/plain; version=0.0.4; charset=utf-8"]);
@@ -643,6 +656,7 @@ test("/metrics is Prometheus text with our prefix, names and types", async () =>
     feed_queue_depth: "gauge",
     feed_queue_capacity: "gauge",
     feed_sink_up: "gauge",
+    feed_gap_records_up: "gauge",
     feed_tick_age_seconds: "gauge",
     feed_tick_time_seconds: "gauge",
     feed_product_state: "gauge",
@@ -658,6 +672,10 @@ test("/metrics is Prometheus text with our prefix, names and types", async () =>
   });
   assertEquals(seriesOf("feed_exchange_delay_seconds"), { "feed_exchange_delay_seconds{}": 0.04 });
   assertEquals(seriesOf("feed_sink_up"), { 'feed_sink_up{sink="kafka"}': 1, 'feed_sink_up{sink="stdout"}': 0 });
+  assertEquals(seriesOf("feed_gap_records_up"), {
+    'feed_gap_records_up{sink="kafka"}': 1,
+    'feed_gap_records_up{sink="stdout"}': 0,
+  });
   assertEquals(seriesOf("feed_tick_age_seconds"), {
     'feed_tick_age_seconds{product="BTC-USD"}': 1.5,
     'feed_tick_age_seconds{product="ETH-USD"}': 20,

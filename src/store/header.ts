@@ -1,0 +1,104 @@
+// What a file is before SQLite opens it: its kind, its header, and the mark by which a backup is known when it is put back.
+
+import { DatabaseSync } from "node:sqlite";
+import { APPLICATION_ID } from "./schema.ts";
+
+/**
+ * `feeb` in ASCII: stands in place of {@link APPLICATION_ID} in a backup, until a program takes the file as its store. A file
+ * with this mark was never written through a WAL: what lies beside it is of the file that stood there before.
+ */
+export const BACKUP_ID = 0x66656562;
+
+/** What SQLite keeps beside a file, by what stands behind its name. */
+export const SQLITE_SUFFIXES = ["-wal", "-shm", "-journal"] as const;
+
+/** What begins a file that SQLite wrote. */
+const HEADER_BYTES = 100;
+const MAGIC = "SQLite format 3\0";
+/** Where the application id stands, most significant byte first: https://www.sqlite.org/fileformat2.html#database_header. */
+const ID_OFFSET = 68;
+
+const decoder = new TextDecoder();
+
+/** Undefined: nothing is there. */
+export function statOf(path: string): Deno.FileInfo | undefined {
+  try {
+    return Deno.statSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+/** What is no regular file, in words. */
+export function kindOf({ isFile, isDirectory, isSymlink, isFifo, isSocket }: Deno.FileInfo): string | undefined {
+  if (isFile) return undefined;
+  if (isDirectory) return "a folder";
+  if (isSymlink) return "a symbolic link";
+  if (isFifo === true) return "a pipe";
+  return isSocket === true ? "a socket" : "a device";
+}
+
+/** The beginning of a file. */
+export interface Header {
+  /** At most 100. */
+  readonly length: number;
+  /** Whether SQLite wrote it. */
+  readonly isSqlite: boolean;
+  /** A disk that lost power leaves zeros. */
+  readonly isZeros: boolean;
+  /** Of a file of SQLite; 0: none, or it still stands in the WAL. */
+  readonly applicationId: number;
+}
+
+/** Reads it. */
+export function headerOf(path: string): Header {
+  using file = Deno.openSync(path);
+  const bytes = new Uint8Array(HEADER_BYTES);
+  const length = file.readSync(bytes) ?? 0;
+  const isSqlite = length === HEADER_BYTES && decoder.decode(bytes.subarray(0, MAGIC.length)) === MAGIC;
+  return {
+    length,
+    isSqlite,
+    isZeros: bytes.every((byte) => byte === 0),
+    applicationId: isSqlite ? new DataView(bytes.buffer).getUint32(ID_OFFSET) : 0,
+  };
+}
+
+/** Marks a copy that nobody else has open. Throws what SQLite throws. */
+export function markBackup(path: string): void {
+  const db = new DatabaseSync(path);
+  try {
+    // the copy has its original's mode: without it no reader leaves files beside it, and the mark cannot end up in one of them
+    db.exec("PRAGMA journal_mode = DELETE");
+    db.exec(`PRAGMA application_id = ${BACKUP_ID}`);
+  } finally {
+    db.close();
+  }
+}
+
+/**
+ * Makes the backup at this path the store. Whoever calls it has the lock. After a crash at any point of it the next call does what
+ * is left: the mark goes last, once all that does not belong to the file is gone from the disk. Returns what was removed.
+ */
+export function adoptBackup(path: string): string[] {
+  if (headerOf(path).applicationId !== BACKUP_ID) return [];
+  const removed = SQLITE_SUFFIXES.map((suffix) => path + suffix).filter((name) => statOf(name) !== undefined);
+  for (const name of removed) {
+    // others may have the shm in their memory: shortened, it would end them; and nothing is ever read from it after a crash
+    if (!name.endsWith("-shm")) {
+      // empty it is harmless, and that it is empty can be made sure of
+      using file = Deno.openSync(name, { write: true });
+      file.truncateSync(0);
+      file.syncSync();
+    }
+    Deno.removeSync(name);
+  }
+  using file = Deno.openSync(path, { write: true });
+  const id = new Uint8Array(4);
+  new DataView(id.buffer).setUint32(0, APPLICATION_ID);
+  file.seekSync(ID_OFFSET, Deno.SeekMode.Start);
+  file.writeSync(id);
+  file.syncSync();
+  return removed;
+}
