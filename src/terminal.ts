@@ -34,6 +34,8 @@ export function readArguments(
   for (let i = 0; i < args.length; i++) {
     const arg = args[i] ?? "";
     const [name = "", ...more] = arg.split("=");
+    // nobody knows which of the two is meant
+    if (options.has(name)) problems.push(`Cannot use ${name} as it must be given once: it is given again`);
     if (flags.includes(name)) options.set(name, "");
     else if (names.includes(name)) {
       const value = more.length > 0 ? more.join("=") : args[++i];

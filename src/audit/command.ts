@@ -2,19 +2,30 @@
 
 import { systemClock } from "../clock.ts";
 import type { Environment } from "../config.ts";
+import { briefly } from "../doctor/freshness.ts";
 import { Influx, InfluxRefusal } from "../doctor/influx.ts";
-import { KafkaView } from "../doctor/kafka.ts";
+import { BEYOND_MEANS, beyondText, type GroupView, KafkaView, resetCommands } from "../doctor/kafka.ts";
 import { describeDoctorSettings, type Places, readPlaces } from "../doctor/places.ts";
 import { type Asked, decide, readStackFiles } from "../doctor/probe.ts";
 import { Trouble } from "../doctor/stage.ts";
-import { ConfigError, SinkError } from "../errors.ts";
+import { ConfigError, exitCodeFor, SinkError } from "../errors.ts";
 import { seriesOf } from "../record.ts";
 import { type Output, readArguments, timeOf } from "../terminal.ts";
-import { compare, type Compared, coverageOf, type Span, unseenTrades } from "./compare.ts";
+import { compare, coverageOf, overwritten, type Span, unseenTrades } from "./compare.ts";
 import { Gaps } from "./gaps.ts";
-import { type Book, countRejected, readGapsTopic, readPoints, readTopic, StoreBooks, type TimeRange } from "./read.ts";
+import {
+  type Book,
+  countPoints,
+  countRejected,
+  readGapsTopic,
+  readPoints,
+  readTopic,
+  StoreBooks,
+  type TimeRange,
+  type TopicBooks,
+} from "./read.ts";
 import { type AuditReport, auditText, type ProductAudit } from "./report.ts";
-import { TimeList } from "./time_log.ts";
+import { TimeList, type Times, timesOf } from "./time_log.ts";
 
 /** How `deno task audit` is used. */
 export const AUDIT_USAGE = `Usage: deno task audit [options]
@@ -27,7 +38,7 @@ Without Kafka it reads the store alone. Which servers: as for deno task doctor, 
                                  long ago, as 90m, 6h, 2d. Default: the last hour; at most until 15 s ago, as records need time
   --product NAME[,NAME]          only these
   --stack, --embedded            look at the stack, or at the program and its store, whatever else runs
-  --json                         one JSON object instead of words
+  --json                         one JSON object instead of words; where nothing can be said, with ok: false and error
 
 Exit codes: 0 nothing is missing, 1 something is that nobody declared, 2 arguments cannot be used, 4 a server cannot be read.
 `;
@@ -35,13 +46,14 @@ Exit codes: 0 nothing is missing, 1 something is that nobody declared, 2 argumen
 /** What is younger may still be on its way, seconds. */
 const SETTLED_SECONDS = 15;
 const HOUR = 3600;
+/** So many points that the topic has not are worth a word: a few may be somebody's own. */
+const NOTEWORTHY_POINTS = 10;
 /** A word while a long reading lasts, so often, ms. */
 const PROGRESS_MS = 5000;
 
 interface Wish extends TimeRange {
   readonly products: readonly string[] | undefined;
   readonly asked: Asked;
-  readonly asJson: boolean;
   readonly remarks: string[];
 }
 
@@ -62,12 +74,48 @@ export async function runAudit(
     await output.write(`${AUDIT_USAGE}\n${describeDoctorSettings()}`);
     return 0;
   }
+  const asJson = args.includes("--json");
+  let report: AuditReport;
+  try {
+    report = await reportOf(args, environment, output, signal, dir);
+  } catch (error) {
+    // who reads the answer may not see our last words
+    if (asJson && !signal.aborted) {
+      const failed: AuditFailure = {
+        ok: false,
+        error: error instanceof Error ? error.message : String(error),
+        exitCode: exitCodeFor(error),
+      };
+      await output.write(`${JSON.stringify(failed)}\n`);
+    }
+    throw error;
+  }
+  await output.write(asJson ? `${JSON.stringify(report)}\n` : auditText(report));
+  return report.ok ? 0 : 1;
+}
+
+/** What `--json` prints where there is no report. */
+export interface AuditFailure {
+  /** Nothing is known. */
+  readonly ok: false;
+  /** The words that stand on stderr too. */
+  readonly error: string;
+  /** The exit code. */
+  readonly exitCode: number;
+}
+
+async function reportOf(
+  args: readonly string[],
+  environment: Environment,
+  output: Output,
+  signal: AbortSignal,
+  dir: string,
+): Promise<AuditReport> {
   const wish = readWish(args, systemClock.now() / 1000);
   const files = await readStackFiles(dir);
   const places = readPlaces(environment, files, await decide(environment, files, wish.asked, signal));
-  let report: AuditReport;
   try {
-    report = await audit(places, wish, output, signal);
+    return await audit(places, wish, output, signal);
   } catch (error) {
     // told in one sentence, with the exit code of a sink
     if (error instanceof Trouble) throw new SinkError("fatal", `${error.words}; ${error.cure}`);
@@ -76,8 +124,6 @@ export async function runAudit(
     }
     throw error;
   }
-  await output.write(wish.asJson ? `${JSON.stringify(report)}\n` : auditText(report));
-  return report.ok ? 0 : 1;
 }
 
 /** As {@link timeOf}, and how long ago: `6h`. */
@@ -132,7 +178,6 @@ function readWish(args: readonly string[], now: number): Wish {
     to,
     products: options.get("--product")?.split(",").map((name) => name.trim()).filter((name) => name !== ""),
     asked: options.has("--stack") ? "stack" : options.has("--embedded") ? "embedded" : undefined,
-    asJson: options.has("--json"),
     remarks,
   };
 }
@@ -160,19 +205,27 @@ async function audit(places: Places, wish: Wish, output: Output, signal: AbortSi
   const bucket = influxPlace?.bucket ?? "";
 
   let books: Map<string, Book>;
+  let found: TopicBooks | undefined;
   let gaps = new Gaps();
   let unreadable = 0;
   if (kafkaPlace !== undefined) {
     await using view = await KafkaView.open(kafkaPlace, AbortSignal.any([signal, AbortSignal.timeout(15_000)]));
-    const committed = influx === undefined ? undefined : await view.group(group, topic, signal);
+    // before the ends of the topic are: what is read meanwhile must not look like a place beyond them
+    const reader = influx === undefined ? undefined : await readerOf(view, group, topic, remarks, signal);
     let told = systemClock.elapsed();
     const progress = (records: number) => {
       if (systemClock.elapsed() - told < PROGRESS_MS) return;
       told = systemClock.elapsed();
       output.tell(`${records} records read\n`);
     };
-    const found = await readTopic(view, topic, range, committed?.committed, progress, signal);
+    found = await readTopic(view, topic, range, reader, progress, signal);
     ({ books, unreadable } = found);
+    if (found.beyond.length > 0) {
+      const commands = resetCommands([{ group, topic }], places.form === "stack");
+      remarks.push(
+        `${beyondText(group, topic, found.beyond)}: ${BEYOND_MEANS}. Set it back: ${commands}`,
+      );
+    }
     sources.push(`topic ${topic} at ${kafkaPlace.brokers.join(",")}`);
     if (found.beginsAt !== undefined) {
       remarks.push(
@@ -208,7 +261,7 @@ async function audit(places: Places, wish: Wish, output: Output, signal: AbortSi
     signal.throwIfAborted();
     const book = books.get(product);
     const records = (book?.read.length ?? 0) + (book?.waiting.length ?? 0);
-    const all = joined(book);
+    const all = book === undefined ? timesOf() : timesOf(book.read, book.waiting);
     const lastBefore = (time: number) => lastTimeBefore(all.times, time);
     const spans = gaps.spans(product, range, lastBefore);
     // it had gaps, at another time
@@ -216,9 +269,9 @@ async function audit(places: Places, wish: Wish, output: Output, signal: AbortSi
     products.push({
       product,
       records,
-      repeats: records - all.times.length,
+      repeats: records - all.times.length - tradesOverwritten(all),
       ...(influx === undefined ? {} : {
-        influx: await compareInflux(influx, bucket, product, compared, book, spans, signal),
+        influx: await compareInflux(influx, bucket, product, compared, book, all, spans, signal),
       }),
       ...(store === undefined || storeGaps === undefined ? {} : (() => {
         const found = compareStore(store, product, range, all.times, [
@@ -227,7 +280,7 @@ async function audit(places: Places, wish: Wish, output: Output, signal: AbortSi
         ]);
         return found === undefined ? {} : { store: found };
       })()),
-      ...(book?.hasFractions === true ? { notSeen: unseenTrades(all, spans) } : {}),
+      ...(book?.hasFractions === true ? { notSeen: unseenTrades(all, spans, book.around.sorted()) } : {}),
       gaps: spans,
       coverage: 100 * coverageOf(spans, from, to),
     });
@@ -241,6 +294,7 @@ async function audit(places: Places, wish: Wish, output: Output, signal: AbortSi
     // one that both lack is told twice, as it is missing twice
     missing: sum(({ influx, store }) => (influx?.missing ?? 0) + (store?.missing ?? 0)),
     waiting: sum(({ influx }) => influx?.waiting),
+    overwritten: sum(({ influx }) => influx?.overwritten),
     declared: sum(({ influx, store }) => (influx?.declared ?? 0) + (store?.declared ?? 0)),
     notSeen: sum(({ notSeen }) => notSeen?.count),
     coverage: products.length === 0 ? 0 : sum(({ coverage }) => coverage) / products.length,
@@ -251,9 +305,16 @@ async function audit(places: Places, wish: Wish, output: Output, signal: AbortSi
       `${unknown} ticks of the store are not in the topic, and nobody declared it: Kafka lacks them, or the store is another program's`,
     );
   }
+  if (influx !== undefined && found !== undefined) {
+    const others = await countPoints(influx, bucket, compared, signal);
+    for (const { product } of products) others.delete(product);
+    const more = [...others].filter(([product]) => wish.products?.includes(product) ?? true);
+    const beyond = more.reduce((total, [, count]) => total + count, sum(({ influx }) => influx?.beyond));
+    if (beyond >= NOTEWORTHY_POINTS) remarks.push(beyondWords(beyond, topic, found, more.map(([product]) => product)));
+  }
   if (products.length === 0) remarks.push("there is no record in this range: nothing was compared");
   return {
-    ok: totals.missing === 0 && totals.waiting === 0,
+    ok: totals.missing === 0 && totals.waiting === 0 && totals.overwritten === 0,
     from,
     to,
     sources,
@@ -263,6 +324,46 @@ async function audit(places: Places, wish: Wish, output: Output, signal: AbortSi
     totals,
     products,
   };
+}
+
+/** Telegraf's group; undefined, with a remark: nobody knows what it has read. */
+async function readerOf(
+  view: KafkaView,
+  name: string,
+  topic: string,
+  remarks: string[],
+  signal: AbortSignal,
+): Promise<GroupView | undefined> {
+  const group = await view.group(name, topic, signal);
+  if (group === undefined) {
+    remarks.push(`group ${name} is not ours to see: what Telegraf has not read yet counts as missing`);
+    return undefined;
+  }
+  if (group.state !== "Dead" || [...group.committed.values()].some((place) => place !== undefined)) return group;
+  remarks.push(
+    `Kafka knows no group ${name}: Telegraf has never read here, reads as another group (TELEGRAF_GROUP), or was away ` +
+      "for so long that Kafka has forgotten it. So what InfluxDB lacks counts as missing; what Kafka still has is not lost: a " +
+      "Telegraf that comes under this name begins with the oldest record",
+  );
+  return undefined;
+}
+
+/** Why InfluxDB has more than the topic, as far as it can be seen. */
+function beyondWords(
+  count: number,
+  topic: string,
+  { firstAt, isNew, beginsAt }: TopicBooks,
+  lacking: readonly string[],
+): string {
+  const since = firstAt === undefined ? "no record in it" : `records from ${isoOf(firstAt)} on`;
+  const without = lacking.length === 0 ? "" : `, of ${briefly(lacking, 4)} none at all`;
+  const why = beginsAt !== undefined
+    ? "Kafka has deleted the others"
+    : isNew || firstAt === undefined
+    ? "it was deleted and made again, or is another topic than the one that was read"
+    : "somebody else writes into the bucket, or a part of the topic is gone";
+  return `InfluxDB has ${count} points of this range that the topic ${topic} does not have (it has ${since}${without})` +
+    `: ${why}. They are held against nothing`;
 }
 
 /** A store that the settings do not name may be of another time, or away: then the answer is about the rest. */
@@ -292,31 +393,6 @@ async function notExpired(
   return { from, to: range.to };
 }
 
-/** Those that were read and those that wait, as one. */
-function joined(book: Book | undefined): ReturnType<Book["read"]["sorted"]> {
-  const none = new Float64Array(0);
-  const read = book?.read.sorted() ?? { times: none, trades: none };
-  if (book === undefined || book.waiting.length === 0) return read;
-  const waiting = book.waiting.sorted();
-  const trades = new Map<number, number>();
-  waiting.times.forEach((time, at) => trades.set(time, waiting.trades[at] as number));
-  read.times.forEach((time, at) => {
-    if (trades.has(time)) trades.set(time, read.trades[at] as number);
-  });
-  const times = new TimeList();
-  for (const time of read.times) times.add(time);
-  for (const time of waiting.times) times.add(time);
-  const sorted = times.sorted();
-  let at = 0;
-  return {
-    times: sorted,
-    trades: sorted.map((time) => {
-      if (read.times[at] === time) return read.trades[at++] as number;
-      return trades.get(time) ?? NaN;
-    }),
-  };
-}
-
 function timesFrom(times: Float64Array, seconds: number): Float64Array {
   const first = times.findIndex((time) => time >= Math.round(seconds * 1e6));
   return first < 0 ? new Float64Array(0) : times.subarray(first);
@@ -332,28 +408,36 @@ function lastTimeBefore(times: Float64Array, seconds: number): number | undefine
   return low === 0 ? undefined : (times[low - 1] as number) / 1e6;
 }
 
+/** Trades whose time another one has, declared or not. */
+function tradesOverwritten(all: Times): number {
+  const { count, declared } = overwritten(all, [], -Infinity);
+  return count + declared;
+}
+
 async function compareInflux(
   influx: Influx,
   bucket: string,
   product: string,
   range: TimeRange,
   book: Book | undefined,
+  all: Times,
   spans: readonly Span[],
   signal: AbortSignal,
-): Promise<Compared & { waiting: number }> {
+): Promise<NonNullable<ProductAudit["influx"]>> {
   const points = await readPoints(influx, bucket, product, range, signal);
   const inRange = (times: Float64Array) => timesFrom(times, range.from);
-  const none = new Float64Array(0);
-  const read = inRange(book?.read.sorted().times ?? none);
-  const found = compare(read, points, spans);
-  if (book === undefined || book.waiting.length === 0) return { ...found, waiting: 0 };
+  const { count, declared, shared } = overwritten(all, spans, range.from);
+  const isWhole = book === undefined || book.waiting.length === 0;
+  const found = compare(inRange(isWhole ? all.times : book.read.sorted().times), points, spans);
+  const told = { ...found, declared: found.declared + declared, overwritten: count, shared };
+  if (isWhole) return { ...told, waiting: 0 };
   // of what is not read yet some may be there all the same: written, and not yet noted by Telegraf
   const waiting = compare(inRange(book.waiting.sorted().times), points, spans);
   return {
-    ...found,
-    there: found.there + waiting.there,
-    declared: found.declared + waiting.declared,
-    beyond: found.beyond - waiting.there,
+    ...told,
+    there: told.there + waiting.there,
+    declared: told.declared + waiting.declared,
+    beyond: told.beyond - waiting.there,
     waiting: waiting.missing,
   };
 }

@@ -1,7 +1,7 @@
 // What is missing, and who declared it: pure arithmetic on the times of one product. Where they come from is left to
 // others.
 
-import type { Times } from "./time_log.ts";
+import type { Times, TradeAt } from "./time_log.ts";
 
 /** A gap that says that something may be missing, with both ends, unix seconds. */
 export interface Span {
@@ -37,6 +37,14 @@ export interface Unseen {
   readonly to: number;
   /** A gap says that something may be missing there. */
   readonly declared: boolean;
+}
+
+/** Trades of one product at one time, of which InfluxDB keeps one. */
+export interface Shared {
+  /** When, unix seconds. */
+  readonly at: number;
+  /** The exchange's numbers of all of them, rising. */
+  readonly trades: readonly number[];
 }
 
 /** What became of the records of one product at one place. */
@@ -100,8 +108,79 @@ export function compare(wanted: Float64Array, have: Float64Array, spans: readonl
   return { there, declared, missing, holes, beyond };
 }
 
-/** The trades between the first and the last of these that none of them tells of. */
-export function unseenTrades({ times, trades }: Times, spans: readonly Span[]): { count: number; ranges: Unseen[] } {
+/** Price and price at one time: where time is the key, as in InfluxDB, only one of them is kept. */
+export interface Overwritten {
+  /** Trades that are not kept, and nobody said so. */
+  readonly count: number;
+  /** The same inside declared gaps. */
+  readonly declared: number;
+  /** Where those are that nobody declared, the first ones. */
+  readonly shared: readonly Shared[];
+}
+
+/**
+ * The trades whose time another trade of the product has.
+ *
+ * @param from looked at from here on, unix seconds
+ */
+export function overwritten({ times, trades, others }: Times, spans: readonly Span[], from: number): Overwritten {
+  let count = 0, declared = 0;
+  const shared: { readonly at: number; readonly trades: number[] }[] = [];
+  let place = 0, last: (typeof shared)[number] | undefined;
+  for (const { timeUs, trade } of others) {
+    // whole seconds are those of ticker_batch, which tells the last price of a while: there a later one takes its place
+    if (timeUs % 1e6 === 0 || timeUs < Math.round(from * 1e6)) continue;
+    const at = timeUs / 1e6;
+    if (covers(spans, at, at)) {
+      declared++;
+      continue;
+    }
+    count++;
+    if (last?.at !== at) {
+      while ((times[place] as number) < timeUs) place++;
+      last = { at, trades: [trades[place] as number] };
+      if (shared.length < MOST_RANGES) shared.push(last);
+    }
+    last.trades.push(trade);
+  }
+  return { count, declared, shared };
+}
+
+/** With further trades at one time, and those that are told of outside the range but lie between its own. */
+function withAll({ times, trades, others }: Times, around: Times | undefined): Pick<Times, "times" | "trades"> {
+  let first = Infinity, last = -Infinity;
+  const stretch = (trade: number) => {
+    if (trade < first) first = trade;
+    if (trade > last) last = trade;
+  };
+  for (const trade of trades) stretch(trade);
+  for (const { trade } of others) stretch(trade);
+  const more: TradeAt[] = [...others];
+  const add = (timeUs: number, trade: number) => trade > first && trade < last && more.push({ timeUs, trade });
+  around?.times.forEach((timeUs, at) => add(timeUs, around.trades[at] as number));
+  around?.others.forEach(({ timeUs, trade }) => add(timeUs, trade));
+  if (more.length === 0) return { times, trades };
+  const allTimes = new Float64Array(times.length + more.length), allTrades = new Float64Array(allTimes.length);
+  allTimes.set(times);
+  allTrades.set(trades);
+  more.forEach(({ timeUs, trade }, at) => {
+    allTimes[times.length + at] = timeUs;
+    allTrades[times.length + at] = trade;
+  });
+  return { times: allTimes, trades: allTrades };
+}
+
+/**
+ * The trades between the first and the last of these that no record tells of.
+ *
+ * @param around records just before and after the range: trades may be told of in another order than their numbers'
+ */
+export function unseenTrades(
+  own: Times,
+  spans: readonly Span[],
+  around?: Times,
+): { count: number; ranges: Unseen[] } {
+  const { times, trades } = withAll(own, around);
   let order: Uint32Array<ArrayBuffer> | undefined;
   let last = NaN;
   for (const trade of trades) {

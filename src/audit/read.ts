@@ -2,7 +2,7 @@
 // of times.
 
 import { SinkError } from "../errors.ts";
-import { type KafkaView } from "../doctor/kafka.ts";
+import { type Beyond, beyondEnd, type GroupView, type KafkaView } from "../doctor/kafka.ts";
 import type { Influx } from "../doctor/influx.ts";
 import { priceOf } from "../doctor/kafka_stages.ts";
 import { seriesOf } from "../record.ts";
@@ -21,10 +21,12 @@ export interface TimeRange {
 
 /** The records of one product. */
 export interface Book {
-  /** Those that Telegraf has passed, or that nobody reads. */
+  /** Those that Telegraf has passed, or of which nobody knows. */
   readonly read: TimeLog;
   /** Those that it has not come to yet. */
   readonly waiting: TimeLog;
+  /** Those just before and after the range that bear the number of a trade. */
+  readonly around: TimeLog;
   /** Some of them bear a part of a second: it is the channel that tells of each trade. */
   hasFractions: boolean;
 }
@@ -35,14 +37,22 @@ export interface TopicBooks {
   readonly books: Map<string, Book>;
   /** Records that are none of ours, and whoever reads the topic rejects. */
   readonly unreadable: number;
-  /** The topic begins later than the range, unix seconds; undefined: it does not. */
+  /** What was before this time, unix seconds, Kafka has deleted, and it lies in the range; undefined: it has not. */
   readonly beginsAt?: number | undefined;
+  /** The time of the first record in the range, unix seconds; undefined: there is none. */
+  readonly firstAt?: number | undefined;
+  /** Before the range the topic had no record, and Kafka has deleted none: it was made meanwhile. */
+  readonly isNew: boolean;
+  /** Partitions in which Telegraf's place lies beyond the end. */
+  readonly beyond: readonly Beyond[];
 }
 
 /** A record is written after it happened: so much earlier the reading begins, ms, should clocks differ. */
 const EARLY_MS = 600_000;
 /** And it is written soon, though Kafka may be away for a while: so much later the reading ends, ms. */
 const LATE_MS = 3_600_000;
+/** Trades are told of in the order of their numbers, but for those that are so far apart in time, seconds. */
+const AROUND_SECONDS = 60;
 
 const decoder = new TextDecoder();
 
@@ -52,28 +62,28 @@ function addTo(
   product: string,
   timeUs: number,
   trade: number | undefined,
-  isWaiting: boolean,
+  shelf: "read" | "waiting" | "around",
 ): void {
   let book = books.get(product);
   if (book === undefined) {
-    book = { read: new TimeLog(), waiting: new TimeLog(), hasFractions: false };
+    book = { read: new TimeLog(), waiting: new TimeLog(), around: new TimeLog(), hasFractions: false };
     books.set(product, book);
   }
-  if (timeUs % 1e6 !== 0) book.hasFractions = true;
-  (isWaiting ? book.waiting : book.read).add(timeUs, trade);
+  if (timeUs % 1e6 !== 0 && shelf !== "around") book.hasFractions = true;
+  book[shelf].add(timeUs, trade);
 }
 
 /**
  * Reads the topic.
  *
- * @param committed the next record that Telegraf reads, by partition; undefined: nobody knows
+ * @param group Telegraf's; undefined: nobody knows what it has read
  * @param onProgress told how many records were read
  */
 export async function readTopic(
   view: KafkaView,
   topic: string,
   { from, to }: TimeRange,
-  committed: ReadonlyMap<number, number | undefined> | undefined,
+  group: GroupView | undefined,
   onProgress: (records: number) => void,
   signal: AbortSignal,
 ): Promise<TopicBooks> {
@@ -85,8 +95,15 @@ export async function readTopic(
   ));
   const [fromUs, toUs] = [Math.round(from * 1e6), Math.round(to * 1e6)];
   const books = new Map<string, Book>();
+  // without a place it begins with the oldest record; a place beyond the end says nothing of what is there
+  const next = new Map(
+    bounds.map(({ partition, high }) => {
+      const place = group?.committed.get(partition) ?? 0;
+      return [partition, group === undefined ? Infinity : place > high ? 0 : place];
+    }),
+  );
   let unreadable = 0, records = 0;
-  let first = Infinity;
+  let first = Infinity, firstInside = Infinity;
   for await (const page of view.read(topic, stretches, signal)) {
     for (const record of page) {
       const found = priceOf(record);
@@ -96,16 +113,28 @@ export async function readTopic(
       }
       const timeUs = Math.round(found.time * 1e6);
       first = Math.min(first, timeUs);
-      if (timeUs < fromUs || timeUs >= toUs) continue;
+      const isInside = timeUs >= fromUs && timeUs < toUs;
+      if (!isInside && (timeUs < fromUs - AROUND_SECONDS * 1e6 || timeUs >= toUs + AROUND_SECONDS * 1e6)) continue;
       const header = record.header("trade");
       const trade = header !== undefined && /^\d{1,15}$/.test(header) ? Number(header) : undefined;
-      const next = committed?.get(record.partition);
-      addTo(books, found.product, timeUs, trade, next !== undefined && record.offset >= next);
+      if (isInside) {
+        firstInside = Math.min(firstInside, timeUs);
+        const isWaiting = record.offset >= (next.get(record.partition) ?? 0);
+        addTo(books, found.product, timeUs, trade, isWaiting ? "waiting" : "read");
+      } else if (trade !== undefined) addTo(books, found.product, timeUs, trade, "around");
     }
     onProgress(records += page.length);
   }
   const isCut = bounds.some(({ partition, low }) => low > 0 && (starts.get(partition) ?? low) <= low);
-  return { books, unreadable, ...(isCut && first > fromUs && first < Infinity ? { beginsAt: first / 1e6 } : {}) };
+  const isWhole = bounds.every(({ partition, low }) => low === 0 && (starts.get(partition) ?? 0) === 0);
+  return {
+    books,
+    unreadable,
+    ...(isCut && first > fromUs && first < Infinity ? { beginsAt: first / 1e6 } : {}),
+    ...(firstInside < Infinity ? { firstAt: firstInside / 1e6 } : {}),
+    isNew: isWhole && first > fromUs,
+    beyond: group === undefined ? [] : beyondEnd(bounds, group.committed),
+  };
 }
 
 /** Reads all gaps there are: few, and one that was opened long ago may reach into the range. */
@@ -173,6 +202,23 @@ export async function readPoints(
   return times.sorted();
 }
 
+/** How many points InfluxDB has of each product in this range. */
+export async function countPoints(
+  influx: Influx,
+  bucket: string,
+  { from, to }: TimeRange,
+  signal: AbortSignal,
+): Promise<Map<string, number>> {
+  const rows = await influx.rows(
+    `from(bucket: ${fluxText(bucket)})
+    |> range(start: ${fluxTime(Math.round(from * 1e6))}, stop: ${fluxTime(Math.round(to * 1e6))})
+    |> filter(fn: (r) => r._measurement == "kafka_consumer" and r._field == "price")
+    |> count() |> keep(columns: ["product", "_value"])`,
+    signal,
+  );
+  return new Map(rows.map(({ product = "", _value: count }) => [product, Number(count)]));
+}
+
 /** What InfluxDB shows as rejected by Telegraf in this range. */
 export async function countRejected(
   influx: Influx,
@@ -232,7 +278,7 @@ export class StoreBooks implements Disposable {
   books(range: TimeRange): Map<string, Book> {
     const books = new Map<string, Book>();
     for (const series of this.products()) {
-      this.read(series, range, (timeUs, trade) => addTo(books, series, timeUs, trade, false));
+      this.read(series, range, (timeUs, trade) => addTo(books, series, timeUs, trade, "read"));
     }
     return books;
   }

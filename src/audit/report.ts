@@ -1,6 +1,6 @@
 // The audit in words: a table, what is missing in ranges, and one sentence that answers the question.
 
-import type { Compared, Span, Unseen } from "./compare.ts";
+import type { Compared, Shared, Span, Unseen } from "./compare.ts";
 
 /** What was found about one product. */
 export interface ProductAudit {
@@ -8,12 +8,16 @@ export interface ProductAudit {
   readonly product: string;
   /** In the topic. */
   readonly records: number;
-  /** Of them, those beyond the first with their time: sent again after a failure, or several prices of one second. */
+  /** Of them, those beyond the first of their trade or second: sent again, or several prices of one second. */
   readonly repeats: number;
   /** InfluxDB; undefined: not compared. */
   readonly influx?: Compared & {
     /** Missing since Telegraf has not read them yet: they are in Kafka, and not lost. */
     readonly waiting: number;
+    /** Trades of which no point is kept, since another trade of the product has the same time; nobody declared it. */
+    readonly overwritten: number;
+    /** Where they are, the first ones. */
+    readonly shared: readonly Shared[];
   };
   /** The store; undefined: not compared. */
   readonly store?: Compared & {
@@ -53,6 +57,7 @@ export interface AuditReport {
     readonly records: number;
     readonly missing: number;
     readonly waiting: number;
+    readonly overwritten: number;
     readonly declared: number;
     readonly notSeen: number;
     /** The mean of all products, percent. */
@@ -103,10 +108,10 @@ function table(rows: readonly (readonly string[])[]): string {
 }
 
 /** The first lines of a list, and how many more there are. */
-function section(title: string, lines: readonly (readonly string[])[]): string {
+function section(title: string, lines: readonly (readonly string[])[], noun = "ranges"): string {
   const shown = lines.flatMap((own) => [
     ...own.slice(0, SHOWN),
-    ...(own.length > SHOWN ? [`  ... and ${own.length - SHOWN} more ranges`] : []),
+    ...(own.length > SHOWN ? [`  ... and ${own.length - SHOWN} more ${noun}`] : []),
   ]);
   return shown.length === 0 ? "" : `\n${title}\n${shown.join("\n")}\n`;
 }
@@ -116,6 +121,7 @@ export function auditText(report: AuditReport): string {
   const { from, to, sources, remarks, products, totals, unreadable, rejected } = report;
   const hasInflux = products.some(({ influx }) => influx !== undefined);
   const hasStore = products.some(({ store }) => store !== undefined);
+  const hasShared = products.some(({ influx }) => (influx?.overwritten ?? 0) > 0);
   const hasTrades = products.some(({ notSeen }) => notSeen !== undefined);
   const columns: [string, (each: ProductAudit) => string][] = [
     ["product", ({ product }) => product],
@@ -126,6 +132,7 @@ export function auditText(report: AuditReport): string {
         ["InfluxDB", ({ influx }) => number(influx?.there)],
         ["missing", ({ influx }) => number(influx?.missing)],
         ["waiting", ({ influx }) => number(influx?.waiting)],
+        ...hasShared ? [["overwritten", ({ influx }: ProductAudit) => number(influx?.overwritten)]] : [],
       ] as [string, (each: ProductAudit) => string][]
       : [],
     ...hasStore
@@ -179,6 +186,13 @@ export function auditText(report: AuditReport): string {
     ...remarks.map((remark) => `Note: ${remark}\n`),
     products.length === 0 ? "" : `\n${table(rows)}\n`,
     section("Missing in InfluxDB, and nobody declared it:", holes("influx")),
+    section(
+      "Overwritten in InfluxDB, which keeps one price of a product and a time:",
+      products.map(({ product, influx }) =>
+        (influx?.shared ?? []).map(({ at, trades }) => `  ${product}: trades ${trades.join(", ")} at ${timeText(at)}`)
+      ),
+      "times",
+    ),
     section("Missing in the store, and nobody declared it:", holes("store")),
     section(
       "Not seen, though the exchange numbers its trades one by one (it promises each of them for trades, not for tickers):",
@@ -195,14 +209,28 @@ export function auditText(report: AuditReport): string {
   ].join("");
 }
 
-function answer({ products }: AuditReport, { records, missing, waiting, declared }: AuditReport["totals"]): string {
+function answer(
+  { products }: AuditReport,
+  { records, missing, waiting, overwritten, declared }: AuditReport["totals"],
+): string {
   if (products.length === 0) return "Nothing to compare.";
   const lasting = waiting > 0
     ? ` ${number(waiting)} wait in Kafka until Telegraf reads them: not lost; deno task doctor tells why.`
     : "";
+  const gone = overwritten > 0
+    ? `${number(overwritten)} of ${
+      number(records)
+    } records are overwritten in InfluxDB by another trade of the same time.`
+    : "";
   if (missing > 0) {
-    return `${number(missing)} of ${number(records)} records are missing, and nobody declared it.${lasting}`;
+    return [
+      `${number(missing)} of ${number(records)} records are missing, and nobody declared it.`,
+      gone,
+      lasting.trim(),
+    ]
+      .filter((each) => each !== "").join(" ");
   }
+  if (overwritten > 0) return `${gone}${lasting}`;
   if (waiting > 0) return `Nothing is lost.${lasting}`;
   const where = products.some(({ influx, store }) => influx !== undefined || store !== undefined);
   const rest = declared > 0 ? ` ${number(declared)} are missing in declared gaps.` : "";

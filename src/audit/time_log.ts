@@ -6,8 +6,18 @@
 export interface Times {
   /** Microseconds since the epoch, rising; none twice. */
   readonly times: Float64Array<ArrayBuffer>;
-  /** The exchange's number of the trade at the same place; NaN: the record has none. */
+  /** The exchange's number of the trade at the same place, of several the least; NaN: the record has none. */
   readonly trades: Float64Array<ArrayBuffer>;
+  /** Further trades at a time that stands above already, by time and number; none twice. As a rule there are none. */
+  readonly others: readonly TradeAt[];
+}
+
+/** A trade that a record tells of. */
+export interface TradeAt {
+  /** Microseconds since the epoch. */
+  readonly timeUs: number;
+  /** The exchange's number. */
+  readonly trade: number;
 }
 
 const CHUNK_BYTES = 65_536;
@@ -56,38 +66,28 @@ export class TimeLog {
     this.#length++;
   }
 
-  /** All of it in order of time; of those with one time, one. */
+  /** All of it in order of time. */
   sorted(): Times {
-    let times = new Float64Array(this.#length), trades = new Float64Array(this.#length);
-    let isRising = true;
-    let count = 0, time = 0, trade = 0;
+    return timesOf(this);
+  }
+
+  /** Spreads it out from this place of both on; gives the place after it. */
+  copyTo(times: Float64Array, trades: Float64Array, from: number): number {
+    const end = from + this.#length;
+    let place = from, time = 0, trade = 0;
     for (const chunk of this.#chunks) {
       const read = { chunk, at: 0 };
-      while (count < this.#length) {
+      while (place < end) {
         const code = readNumber(read);
         if (code === 0) break;
         time = valueOf(code, time, read);
         const second = readNumber(read);
         if (second !== NONE) trade = valueOf(second, trade, read);
-        if (count > 0 && time <= (times[count - 1] as number)) isRising = false;
-        times[count] = time;
-        trades[count++] = second === NONE ? NaN : trade;
+        times[place] = time;
+        trades[place++] = second === NONE ? NaN : trade;
       }
     }
-    if (isRising) return { times, trades };
-    const order = Uint32Array.from(times, (_, at) => at).sort((a, b) =>
-      (times[a] as number) - (times[b] as number) || a - b
-    );
-    const sortedTimes = new Float64Array(count), sortedTrades = new Float64Array(count);
-    let kept = 0;
-    for (const at of order) {
-      if (kept > 0 && sortedTimes[kept - 1] === times[at]) continue;
-      sortedTimes[kept] = times[at] as number;
-      sortedTrades[kept++] = trades[at] as number;
-    }
-    times = sortedTimes.subarray(0, kept);
-    trades = sortedTrades.subarray(0, kept);
-    return { times, trades };
+    return end;
   }
 
   #writeDifference(value: number, before: number): void {
@@ -107,6 +107,36 @@ export class TimeLog {
     }
     this.#chunk[this.#at++] = rest;
   }
+}
+
+/** Several logs as one, in order of time. */
+export function timesOf(...logs: readonly TimeLog[]): Times {
+  const count = logs.reduce((sum, { length }) => sum + length, 0);
+  const times = new Float64Array(count), trades = new Float64Array(count);
+  let place = 0;
+  for (const log of logs) place = log.copyTo(times, trades, place);
+  if (times.every((time, at) => at === 0 || time > (times[at - 1] as number))) return { times, trades, others: [] };
+  const order = Uint32Array.from(times, (_, at) => at).sort((a, b) =>
+    (times[a] as number) - (times[b] as number) || inOrder(trades[a] as number, trades[b] as number) || a - b
+  );
+  const sortedTimes = new Float64Array(count), sortedTrades = new Float64Array(count);
+  const others: TradeAt[] = [];
+  let kept = 0, last = NaN;
+  for (const at of order) {
+    const timeUs = times[at] as number, trade = trades[at] as number;
+    const isOther = kept > 0 && sortedTimes[kept - 1] === timeUs;
+    if (!isOther) {
+      sortedTimes[kept] = timeUs;
+      sortedTrades[kept++] = trade;
+    } else if (!Number.isNaN(trade) && trade !== last) others.push({ timeUs, trade });
+    last = trade;
+  }
+  return { times: sortedTimes.subarray(0, kept), trades: sortedTrades.subarray(0, kept), others };
+}
+
+/** Numbers rise, and NaN is the last. */
+function inOrder(a: number, b: number): number {
+  return Number.isNaN(a) || Number.isNaN(b) ? Number(Number.isNaN(a)) - Number(Number.isNaN(b)) : a - b;
 }
 
 /** What a code stands for, after the value before it. */

@@ -127,15 +127,23 @@ function readArguments(args: readonly string[]): { asked: Asked; asJson: boolean
   return { asked: stack ? "stack" : embedded ? "embedded" : undefined, asJson: args.includes("--json") };
 }
 
-function settingsFinding({ config, kafka, influx, grafana }: Places): Finding {
+/** What is to be said of the products where one of them lacks something. */
+function whoseProducts({ config, areDefaults }: Pick<Places, "config" | "areDefaults">): string {
+  const name = `${config.exchange.name.toUpperCase()}_PRODUCTS`;
+  return areDefaults
+    ? `; these products are the program's defaults, as it could not be asked, and ${name} is not set here`
+    : "";
+}
+
+function settingsFinding({ config, areDefaults, kafka, influx, grafana }: Places): Finding {
   const { exchange, products, channel, topic } = config;
   const to = [kafka && `Kafka topic ${topic}`, influx && `InfluxDB bucket ${influx.bucket}`, grafana && "Grafana"]
     .filter((each) => each !== undefined);
   return ok(
     `${products.length} ${products.length === 1 ? "product" : "products"} of ${exchange.title} on ${channel}${
       to.length === 0 ? "" : `; ${to.join(", ")}`
-    }`,
-    { products, channel },
+    }${whoseProducts({ config, areDefaults })}`,
+    { products, channel, areDefaults },
   );
 }
 
@@ -176,6 +184,7 @@ function stagesOf(places: Places, settings: Finding, kafka: KafkaLook | undefine
   const { exchange, topic, gapsTopic } = config;
   const { now, elapsed } = systemClock;
   const products = config.products.map((product) => seriesOf(exchange.name, product));
+  const whose = whoseProducts(places);
   const trades: LastTrades = new Map();
   const records = new Map<string, number>();
   const influx = influxPlace && new Influx(influxPlace);
@@ -216,11 +225,14 @@ function stagesOf(places: Places, settings: Finding, kafka: KafkaLook | undefine
     records: {
       needs: ["topics"],
       after: ["exchange"],
-      look: (signal) => lookAtRecords(viewOf(kafka), { topic, products, happened: trades, now }, records, signal),
+      look: (signal) =>
+        lookAtRecords(viewOf(kafka), { topic, products, whose, happened: trades, now }, records, signal),
     },
     telegraf: {
       needs: ["topics"],
-      look: influx === undefined ? none(noInflux) : (signal) => lookAtTelegraf(viewOf(kafka), groupsOf, now, signal),
+      look: influx === undefined
+        ? none(noInflux)
+        : (signal) => lookAtTelegraf(viewOf(kafka), groupsOf, { isStack: form === "stack", now }, signal),
     },
     influxdb: {
       needs: [],
@@ -237,10 +249,13 @@ function stagesOf(places: Places, settings: Finding, kafka: KafkaLook | undefine
     points: {
       needs: ["token"],
       after: ["exchange", "records"],
-      look: influx === undefined || influxPlace === undefined
-        ? none(noInflux)
-        : (signal) =>
-          lookAtPoints(influxPlace, influx, { products, happened: records.size > 0 ? records : trades, now }, signal),
+      look: influx === undefined || influxPlace === undefined ? none(noInflux) : (signal) =>
+        lookAtPoints(
+          influxPlace,
+          influx,
+          { products, whose, happened: records.size > 0 ? records : trades, now },
+          signal,
+        ),
     },
     grafana: { needs: [], look: grafana === undefined ? none(noGrafana) : (signal) => lookAtGrafana(grafana, signal) },
     datasource: {
@@ -258,7 +273,7 @@ function stagesOf(places: Places, settings: Finding, kafka: KafkaLook | undefine
       after: ["exchange"],
       look: storeFile === undefined
         ? none("there is no store")
-        : (signal) => lookAtTicks(storeFile, { products, happened: trades, now }, signal),
+        : (signal) => lookAtTicks(storeFile, { products, whose, happened: trades, now }, signal),
     },
     page: {
       needs: ["program"],

@@ -8,6 +8,12 @@ export const LATE_SECONDS = 30;
 /** Where nothing is known before it, all products silent for so long count as late, seconds. */
 export const SILENT_SECONDS = 120;
 
+/**
+ * What bears a time further ahead of now than this was not written by us, seconds: ticks of such times are rejected. It
+ * says nothing about what is late.
+ */
+export const AHEAD_SECONDS = 600;
+
 /** What is held against each other; all times unix seconds, by product. */
 export interface Freshness {
   /** Should be there. */

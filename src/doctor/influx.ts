@@ -1,6 +1,6 @@
 // InfluxDB 2 by its HTTP API: asked, never changed. Beside that, the stages that look into it.
 
-import { ages, briefly, late, patiently } from "./freshness.ts";
+import { ages, AHEAD_SECONDS, briefly, late, patiently } from "./freshness.ts";
 import type { InfluxPlace } from "./places.ts";
 import { requestTrouble } from "./probe.ts";
 import { broken, type Finding, ok, Trouble } from "./stage.ts";
@@ -246,6 +246,8 @@ const ON_ITS_WAY_MS = 5000;
 export interface PointsWish {
   /** By the names of records. */
   readonly products: readonly string[];
+  /** What is to be said of these products where one of them lacks something; empty: nothing. */
+  readonly whose: string;
   /** The newest record in Kafka, or the last trade at the exchange, unix seconds. */
   readonly happened: ReadonlyMap<string, number>;
   /** Wall clock, ms. */
@@ -256,12 +258,12 @@ export interface PointsWish {
 export async function lookAtPoints(
   { bucket }: InfluxPlace,
   influx: Influx,
-  { products, happened, now }: PointsWish,
+  { products, whose, happened, now }: PointsWish,
   signal: AbortSignal,
 ): Promise<Finding> {
   const newest = new Map<string, number>();
-  // one read of the index and of the end of each series
-  const flux = `from(bucket: ${JSON.stringify(bucket)}) |> range(start: -7d, stop: 1h)
+  // one read of the index and of the end of each series; what is of a time that has not come yet must not hide it
+  const flux = `from(bucket: ${JSON.stringify(bucket)}) |> range(start: -7d, stop: ${AHEAD_SECONDS}s)
     |> filter(fn: (r) => r._measurement == "kafka_consumer" and r._field == "price")
     |> last() |> keep(columns: ["_time", "product"])`;
   const seenFrom = now() / 1000 - 7 * 86_400;
@@ -280,7 +282,7 @@ export async function lookAtPoints(
   const facts = { newest: Object.fromEntries(newest) };
   if (lacking.length > 0) {
     return broken(
-      `${bucket}: ${briefly(lacking)}`,
+      `${bucket}: ${briefly(lacking)}${whose}`,
       newest.size === 0
         ? "Telegraf has never written to this bucket, or to another one, or InfluxDB refuses what it writes"
         : "Telegraf does not write what it reads: it does not run, its token lacks the right, or InfluxDB refuses the points",

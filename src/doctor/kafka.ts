@@ -44,6 +44,53 @@ export interface Bounds {
   readonly high: number;
 }
 
+/** A partition in which a group stands beyond the end: it waits for a record that is not there. */
+export interface Beyond {
+  /** From 0. */
+  readonly partition: number;
+  /** The next record that the group wants. */
+  readonly place: number;
+  /** After the newest record that there is. */
+  readonly end: number;
+}
+
+/** Partitions in which a group stands beyond the end. The bounds must be asked for after the places. */
+export function beyondEnd(bounds: readonly Bounds[], committed: GroupView["committed"]): Beyond[] {
+  return bounds.flatMap(({ partition, high }) => {
+    const place = committed.get(partition);
+    return place !== undefined && place > high ? [{ partition, place, end: high }] : [];
+  });
+}
+
+/** `group telegraf waits at offset 5000 of partition 0 of ticker_batch, which ends at 300`, of all of them. */
+export function beyondText(group: string, topic: string, beyond: readonly Beyond[]): string {
+  const [first] = beyond;
+  const others = beyond.length - 1;
+  const more = others === 0 ? "" : `, and ${others} more ${others === 1 ? "partition is" : "partitions are"} so`;
+  return `group ${group} waits at offset ${first?.place} of partition ${first?.partition} of ${topic}, which ends at ` +
+    `${first?.end}${more}`;
+}
+
+/** Why, and what it means; tried with Telegraf 1.39.3 on 29 November 2026. */
+export const BEYOND_MEANS: string =
+  "the topic was deleted and made again, or lost its end, while the group kept its place: a Telegraf that starts once " +
+  "the topic has grown past that place skips all that lies before it, and until then none can note how far it has read";
+
+/** How to make these groups begin with the oldest record: each command is for a stopped Telegraf. */
+export function resetCommands(
+  places: readonly { readonly group: string; readonly topic: string }[],
+  isStack: boolean,
+): string {
+  const script = isStack
+    ? "docker compose exec broker /opt/kafka/bin/kafka-consumer-groups.sh --bootstrap-server broker:19092"
+    : "kafka-consumer-groups.sh --bootstrap-server ...";
+  const commands = places.map(({ group, topic }) =>
+    `${script} --group ${group} --topic ${topic} --reset-offsets --to-earliest --execute`
+  );
+  return [isStack ? "docker compose stop telegraf" : "stop Telegraf", ...commands]
+    .concat(isStack ? "deno task stack" : "start Telegraf").join("; ");
+}
+
 /** A consumer group and its place in a topic. */
 export interface GroupView {
   /** As Kafka says: `Stable`, `Empty`, `Dead`, `PreparingRebalance`, ... */

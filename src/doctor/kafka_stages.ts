@@ -2,8 +2,20 @@
 // far Telegraf has read.
 
 import { age } from "./exchange.ts";
-import { ages, briefly, late, patiently } from "./freshness.ts";
-import { type KafkaPlace, KafkaView, type TopicRecord, type TopicView } from "./kafka.ts";
+import { ages, AHEAD_SECONDS, briefly, late, patiently } from "./freshness.ts";
+import {
+  type Beyond,
+  BEYOND_MEANS,
+  beyondEnd,
+  beyondText,
+  type Bounds,
+  type GroupView,
+  type KafkaPlace,
+  KafkaView,
+  resetCommands,
+  type TopicRecord,
+  type TopicView,
+} from "./kafka.ts";
 import { SinkError } from "../errors.ts";
 import { broken, type Finding, ok, Trouble } from "./stage.ts";
 
@@ -169,6 +181,8 @@ export interface RecordsWish {
   readonly topic: string;
   /** By the names of records. */
   readonly products: readonly string[];
+  /** What is to be said of these products where one of them lacks something; empty: nothing. */
+  readonly whose: string;
   /** See {@link LastTrades}. */
   readonly happened: ReadonlyMap<string, number>;
   /** Wall clock, ms. */
@@ -178,24 +192,30 @@ export interface RecordsWish {
 /** The newest record of each product is not behind what the exchange says. Puts what it finds into `newest`. */
 export async function lookAtRecords(
   view: KafkaView,
-  { topic, products, happened, now }: RecordsWish,
+  { topic, products, whose, happened, now }: RecordsWish,
   newest: Newest,
   signal: AbortSignal,
 ): Promise<Finding> {
   let total = 0;
   let seenFrom = -Infinity;
+  let ahead: Newest = new Map();
   const lacking = await patiently(
     async () => {
-      const tail = await readTail(view, topic, products, signal);
-      ({ total, seenFrom } = tail);
+      const tail = await readTail(view, topic, products, now() / 1000 + AHEAD_SECONDS, signal);
+      ({ total, seenFrom, ahead } = tail);
       for (const [product, time] of tail.newest) newest.set(product, Math.max(newest.get(product) ?? 0, time));
       return total === 0 ? ["nothing"] : late({ products, happened, newest, seenFrom, now: now() / 1000 });
     },
     ON_ITS_WAY_MS,
     signal,
   );
-  const facts = { records: total, newest: Object.fromEntries(newest) };
+  const facts = { records: total, newest: Object.fromEntries(newest), ahead: Object.fromEntries(ahead) };
   const old = ages(newest, products, now() / 1000);
+  const early = ahead.size === 0
+    ? ""
+    : `; not counted, as their w_time has not come yet: ${
+      briefly([...ahead].map(([product, time]) => `${product} in ${age(time - now() / 1000)}`))
+    }`;
   if (total === 0) {
     return broken(
       `${topic} is empty`,
@@ -206,7 +226,7 @@ export async function lookAtRecords(
   }
   if (lacking.length > 0) {
     return broken(
-      `${topic}: ${briefly(lacking)}`,
+      `${topic}: ${briefly(lacking)}${whose}${early}`,
       happened.size === 0
         ? "no producer writes, or the exchange is away"
         : "the exchange has traded, and no producer has written that: it does not run, or has no connection, or follows other products",
@@ -214,18 +234,21 @@ export async function lookAtRecords(
       facts,
     );
   }
-  return ok(old, facts);
+  return ok(`${old}${early}`, facts);
 }
 
 async function readTail(
   view: KafkaView,
   topic: string,
   products: readonly string[],
+  latest: number,
   signal: AbortSignal,
-): Promise<{ newest: Newest; total: number; seenFrom: number }> {
+): Promise<{ newest: Newest; ahead: Newest; total: number; seenFrom: number }> {
   const bounds = await view.bounds(topic, signal);
   const total = bounds.reduce((sum, { low, high }) => sum + high - low, 0);
   const newest: Newest = new Map();
+  // anybody may write any time: the newest that can be true is what counts
+  const ahead: Newest = new Map();
   let oldest = Infinity;
   let to = bounds.map(({ high }) => high);
   for (let want = TAIL_RECORDS; total > 0; want *= 6) {
@@ -238,15 +261,16 @@ async function readTail(
         const found = priceOf(record);
         if (found === undefined) continue;
         oldest = Math.min(oldest, found.time);
-        newest.set(found.product, Math.max(newest.get(found.product) ?? -Infinity, found.time));
+        const kept = found.time > latest ? ahead : newest;
+        kept.set(found.product, Math.max(kept.get(found.product) ?? -Infinity, found.time));
       }
     }
     to = stretches.map(({ from }) => from);
     const all = stretches.every(({ from }, at) => from <= (bounds[at]?.low ?? 0));
-    if (all) return { newest, total, seenFrom: -Infinity };
+    if (all) return { newest, ahead, total, seenFrom: -Infinity };
     if (want * 6 > MAX_TAIL_RECORDS || products.every((product) => newest.has(product))) break;
   }
-  return { newest, total, seenFrom: oldest };
+  return { newest, ahead, total, seenFrom: oldest };
 }
 
 const decoder = new TextDecoder();
@@ -276,7 +300,7 @@ const UNREAD_SECONDS = 20;
 export async function lookAtTelegraf(
   view: KafkaView,
   places: readonly { readonly group: string; readonly topic: string }[],
-  now: () => number,
+  { isStack, now }: { readonly isStack: boolean; readonly now: () => number },
   signal: AbortSignal,
 ): Promise<Finding> {
   const words: string[] = [];
@@ -284,70 +308,136 @@ export async function lookAtTelegraf(
   const cure =
     "start Telegraf, or see its log (the stack: deno task stack:logs telegraf); it goes on where it was, nothing is " +
     "lost as long as Kafka keeps the records";
-  for (const { group, topic } of places) {
-    const before = await lagOf(view, group, topic, signal);
-    if (before === undefined) {
+  const look = () =>
+    Promise.all(places.map(async (place) => ({ ...place, seen: await lagOf(view, place.group, place.topic, signal) })));
+  const lost = (all: Awaited<ReturnType<typeof look>>) => all.filter(({ seen }) => (seen?.beyond.length ?? 0) > 0);
+  const before = await look();
+  let after = before;
+  if (before.some(({ seen }) => seen !== undefined && (seen.beyond.length > 0 || (seen.members > 0 && seen.lag > 0)))) {
+    await new Promise((resolve) => setTimeout(resolve, SECOND_LOOK_MS));
+    signal.throwIfAborted();
+    after = await look();
+  }
+  for (const { group, topic, seen } of after) if (seen !== undefined) facts[group] = { topic, ...factsOf(seen) };
+  // that of a moment comes from a leader that has just changed
+  const astray = lost(after).filter(({ group }) => lost(before).some((each) => each.group === group));
+  if (astray.length > 0) {
+    throw new Trouble(
+      astray.map(({ group, topic, seen }) => beyondText(group, topic, seen?.beyond ?? [])).join("; "),
+      BEYOND_MEANS,
+      `${resetCommands(astray, isStack)}; what is read twice is one point in InfluxDB; docs/runbook.md, ` +
+        '"A topic was deleted and made again"',
+    );
+  }
+  for (const [at, { group, topic, seen: first }] of before.entries()) {
+    if (first === undefined) {
       words.push(`${group} is not ours to see`);
       continue;
     }
-    facts[group] = { topic, ...before };
-    const { state, members, lag } = before;
+    const last = after[at]?.seen ?? first;
+    const { state, members, lag } = last;
     if (members === 0) {
       const why = state === "Dead" ? "there is no such group" : "nobody reads";
       throw new Trouble(
-        `group ${group}: ${why}, ${lag} records of ${topic} wait`,
+        `group ${group}: ${why}, ${
+          lag === 0 ? `though no record of ${topic} waits yet` : `${waitText(lag)} in ${topic}`
+        }`,
         state === "Dead" && lag > 0
           ? "Telegraf was never connected to this Kafka, or reads as another group"
-          : "Telegraf does not run, or cannot reach Kafka",
+          : "Telegraf does not run, hangs, or cannot reach Kafka",
         cure,
       );
     }
-    let after = before;
-    if (lag > 0) {
-      await new Promise((resolve) => setTimeout(resolve, SECOND_LOOK_MS));
-      signal.throwIfAborted();
-      after = await lagOf(view, group, topic, signal) ?? before;
-      const rest = await oldestUnread(view, topic, after.next, signal);
+    if (first.lag > 0) {
+      const rest = await oldestUnread(view, topic, last.next, signal);
       const waited = rest === undefined ? 0 : now() / 1000 - rest;
-      facts[group] = { topic, ...after, oldestUnreadSeconds: waited };
-      if (after.read <= before.read && waited > UNREAD_SECONDS) {
+      facts[group] = { topic, ...factsOf(last), oldestUnreadSeconds: waited };
+      // nothing is unread but there: it reads the others
+      const isElsewhere = lag === [...last.never.values()].reduce((sum, each) => sum + each, 0) &&
+        last.never.size < last.next.size;
+      if (last.read <= first.read && waited > UNREAD_SECONDS && !isElsewhere) {
         throw new Trouble(
-          `group ${group} stands still, ${after.lag} records of ${topic} wait, the oldest since ${age(waited)}`,
+          `group ${group} stands still, ${waitText(lag)} in ${topic}, the oldest since ${age(waited)}`,
           "Telegraf hangs, was killed just now, or cannot write to InfluxDB and so reads no further",
           cure,
         );
       }
+      // those that it may not know of
+      const never = new Map(
+        [...last.next].filter(([partition]) => last.never.has(partition) && first.never.has(partition)),
+      );
+      const unread = await oldestUnread(view, topic, never, signal);
+      if (unread !== undefined && now() / 1000 - unread > UNREAD_SECONDS) {
+        throw new Trouble(
+          `group ${group} has never read ${count(never.size, "partition")} of ${topic} (${
+            briefly([...never.keys()].map(String))
+          }), the oldest record there waits since ${age(now() / 1000 - unread)}`,
+          "partitions were added, and Telegraf has not noticed yet: it looks every ten minutes",
+          "wait, or restart Telegraf (the stack: docker compose restart telegraf); it begins with the oldest record there",
+        );
+      }
     }
-    const speed = Math.round((after.read - before.read) / SECOND_LOOK_MS * 1000);
+    const speed = Math.round((last.read - first.read) / SECOND_LOOK_MS * 1000);
     words.push(
-      `${group}: ${count(members, "member")}, ${after.lag} behind${
-        after.lag > speed * 5 && speed > 0 ? `, reads ${speed} a second` : ""
+      `${group}: ${count(members, "member")}, ${lag} behind${
+        lag > speed * 5 && speed > 0 ? `, reads ${speed} a second` : ""
       }`,
     );
   }
   return ok(words.join("; "), facts);
 }
 
-interface Lag {
-  readonly state: string;
-  readonly members: number;
+function waitText(lag: number): string {
+  return `${count(lag, "record")} ${lag === 1 ? "waits" : "wait"}`;
+}
+
+/** How far a group has got. */
+export interface Progress {
   /** Records that it has not read. */
   readonly lag: number;
   /** Those that it has. */
   readonly read: number;
+  /** Where it goes on in each partition; its end, where it stands beyond that. */
   readonly next: ReadonlyMap<number, number>;
+  /** How many records there are in each partition in which it has no place; of those without any, nothing. */
+  readonly never: ReadonlyMap<number, number>;
+  /** Partitions in which its place is one that is not there. */
+  readonly beyond: readonly Beyond[];
+}
+
+interface Lag extends Progress {
+  readonly state: string;
+  readonly members: number;
 }
 
 async function lagOf(view: KafkaView, group: string, topic: string, signal: AbortSignal): Promise<Lag | undefined> {
   const found = await view.group(group, topic, signal);
   if (found === undefined) return undefined;
+  // after the places, or what is read in between would look like a place beyond the end
   const bounds = await view.bounds(topic, signal);
-  const next = new Map(
-    bounds.map(({ partition, low }) => [partition, Math.max(low, found.committed.get(partition) ?? low)]),
-  );
-  const read = [...next.values()].reduce((sum, offset) => sum + offset, 0);
-  const end = bounds.reduce((sum, { high }) => sum + high, 0);
-  return { state: found.state, members: found.members, lag: Math.max(0, end - read), read, next };
+  return { state: found.state, members: found.members, ...lagIn(bounds, found.committed) };
+}
+
+/** How far a group has got: each partition by itself, since one that is ahead does not make up for another. */
+export function lagIn(bounds: readonly Bounds[], committed: GroupView["committed"]): Progress {
+  let lag = 0, read = 0;
+  const next = new Map<number, number>();
+  const never = new Map<number, number>();
+  for (const { partition, low, high } of bounds) {
+    const place = committed.get(partition);
+    const at = Math.min(high, Math.max(low, place ?? low));
+    next.set(partition, at);
+    read += at;
+    if (place === undefined && low < high) never.set(partition, high - low);
+    // beyond the end it has read nothing of what is there
+    lag += place !== undefined && place > high ? high - low : high - at;
+  }
+  return { lag, read, next, never, beyond: beyondEnd(bounds, committed) };
+}
+
+/** For programs. */
+function factsOf({ state, members, lag, read, next, beyond }: Lag): Record<string, unknown> {
+  return { state, members, lag, read, next: Object.fromEntries(next), ...(beyond.length === 0 ? {} : { beyond }) };
 }
 
 /** When the first record that it has not read was written, unix seconds. */
@@ -359,6 +449,7 @@ async function oldestUnread(
 ): Promise<number | undefined> {
   const bounds = await view.bounds(topic, signal);
   const stretches = bounds.map(({ partition, high }) => {
+    // of those that are not asked for, nothing
     const from = next.get(partition) ?? high;
     return { partition, from, to: Math.min(high, from + 1) };
   });

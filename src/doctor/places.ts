@@ -47,6 +47,8 @@ export interface Places {
   readonly form: Form;
   /** The program's settings. */
   readonly config: Config;
+  /** The products are the program's defaults: it could not be asked, and no setting names them. */
+  readonly areDefaults: boolean;
   /** Kafka. */
   readonly kafka?: KafkaPlace;
   /** Names of Telegraf's groups, for prices and for gaps. */
@@ -276,7 +278,9 @@ export function readPlaces(environment: Environment, files: StackFiles, found: F
   const own = form === "stack" ? ofStack(settings, files, found.morePorts) : ofSettings(settings, config, found);
   if (config === undefined || settings.problems.length > 0) throw new ConfigError(settings.problems);
   const secrets = [...settings.secrets, config.sasl?.password ?? "", config.certificates?.key ?? ""];
-  return { ...shared, ...own, config: followed(config, program, settings), secrets };
+  const productsName = `${config.exchange.name.toUpperCase()}_PRODUCTS`;
+  const areDefaults = program === undefined && !settings.isSet(productsName);
+  return { ...shared, ...own, config: followed(config, program, settings), areDefaults, secrets };
 }
 
 /** What the running program follows counts more than what this process would. */

@@ -109,6 +109,8 @@ const DAMAGED =
 export interface TicksWish {
   /** By the names of records. */
   readonly products: readonly string[];
+  /** What is to be said of these products where one of them lacks something; empty: nothing. */
+  readonly whose: string;
   /** See {@link LastTrades}. */
   readonly happened: ReadonlyMap<string, number>;
   /** Wall clock, ms. */
@@ -118,7 +120,7 @@ export interface TicksWish {
 /** The newest tick of each product in the store is not behind what the exchange says. */
 export async function lookAtTicks(
   path: string,
-  { products, happened, now }: TicksWish,
+  { products, whose, happened, now }: TicksWish,
   signal: AbortSignal,
 ): Promise<Finding> {
   const newest = new Map<string, number>();
@@ -136,7 +138,7 @@ export async function lookAtTicks(
   const facts = { newest: Object.fromEntries(newest) };
   if (lacking.length > 0) {
     return broken(
-      `${path}: ${briefly(lacking)}`,
+      `${path}: ${briefly(lacking)}${whose}`,
       "the program does not run, has no data from the exchange, or cannot write to its store",
       "see its /api/status and its log; deno task dev starts it",
       facts,

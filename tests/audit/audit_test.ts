@@ -14,7 +14,7 @@ import { Producer } from "../integration/producer.ts";
 import { InfluxServer } from "../servers/influxdb.ts";
 import { KafkaServer } from "../servers/kafka.ts";
 import { freePorts } from "../servers/process.ts";
-import { produceTicks, writePoints } from "./data.ts";
+import { produceTicks, setPlaces, writePoints } from "./data.ts";
 
 const missing = chainMissing();
 const skipped = missing ? ` [skipped: ${missing}]` : "";
@@ -142,7 +142,11 @@ Deno.test({
         ],
         beyond: 0,
         waiting: 0,
+        overwritten: 0,
+        shared: [],
       });
+      // nobody reads here: nobody knows what was read
+      assertMatch(report.remarks.join("; "), /Kafka knows no group telegraf: .* counts as missing/);
       assertEquals(btc?.notSeen?.count, 1 + 10 + 200);
       assertEquals(
         btc?.notSeen?.ranges.map(({ firstTrade, lastTrade, declared }) => [firstTrade, lastTrade, declared]),
@@ -185,6 +189,7 @@ Deno.test({
         records: 2,
         missing: 1,
         waiting: 0,
+        overwritten: 0,
         declared: 0,
         notSeen: 0,
         coverage: 100,
@@ -198,7 +203,92 @@ Deno.test({
       assertMatch(report.remarks.join(), /no topic none_here: nothing is declared/);
     });
 
-    await t.step("servers that cannot be read: one sentence, exit code 4", async () => {
+    await t.step("what Telegraf's group has no place for waits, also where its place is beyond the end", async () => {
+      // each has a place somewhere, or Kafka would not know it
+      await Promise.all([
+        setPlaces(kafka.broker, "elsewhere", GAPS_TOPIC, { 0: 0 }),
+        setPlaces(kafka.broker, "done", TOPIC, { 0: 0, 1: 0 }),
+        setPlaces(kafka.broker, "astray", TOPIC, { 0: 1000, 1: 1000 }),
+      ]);
+      const seen = async (group: string) => {
+        const { totals, remarks, code } = await audit(
+          { ...settings, TELEGRAF_GROUP: group },
+          "--from",
+          from,
+          "--to",
+          to,
+        );
+        return { counts: [code, totals.missing, totals.waiting, totals.declared], remarks: remarks.join("; ") };
+      };
+      assertEquals((await seen("elsewhere")).counts, [1, 0, 31, 10]);
+      const done = await seen("done");
+      assertEquals([done.counts, done.remarks], [[1, 31, 0, 10], ""]);
+      const astray = await seen("astray");
+      assertEquals(astray.counts, [1, 0, 31, 10]);
+      assertMatch(
+        astray.remarks,
+        /group astray waits at offset \d+ of partition 0 of ticker_batch, which ends at \d+, and 1 more partition is so: .*--group astray --topic ticker_batch --reset-offsets --to-earliest/,
+      );
+    });
+
+    await t.step("trades of one time are overwritten, not repeated, and not unseen", async () => {
+      // of ten a second each tenth has the time of the one before it; ten are sent again
+      const begin = start + 1100;
+      const ticks = Array.from({ length: 100 }, (_, n) => (
+        { product: "SOL-USD", timeUs: timeOf(11_000 + (n % 10 === 9 ? n - 1 : n)), trade: 2_000_000 + n }
+      ));
+      // one is told of just before the range, after the next one
+      const early = { product: "SOL-USD", timeUs: timeOf(10_999), trade: 2_000_100 };
+      const last = { product: "SOL-USD", timeUs: timeOf(11_101), trade: 2_000_101 };
+      await produceTicks(kafka.broker, TOPIC, [early, ...ticks, ...ticks.slice(5, 15), last]);
+      await writePoints(influx, [early, ...ticks, last]);
+      const args = ["--from", String(begin), "--to", String(begin + 20)];
+      const report = await audit(settings, ...args);
+      const [sol] = report.products;
+      assertEquals([report.code, report.ok, sol?.records, sol?.repeats, sol?.notSeen], [1, false, 111, 10, {
+        count: 0,
+        ranges: [],
+      }]);
+      assertEquals([sol?.influx?.there, sol?.influx?.missing, sol?.influx?.overwritten], [91, 0, 10]);
+      assertEquals(sol?.influx?.shared[1], { at: timeOf(11_018) / 1e6, trades: [2_000_018, 2_000_019] });
+      const words = await auditWords(settings, ...args);
+      assertMatch(words, /SOL-USD: trades 2000008, 2000009 at \d{4}-/);
+      assertMatch(words, /\.\.\. and 5 more times/);
+      assertMatch(words, /10 of 111 records are overwritten in InfluxDB by another trade of the same time\.\n$/);
+    });
+
+    await t.step("a topic that was made again: what only InfluxDB has is said", async () => {
+      await kafka.createTopic("again");
+      const tick = (n: number, product = "DOT-USD") => ({ product, timeUs: timeOf(n), trade: 3_000_000 + n });
+      const before = Array.from({ length: 300 }, (_, n) => tick(12_000 + n));
+      const after = Array.from({ length: 50 }, (_, n) => tick(12_300 + n));
+      await produceTicks(kafka.broker, "again", after);
+      await writePoints(influx, [...before, ...after, ...before.map((each) => ({ ...each, product: "ADA-USD" }))]);
+      const args = ["--from", String(start + 1200), "--to", String(start + 1250)];
+      const report = await audit({ ...settings, KAFKA_TOPIC: "again" }, ...args);
+      assertEquals([report.code, report.totals.records, report.totals.missing], [0, 50, 0]);
+      const since = new Date(timeOf(12_300) / 1000).toISOString().replace(".000Z", "Z");
+      assertMatch(
+        report.remarks.join("; "),
+        new RegExp(
+          `InfluxDB has 600 points of this range that the topic again does not have \\(it has records from ${since} on, ` +
+            "of ADA-USD none at all\\): it was deleted and made again",
+        ),
+      );
+      // all of it is there: no word
+      assertEquals(
+        (await audit(
+          { ...settings, KAFKA_TOPIC: "again", TELEGRAF_GROUP: "done" },
+          "--from",
+          String(start + 1230),
+          ...args.slice(2),
+        ))
+          .remarks,
+        [],
+      );
+    });
+
+    await t.step("servers that cannot be read: one sentence, exit code 4, and with --json an object", async () => {
       const cases: [Record<string, string>, RegExp][] = [
         [{ KAFKA_BROKERS: "127.0.0.1:9" }, /Kafka at 127\.0\.0\.1:9 cannot be used/],
         [{ KAFKA_TOPIC: "none_here" }, /has no topic none_here/],
@@ -206,13 +296,17 @@ Deno.test({
         [{ INFLUX_TOKEN: "a-token-that-nobody-knows" }, /InfluxDB does not answer the audit: 401/],
       ];
       for (const [change, words] of cases) {
-        const error = await audit({ ...settings, ...change }, "--from", from, "--to", to).then(
+        const { kept, out } = output();
+        const environment = { values: { STORE_FILE: "", ...settings, ...change }, readFile: () => "" };
+        const args = ["--from", from, "--to", to, "--json"];
+        const error = await runAudit(args, environment, out, new AbortController().signal, "/nowhere").then(
           () => undefined,
           (each) => each,
         );
         assert(error instanceof SinkError, String(error?.stack ?? error));
         assertMatch(error.message, words);
         assert(!error.message.includes("a-token-that-nobody-knows"));
+        assertEquals(JSON.parse(kept.text), { ok: false, error: error.message, exitCode: 4 });
       }
     });
   },
@@ -329,6 +423,8 @@ const BAD: [args: string[], words: RegExp][] = [
   [["--from", "yesterday"], /Cannot use --from as it must be unix seconds/],
   [["--from", "2026-10-04", "--to", "2026-10-03"], /--from as it must be before --to/],
   [["--stack", "--embedded"], /take one of them/],
+  [["--from", "1h", "--from", "2h"], /Cannot use --from as it must be given once/],
+  [["--product=BTC-USD", "--product", "ETH-USD"], /Cannot use --product as it must be given once/],
 ];
 for (const [args, words] of BAD) {
   Deno.test(`runAudit(${JSON.stringify(args)}) is refused with a ConfigError`, async () => {

@@ -1,9 +1,9 @@
 // The arithmetic of the audit: times in few bytes, what is missing, which trades are not seen, what is covered.
 
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { compare, coverageOf, unseenTrades } from "../../src/audit/compare.ts";
+import { compare, coverageOf, overwritten, unseenTrades } from "../../src/audit/compare.ts";
 import { gapOf, Gaps } from "../../src/audit/gaps.ts";
-import { TimeList, TimeLog } from "../../src/audit/time_log.ts";
+import { TimeList, TimeLog, timesOf } from "../../src/audit/time_log.ts";
 import { forSeeds } from "../fakes/random.ts";
 
 const T = 1_791_061_111_000_000;
@@ -75,13 +75,47 @@ Deno.test("compare() counts all holes, and keeps a thousand of them", () => {
 Deno.test("unseenTrades() names the trades between those that were told, and whether a gap is there", () => {
   const trades = Float64Array.of(10, NaN, 11, 14, 15, 13, 20);
   const times = us(1, 1.5, 2, 3, 4, 4.5, 5);
-  const { count, ranges } = unseenTrades({ times, trades }, [{ from: 4.8, to: 6, reason: "link-closed" }]);
+  const { count, ranges } = unseenTrades({ times, trades, others: [] }, [{ from: 4.8, to: 6, reason: "link-closed" }]);
   assertEquals(count, 1 + 4);
   assertEquals(ranges, [
     { firstTrade: 12, lastTrade: 12, count: 1, from: 2, to: 4.5, declared: false },
     { firstTrade: 16, lastTrade: 19, count: 4, from: 4, to: 5, declared: true },
   ]);
-  assertEquals(unseenTrades({ times: us(1, 2), trades: Float64Array.of(NaN, NaN) }, []).count, 0);
+  assertEquals(unseenTrades({ times: us(1, 2), trades: Float64Array.of(NaN, NaN), others: [] }, []).count, 0);
+});
+
+Deno.test("unseenTrades() knows of trades that share a time, and of those told of outside the range", () => {
+  const own = { times: us(1, 2, 3), trades: Float64Array.of(10, 12, 15), others: [{ timeUs: 1e6, trade: 11 }] };
+  assertEquals(unseenTrades(own, []).count, 2);
+  const around = { times: us(0.9, 4), trades: Float64Array.of(13, 17), others: [{ timeUs: 4e6, trade: 14 }] };
+  assertEquals(unseenTrades(own, [], around), { count: 0, ranges: [] });
+  // what is beyond the last one is none of the range
+  assertEquals(unseenTrades({ ...own, trades: Float64Array.of(10, 12, 13) }, [], around).count, 0);
+  const late = { ...own, others: [{ timeUs: 3e6, trade: 16 }] };
+  assertEquals(unseenTrades(late, [], around).ranges.map(({ firstTrade }) => firstTrade), [11]);
+});
+
+Deno.test("timesOf() joins logs, and keeps each trade of a time once", () => {
+  const [one, two] = [new TimeLog(), new TimeLog()];
+  for (const [time, trade] of [[5, 7], [5, 7], [5, undefined], [9, 8]] as const) one.add(time, trade);
+  for (const [time, trade] of [[5, 6], [5, 7], [7, undefined], [5, 9]] as const) two.add(time, trade);
+  const { times, trades, others } = timesOf(one, two);
+  assertEquals([[...times], [...trades]], [[5, 7, 9], [6, NaN, 8]]);
+  assertEquals(others, [{ timeUs: 5, trade: 7 }, { timeUs: 5, trade: 9 }]);
+});
+
+Deno.test("overwritten() counts trades beyond the first of a time, but not of whole seconds, of gaps, or before", () => {
+  const times = us(1, 1.5, 2.5, 3.5, 4.5);
+  const trades = Float64Array.of(1, 3, 6, 8, 10);
+  const others = [[1, 2], [1.5, 4], [2.5, 7], [3.5, 9], [3.5, 11]].map(([at = 0, trade = 0]) => (
+    { timeUs: at * 1e6, trade }
+  ));
+  assertEquals(overwritten({ times, trades, others }, [{ from: 2.4, to: 2.6, reason: "stalled" }], 1), {
+    count: 3,
+    declared: 1,
+    shared: [{ at: 1.5, trades: [3, 4] }, { at: 3.5, trades: [8, 9, 11] }],
+  });
+  assertEquals(overwritten({ times, trades, others }, [], 3).count, 2);
 });
 
 Deno.test("coverageOf() counts gaps that overlap once, and only what lies in the range", () => {

@@ -1,5 +1,6 @@
 // Known data in the real servers, in large numbers.
 
+import type { Admin } from "kafkajs";
 import type { Tick } from "../../src/record.ts";
 import { KafkaSink } from "../../src/sinks/kafka.ts";
 import { makeTick } from "../fakes/events.ts";
@@ -50,4 +51,39 @@ export async function writePoints(influx: InfluxServer, ticks: Iterable<KnownTic
     if (lines.length === 10_000) await send();
   }
   await send();
+}
+
+/** What an admin does with Kafka by hand. */
+async function administer(broker: string, work: (admin: Admin) => Promise<unknown>): Promise<void> {
+  // not at the top: in a bare `deno test` kafkajs fails for want of NODE_ENV
+  const { Kafka, logLevel } = await import("kafkajs");
+  const admin = new Kafka({ brokers: [broker], logLevel: logLevel.NOTHING }).admin();
+  await admin.connect();
+  try {
+    await work(admin);
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+/** Gives a group that nobody reads in a place in each of these partitions: so far from the partition's end. */
+export async function setPlaces(
+  broker: string,
+  groupId: string,
+  topic: string,
+  fromEnd: Readonly<Record<number, number>>,
+): Promise<void> {
+  await administer(broker, async (admin) => {
+    const offsets = await admin.fetchTopicOffsets(topic);
+    const partitions = Object.entries(fromEnd).map(([partition, difference]) => {
+      const end = Number(offsets.find((each) => each.partition === Number(partition))?.high ?? 0);
+      return { partition: Number(partition), offset: String(end + difference) };
+    });
+    await admin.setOffsets({ groupId, topic, partitions });
+  });
+}
+
+/** Raises the number of partitions. */
+export async function addPartitions(broker: string, topic: string, count: number): Promise<void> {
+  await administer(broker, (admin) => admin.createPartitions({ topicPartitions: [{ topic, count }] }));
 }

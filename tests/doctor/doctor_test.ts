@@ -11,6 +11,7 @@ import { chainMissing, GAPS_TOPIC, produce, settle, startChain, TOPIC } from "..
 import { tell, until } from "../integration/feed.ts";
 import { Producer } from "../integration/producer.ts";
 import { freePorts } from "../servers/process.ts";
+import { addPartitions, setPlaces } from "../audit/data.ts";
 import { LOGIN, startGrafana } from "./grafana.ts";
 
 const missing = chainMissing();
@@ -68,6 +69,10 @@ async function copyStore(from: string, to: string): Promise<void> {
 
 function stateOf(told: Report, name: StageName): string | undefined {
   return told.stages.find((each) => each.name === name)?.state;
+}
+
+function wordsOf(told: Report, name: StageName): string {
+  return told.stages.find((each) => each.name === name)?.words ?? "";
 }
 
 Deno.test({
@@ -246,17 +251,61 @@ Deno.test({
         )),
       );
       await expectBroken("records", /BTC-USD is 10 min behind/, { ...all, KAFKA_TOPIC: "fresh" });
+      // nobody could be asked which products are followed
+      await kafka.createTopic("stale");
+      await produce(kafka.broker, "stale", [JSON.stringify({ product: "BTC-USD", w_time: old, price: 1 })]);
+      const { COINBASE_PRODUCTS: _, PROGRAM_URL: __, ...rest } = all;
+      const unasked = await report({ ...rest, KAFKA_TOPIC: "stale", PORT: String(freePorts("none").none) });
+      assertMatch(
+        wordsOf(unasked, "records"),
+        /(?:behind|old|nothing); these products are the program's defaults, as it could not be asked, and COINBASE_PRODUCTS is not set here$/,
+      );
+      assertMatch(wordsOf(unasked, "settings"), /; these products are the program's defaults/);
+      // anybody may write a time that has not come yet
+      const inYears = Math.floor(Date.now() / 1000) + 3 * 365 * 86_400;
+      await produce(kafka.broker, TOPIC, [JSON.stringify({ product: "BTC-USD", w_time: inYears, price: 1 })]);
+      const ahead = await report(all);
+      assertEquals(ahead.firstBroken, null, JSON.stringify(ahead.stages, null, 1));
+      assertMatch(wordsOf(ahead, "records"), /; not counted, as their w_time has not come yet: BTC-USD in 109[45] d$/);
+      assertMatch(wordsOf(ahead, "points"), /^(?!.*not counted)/);
       // nothing was traded since: it is quiet, and nothing is lost
       simulator.levers.quiet("XRP-USD", true);
     });
 
     await t.step("telegraf", async () => {
       await expectBroken("telegraf", /there is no such group/, { ...all, TELEGRAF_GROUP: "another" });
+      await Promise.all([
+        setPlaces(kafka.broker, "idle", "fresh", { 0: 0 }),
+        setPlaces(kafka.broker, "astray", TOPIC, { 0: 10_000 }),
+        setPlaces(kafka.broker, "astray-gaps", GAPS_TOPIC, { 0: 5 }),
+      ]);
+      const idle = await report({ ...all, KAFKA_TOPIC: "fresh", TELEGRAF_GROUP: "idle" });
+      assertEquals(wordsOf(idle, "telegraf"), "group idle: nobody reads, though no record of fresh waits yet");
+      const astray = await expectBroken(
+        "telegraf",
+        /group astray waits at offset \d+ of partition 0 of ticker_batch, which ends at \d+; group astray-gaps waits at/,
+        { ...all, TELEGRAF_GROUP: "astray", TELEGRAF_GAPS_GROUP: "astray-gaps" },
+      );
+      const { cause, cure } = astray.stages.find(({ name }) => name === "telegraf") ?? {};
+      assertMatch(cause ?? "", /deleted and made again/);
+      assertMatch(
+        cure ?? "",
+        /^stop Telegraf; .*--group astray --topic ticker_batch --reset-offsets --to-earliest --execute; .*--group astray-gaps/,
+      );
+      // a partition that Telegraf does not know of
+      await addPartitions(kafka.broker, TOPIC, 2);
+      const marker = JSON.stringify({ product: "added", w_time: Math.floor(Date.now() / 1000), price: 1 });
+      await produce(kafka.broker, TOPIC, Array.from({ length: 20 }, () => marker));
+      await until("it is seen that a partition is not read", async () => {
+        const told = await report(all);
+        return told.firstBroken === "telegraf" &&
+          /has never read 1 partition of ticker_batch \(1\)/.test(wordsOf(told, "telegraf"));
+      }, 60_000);
       await telegraf.stop();
       await until("Kafka knows that it is gone", async () => {
         const told = await report(all);
         return told.firstBroken === "telegraf" &&
-          /nobody reads, \d+ records/.test(told.stages.find(({ name }) => name === "telegraf")?.words ?? "");
+          /nobody reads, \d+ records? waits? in ticker_batch/.test(wordsOf(told, "telegraf"));
       }, 120_000);
       await telegraf.restart();
       await settle(chain);
@@ -264,7 +313,8 @@ Deno.test({
       try {
         await until("it is seen that it stands still", async () => {
           const told = await report(all);
-          return told.firstBroken === "telegraf";
+          return told.firstBroken === "telegraf" &&
+            /(?:stands still|nobody reads), \d+ records? waits? in ticker_batch/.test(wordsOf(told, "telegraf"));
         }, 120_000);
       } finally {
         telegraf.resume();

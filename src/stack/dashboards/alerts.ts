@@ -92,7 +92,8 @@ export const ALERTS: readonly Alert[] = [
     ],
     action: [
       "The broker does not run: `deno task stack`. After a crash it is back in about 11 seconds by itself.",
-      "The topic is missing: `deno task stack` makes it (`init-kafka`).",
+      "The topic is missing: `deno task stack` makes it (`init-kafka`). If it was there before, Telegraf's place in it must " +
+      "be set back too: `deno task doctor` says how.",
       "The disk is full: make room, or lower `TOPIC_RETENTION_MS`.",
       "A certificate or a login is refused: the entry of that message below.",
     ],
