@@ -377,7 +377,11 @@ Deno.test({
     await t.step("a link that breaks: what was not seen is declared", async () => {
       const from = String(Math.floor(Date.now() / 1000));
       await wait(100);
+      // for so long that each product trades meanwhile: of one that does not, nothing is missing
+      simulator.levers.refuseUpgrade(true);
       simulator.levers.hangUp(1006);
+      await sleep(2000);
+      simulator.levers.refuseUpgrade(false);
       await wait(200);
       await sleep(16_000);
       await settle(chain);
