@@ -5,21 +5,22 @@ import type { Position, Tick } from "./record.ts";
 /** `seconds`: floored to whole seconds. `microseconds`: exact, and strictly rising per product. */
 export type TimePrecision = "seconds" | "microseconds";
 
-/** The two times of a tick, whole microseconds. */
-interface Times {
-  readonly exchangeTimeUs: number;
-  readonly recordTimeUs: number;
-}
-
+/** Numbers beside one another, since it changes with each tick. All times are whole microseconds; NaN: none. */
 interface Last {
   /** Of the tick before. */
   sequence: number;
   /** Of the tick with the highest time. */
-  high: Times;
-  /** The highest before time made its last leap to `high`. */
-  before: Times | undefined;
+  highUs: number;
+  /** And what its record bears. */
+  highRecordUs: number;
+  /** The highest before time made its last leap. */
+  beforeUs: number;
+  /** And what its record bears. */
+  beforeRecordUs: number;
   /** Where time goes on after it has leapt back. */
-  low: Times | undefined;
+  lowUs: number;
+  /** And what its record bears. */
+  lowRecordUs: number;
 }
 
 /** Nobody is late by so much whose number is the next one: the exchange's clock was ahead, us. */
@@ -37,9 +38,7 @@ export class Sequencer {
    */
   constructor(precision: TimePrecision, last: readonly Position[] = []) {
     this.#precision = precision;
-    for (const { product, sequence, exchangeTimeUs, recordTimeUs } of last) {
-      this.#last.set(product, { sequence, high: { exchangeTimeUs, recordTimeUs }, before: undefined, low: undefined });
-    }
+    for (const position of last) this.#last.set(position.product, firstOf(position));
   }
 
   /**
@@ -51,33 +50,52 @@ export class Sequencer {
     if (last?.sequence === tick.sequence) return false;
     if (this.#precision === "seconds") tick.recordTimeUs = Math.floor(tick.exchangeTimeUs / 1e6) * 1e6;
     if (last === undefined) {
-      this.#last.set(tick.product, { sequence: tick.sequence, high: timesOf(tick), before: undefined, low: undefined });
+      this.#last.set(tick.product, firstOf(tick));
       return true;
     }
     const isNext = tick.sequence > last.sequence;
-    const sinceHighUs = tick.exchangeTimeUs - last.high.exchangeTimeUs;
     last.sequence = tick.sequence;
+    const us = tick.exchangeTimeUs;
+    const sinceHighUs = us - last.highUs;
     if (sinceHighUs >= 0) {
-      this.#follow(tick, last.high);
-      if (sinceHighUs > LEAP_US) last.before = last.high;
-      last.high = timesOf(tick);
-      last.low = undefined;
-    } else if (isNext && (sinceHighUs < -LEAP_US || last.low !== undefined)) {
+      this.#follow(tick, last.highUs, last.highRecordUs);
+      if (sinceHighUs > LEAP_US) {
+        last.beforeUs = last.highUs;
+        last.beforeRecordUs = last.highRecordUs;
+      }
+      last.highUs = us;
+      last.highRecordUs = tick.recordTimeUs;
+      last.lowUs = NaN;
+    } else if (isNext && (sinceHighUs < -LEAP_US || !Number.isNaN(last.lowUs))) {
       // a time that was too high must not spoil all those until it is that late
-      this.#follow(tick, last.low ?? last.before);
-      if (last.low === undefined || tick.exchangeTimeUs >= last.low.exchangeTimeUs) last.low = timesOf(tick);
+      const isFirst = Number.isNaN(last.lowUs);
+      if (isFirst) this.#follow(tick, last.beforeUs, last.beforeRecordUs);
+      else this.#follow(tick, last.lowUs, last.lowRecordUs);
+      if (isFirst || us >= last.lowUs) {
+        last.lowUs = us;
+        last.lowRecordUs = tick.recordTimeUs;
+      }
     }
     // any other comes late: it keeps its own time, and does not turn back the time of those after it
     return true;
   }
 
   /** Many trades share a microsecond, and whatever keys by product and time would keep only one of them. */
-  #follow(tick: Tick, line: Times | undefined): void {
-    if (this.#precision === "seconds" || line === undefined || tick.exchangeTimeUs < line.exchangeTimeUs) return;
-    tick.recordTimeUs = Math.max(tick.exchangeTimeUs, line.recordTimeUs + 1);
+  #follow(tick: Tick, us: number, recordUs: number): void {
+    if (this.#precision === "microseconds" && tick.exchangeTimeUs >= us && recordUs >= tick.exchangeTimeUs) {
+      tick.recordTimeUs = recordUs + 1;
+    }
   }
 }
 
-function timesOf({ exchangeTimeUs, recordTimeUs }: Tick): Times {
-  return { exchangeTimeUs, recordTimeUs };
+function firstOf({ sequence, exchangeTimeUs, recordTimeUs }: Position): Last {
+  return {
+    sequence,
+    highUs: exchangeTimeUs,
+    highRecordUs: recordTimeUs,
+    beforeUs: NaN,
+    beforeRecordUs: NaN,
+    lowUs: NaN,
+    lowRecordUs: NaN,
+  };
 }
