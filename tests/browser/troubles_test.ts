@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import type { GapReason } from "../../src/record.ts";
+import { until } from "../integration/feed.ts";
 import { allDrawn, assertClean, browserTest, drawnCandles, openScene, plainCandles, type Scene } from "./scene.ts";
 
 const live = ({ tab }: Scene) =>
@@ -59,12 +60,17 @@ browserTest("silence on an open connection: said, shaded, healed", async () => {
     path: "/?product=BTC-USD&interval=1s",
     settings: { STALE_AFTER_MS: "2000" },
   });
-  const { simulator, tab } = scene;
+  const { program, simulator, tab } = scene;
   await tab.until("candles are drawn", () => __page.candles().length > 3);
   simulator.levers.silent(true);
   await tab.until("the strip says that nothing comes", () => {
     const truth = __page.strip();
     return truth?.level === "bad" && /^no data from Coinbase for \d+ s/.test(truth.text) || truth;
+  });
+  // the page may see it half a second before the program gives up the connection
+  await until("the connection is given up", async () => {
+    const { gaps } = await program.get<{ gaps: { reason: string }[] }>("/api/status");
+    return gaps.some(({ reason }) => reason === "link-silent");
   });
   simulator.levers.silent(false);
   await live(scene);
