@@ -3,6 +3,7 @@ import { Cursor, lockCursor, readCursor } from "../src/cursor.ts";
 import { SinkError } from "../src/errors.ts";
 import type { Position } from "../src/record.ts";
 import { FakeClock } from "./fakes/clock.ts";
+import { inTempDir } from "./fakes/folder.ts";
 import { Notebook } from "./fakes/log.ts";
 
 const permitted = (["read", "write"] as const).every((name) =>
@@ -14,14 +15,7 @@ function test(name: string, fn: (path: string) => Promise<void>, options: Partia
     ...options,
     name: permitted ? name : `${name} [skipped: needs --allow-read --allow-write]`,
     ignore: !permitted,
-    async fn() {
-      const folder = await Deno.makeTempDir();
-      try {
-        await fn(`${folder}/cursor.json`);
-      } finally {
-        await Deno.remove(folder, { recursive: true });
-      }
-    },
+    fn: () => inTempDir((folder) => fn(`${folder}/cursor.json`)),
   });
 }
 

@@ -9,6 +9,7 @@ import { SqliteSink } from "../../src/sinks/sqlite.ts";
 import { Store } from "../../src/store/store.ts";
 import { Notebook } from "../fakes/log.ts";
 import { until } from "../simulator/client.ts";
+import { inTempDir } from "../fakes/folder.ts";
 import { mayDemo, PRODUCTS, skipped, startLesson } from "./lesson.ts";
 
 const never = new AbortController().signal;
@@ -19,14 +20,7 @@ function demoTest(name: string, fn: (dir: string) => Promise<void>): void {
   Deno.test({
     name: `the demo ${name}${skipped}`,
     ignore: !mayDemo,
-    async fn() {
-      const dir = await Deno.makeTempDir();
-      try {
-        await fn(dir);
-      } finally {
-        await Deno.remove(dir, { recursive: true });
-      }
-    },
+    fn: () => inTempDir(fn),
   });
 }
 

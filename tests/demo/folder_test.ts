@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { DemoFolder } from "../../src/demo/folder.ts";
 import { ConfigError } from "../../src/errors.ts";
+import { inTempDir } from "../fakes/folder.ts";
 
 const may = (["read", "write"] as const).every((name) => Deno.permissions.querySync({ name }).state === "granted");
 
@@ -9,14 +10,7 @@ function folderTest(name: string, fn: (dir: string) => Promise<void>): void {
   Deno.test({
     name: `DemoFolder ${name}${may ? "" : " [skipped: needs --allow-read --allow-write]"}`,
     ignore: !may,
-    async fn() {
-      const dir = await Deno.makeTempDir();
-      try {
-        await fn(dir);
-      } finally {
-        await Deno.remove(dir, { recursive: true });
-      }
-    },
+    fn: () => inTempDir(fn),
   });
 }
 

@@ -1,6 +1,7 @@
 // The demo as a process, at its beginning: told to stop while its history is made, or without a place for it.
 
 import { assert, assertEquals } from "@std/assert";
+import { inTempDir } from "../fakes/folder.ts";
 
 const may = (["run", "net", "read", "write", "env"] as const)
   .every((name) => Deno.permissions.querySync({ name }).state === "granted");
@@ -31,14 +32,7 @@ function test(name: string, fn: (dir: string) => Promise<void>): void {
   Deno.test({
     name: `${name}${skipped}`,
     ignore: !may,
-    async fn() {
-      const dir = await Deno.makeTempDir();
-      try {
-        await fn(dir);
-      } finally {
-        await Deno.remove(dir, { recursive: true });
-      }
-    },
+    fn: () => inTempDir(fn),
   });
 }
 

@@ -52,6 +52,15 @@ function assertWhole(db: DatabaseSync): void {
   }
 }
 
+/** A store whose program has ended, and a backup of it. */
+async function ended(folder: string): Promise<{ path: string; copy: string }> {
+  const path = `${folder}/prices.sqlite`, copy = `${folder}/copy.sqlite`;
+  await using store = await Store.open(path, { ticksDays: 0, log: new Notebook() });
+  await store.write(ticksOf("BTC-USD", 100), never);
+  await backupStore([copy], path, silent);
+  return { path, copy };
+}
+
 /** A store whose program was killed, and a backup from before: both as they lie there. */
 async function killed(folder: string): Promise<{ path: string; copy: string }> {
   const path = `${folder}/prices.sqlite`, copy = `${folder}/copy.sqlite`;
@@ -129,12 +138,7 @@ test(
   "a backup keeps its mark until nothing foreign is left beside it, whenever the end comes",
   filesSkipped(),
   async (folder) => {
-    const path = `${folder}/prices.sqlite`, copy = `${folder}/copy.sqlite`;
-    {
-      await using store = await Store.open(path, { ticksDays: 0, log: new Notebook() });
-      await store.write(ticksOf("BTC-USD", 100), never);
-      await backupStore([copy], path, silent);
-    }
+    const { path, copy } = await ended(folder);
     assertEquals(headerOf(copy).applicationId, BACKUP_ID);
     await Deno.copyFile(copy, path);
     await Deno.writeTextFile(`${path}-wal`, "old");
@@ -162,12 +166,7 @@ test(
   "a backup is one file, which is read, exported and backed up as a store is, and nothing is left beside it",
   filesSkipped(),
   async (folder) => {
-    const path = `${folder}/prices.sqlite`, copy = `${folder}/copy.sqlite`;
-    {
-      await using store = await Store.open(path, { ticksDays: 0, log: new Notebook() });
-      await store.write(ticksOf("BTC-USD", 100), never);
-      await backupStore([copy], path, silent);
-    }
+    const { copy } = await ended(folder);
     let text = "";
     await exportStore([], copy, { ...silent, write: (more) => Promise.resolve(void (text += more)) }, 0);
     assertEquals(text.split("\n").length, 102);
