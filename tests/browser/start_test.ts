@@ -3,6 +3,8 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Route } from "playwright-core";
 import { until } from "../integration/feed.ts";
+import { Chromium } from "./chromium.ts";
+import { Program } from "./program.ts";
 import { assertClean, browserTest, openScene } from "./scene.ts";
 
 const LIST = "**/api/products";
@@ -125,3 +127,43 @@ browserTest(
     assertClean({ chromium, tab });
   },
 );
+
+browserTest("behind a reverse proxy the page works under a path: streams, candles, icon and levers", async () => {
+  await using program = await Program.start({ command: "demo" });
+  using client = Deno.createHttpClient({ allowHost: true });
+  // what nginx does for `location /prices/ { proxy_pass http://127.0.0.1:8000/; proxy_set_header Host $http_host; }`
+  const outside: string[] = [];
+  await using proxy = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, (request) => {
+    const { pathname, search } = new URL(request.url);
+    if (!pathname.startsWith("/prices/")) {
+      outside.push(pathname);
+      return new Response("not here", { status: 404 });
+    }
+    const { method, headers, body, signal } = request;
+    const url = `${program.url}${pathname.slice("/prices".length)}${search}`;
+    return fetch(url, { method, headers, body, signal, client, redirect: "manual" });
+  });
+  await using chromium = await Chromium.start();
+  await using visitor = await chromium.open();
+  const tab = await visitor.visit(`http://127.0.0.1:${proxy.addr.port}/prices/?interval=1m`);
+  await tab.until(
+    "the stream is live and the day of history drawn",
+    () => __page.strip()?.kind === "live" && __page.candles().length > 900 || [__page.strip(), __page.candles().length],
+    undefined,
+    60_000,
+  );
+  assertEquals(await tab.page.evaluate(() => __page.isShared()), true);
+  const levers = tab.page.locator("[data-lever]");
+  await levers.first().waitFor();
+  await tab.page.locator('[data-lever="junk"]').click();
+  await tab.until("the lever was pulled", () => {
+    const text = document.getElementById("lever-told")?.textContent ?? "";
+    return text.startsWith("Done: ") || text;
+  });
+  const icon = await tab.page.evaluate(async () => {
+    const link = document.querySelector<HTMLLinkElement>("link[rel=icon]");
+    return (await fetch(link?.href ?? "")).status;
+  });
+  assertEquals([icon, outside], [200, []]);
+  assertClean({ chromium, tab });
+});

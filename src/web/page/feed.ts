@@ -13,7 +13,7 @@ export interface Feed {
 }
 
 /** The name holds the version of what is said: pages of another build use another worker. */
-const WORKER = { url: "/stream_worker.js", name: "prices-1" };
+const WORKER = { url: "stream_worker.js", name: "prices-1" };
 /** A word now and then, so that the worker knows this tab lives, ms. */
 const HERE_MS = 30_000;
 /** While this tab is seen, a worker has something to say each second, or each few while the server is away, ms. */

@@ -207,7 +207,7 @@ export class History {
   #ask(what: string, params: Readonly<Record<string, string | number>>): Promise<unknown> {
     const query = new URLSearchParams({ product: this.product });
     for (const [name, value] of Object.entries(params)) query.set(name, String(value));
-    return this.#options.ask(`/api/${what}?${query}`, this.#end.signal);
+    return this.#options.ask(`api/${what}?${query}`, this.#end.signal);
   }
 
   #refreshSoon(): void {

@@ -179,7 +179,7 @@ export class StreamHub {
     const common = { open, clock, random };
     this.#watch ??= new StreamLink({
       ...common,
-      url: "/api/stream?everyMs=250",
+      url: "api/stream?everyMs=250",
       onEvent: (name, data) => this.#hearWatch(name, data),
       onLink: (link) => {
         for (const tab of this.#seen()) {
@@ -199,7 +199,7 @@ export class StreamHub {
     if (products === "") return;
     this.#chart = new StreamLink({
       ...common,
-      url: `/api/stream?product=${products}`,
+      url: `api/stream?product=${products}`,
       ...(lastEventId === "" ? {} : { lastEventId }),
       onEvent: (name, data) => this.#hearChart(name, data),
       onLink: ({ connected }) => {

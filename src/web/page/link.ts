@@ -31,7 +31,7 @@ export const browserClock: PageClock = {
 
 /** What a link is built from. */
 export interface LinkOptions {
-  /** Without the id to go on from: `/api/stream?everyMs=250`. */
+  /** Without the id to go on from: `api/stream?everyMs=250`. */
   readonly url: string;
   /** Go on from here: the id of another link's last event. */
   readonly lastEventId?: string;

@@ -118,15 +118,15 @@ const watchList = new WatchList({
   loadSpark: (product) =>
     loadSpark(async (interval, limit) => {
       const query = new URLSearchParams({ product, interval, limit: String(limit) });
-      return candlesOf(await ask(`/api/candles?${query}`));
+      return candlesOf(await ask(`api/candles?${query}`));
     }),
 });
 
 const levers = new LeversView({
   list: byId("lever-list", HTMLElement),
   told: byId("lever-told", HTMLElement),
-  load: async () => leversOf(await ask("/api/demo")),
-  pull: (name, on) => ask(`/api/demo/levers/${encodeURIComponent(name)}`, undefined, on === undefined ? {} : { on }),
+  load: async () => leversOf(await ask("api/demo")),
+  pull: (name, on) => ask(`api/demo/levers/${encodeURIComponent(name)}`, undefined, on === undefined ? {} : { on }),
   trouble: troubleOf,
 });
 
@@ -177,7 +177,7 @@ async function loadProducts(): Promise<void> {
   if (loadingProducts) return;
   loadingProducts = true;
   try {
-    watchList.setProducts(productsOf(await ask("/api/products")), Date.now());
+    watchList.setProducts(productsOf(await ask("api/products")), Date.now());
     listTrouble = undefined;
     productsAttempt = 0;
     if (selection.product === undefined || !watchList.products.includes(selection.product)) firstProduct();

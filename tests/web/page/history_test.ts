@@ -121,7 +121,7 @@ Deno.test("page history: late ticks without end are asked for at most every five
     history.add([next]);
     await clock.advance(100);
   }
-  const asked = server.asked.slice(before).filter((path) => path.startsWith("/api/candles"));
+  const asked = server.asked.slice(before).filter((path) => path.startsWith("api/candles"));
   assert(asked.length >= 3 && asked.length <= 5, String(asked.length));
 });
 
@@ -207,7 +207,7 @@ Deno.test("page history: a server in trouble is named, asked again, and forgiven
   history.add([tick(now(), 1000)]);
   assertEquals(history.candles.length, 1);
   await clock.advance(60_000);
-  const tries = server.asked.filter((path) => path.startsWith("/api/candles")).length;
+  const tries = server.asked.filter((path) => path.startsWith("api/candles")).length;
   assert(tries >= 6 && tries <= 12, String(tries));
   server.trouble = undefined;
   await clock.advance(10_000);

@@ -25,8 +25,8 @@ function scene() {
 }
 
 const tick = (product: string, sequence: number) => ({ product, sequence, price: sequence, time: sequence });
-const WATCH = "/api/stream?everyMs";
-const CHART = "/api/stream?product";
+const WATCH = "api/stream?everyMs";
+const CHART = "api/stream?product";
 
 Deno.test("page hub: one stream for all lists, one for the products that are looked at, however many tabs", async () => {
   const { clock, tab, urls } = scene();
@@ -35,7 +35,7 @@ Deno.test("page hub: one stream for all lists, one for the products that are loo
   second.say({ kind: "look", product: "kraken:BTC/USD" });
   third.say({ kind: "look", product: "BTC-USD" });
   await clock.advance(100);
-  assertEquals(urls(), ["/api/stream?everyMs=250", "/api/stream?product=BTC-USD,kraken%3ABTC%2FUSD"]);
+  assertEquals(urls(), ["api/stream?everyMs=250", "api/stream?product=BTC-USD,kraken%3ABTC%2FUSD"]);
 });
 
 Deno.test("page hub: keys that run through a list open one stream, which goes on where the other stopped", async () => {
@@ -47,7 +47,7 @@ Deno.test("page hub: keys that run through a list open one stream, which goes on
   for (const product of ["B-USD", "C-USD", "D-USD"]) say({ kind: "look", product });
   await clock.advance(100);
   assertEquals(streams.all.length, 3);
-  assertEquals(urls()[1], "/api/stream?product=D-USD&lastEventId=41");
+  assertEquals(urls()[1], "api/stream?product=D-USD&lastEventId=41");
 });
 
 Deno.test("page hub: a tab gets every tick of its product, and the newest of all, gathered", async () => {
@@ -112,7 +112,7 @@ Deno.test("page hub: for a tab that nobody sees nothing gathers; seen again it i
   other.say({ kind: "hidden" });
   await clock.advance(100);
   const before = other.got.length;
-  assertEquals(urls()[1], "/api/stream?product=A-USD");
+  assertEquals(urls()[1], "api/stream?product=A-USD");
   for (let i = 0; i < 100; i++) {
     streams.at(WATCH).tell("tick", tick("B-USD", i));
     await clock.advance(60);
@@ -155,5 +155,5 @@ Deno.test("page hub: a tab that is gone without a word is forgotten", async () =
     for (const stream of streams.running) stream.tell("status", {});
     await clock.advance(1000);
   }
-  assertEquals(urls()[1]?.startsWith("/api/stream?product=A-USD"), true, urls().join());
+  assertEquals(urls()[1]?.startsWith("api/stream?product=A-USD"), true, urls().join());
 });
