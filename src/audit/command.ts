@@ -10,7 +10,7 @@ import { type Asked, decide, readStackFiles } from "../doctor/probe.ts";
 import { Trouble } from "../doctor/stage.ts";
 import { ConfigError, exitCodeFor, SinkError } from "../errors.ts";
 import { seriesOf } from "../record.ts";
-import { type Output, readArguments, timeOf } from "../terminal.ts";
+import { type Output, readArguments, TIME_WISH, timeOf } from "../terminal.ts";
 import { compare, coverageOf, overwritten, type Span, unseenTrades } from "./compare.ts";
 import { Gaps } from "./gaps.ts";
 import {
@@ -147,9 +147,9 @@ function readWish(args: readonly string[], now: number): Wish {
   const time = (name: string, usual: number) => {
     const text = options.get(name);
     const value = text === undefined ? usual : momentOf(text, now);
-    if (!Number.isFinite(value) || value > 9e9) {
+    if (Number.isNaN(value)) {
       problems.push(
-        `Cannot use ${name} as it must be unix seconds, a date as 2026-10-03T21:00:00Z or so long ago as 6h: current value is "${text}"`,
+        `Cannot use ${name} as it must be ${TIME_WISH}, or so long ago as 6h: current value is "${text}"`,
       );
     }
     return value;

@@ -4,7 +4,7 @@ import { backup } from "node:sqlite";
 import { type Interval, intervalMs, INTERVALS } from "../candle.ts";
 import { ConfigError, reasonOf, SinkError } from "../errors.ts";
 import { seriesOf } from "../record.ts";
-import { type Output, readArguments, timeOf } from "../terminal.ts";
+import { type Output, readArguments, TIME_WISH, timeOf, wrongPath } from "../terminal.ts";
 import { causeOf, closeQuietly, isDamage, openForReading, storeErrorOf } from "./database.ts";
 import { kindOf, markBackup, SQLITE_SUFFIXES } from "./header.ts";
 import { Queries } from "./queries.ts";
@@ -59,6 +59,14 @@ function unknownOption(arg: string): string | undefined {
   return arg.startsWith("--") ? `Cannot use ${arg.split("=")[0]} as there is no such option: see --help` : undefined;
 }
 
+/** The store that is meant; what is wrong with its path goes to `problems`. */
+function storeOf(options: ReadonlyMap<string, string>, storeFile: string, problems: string[]): string {
+  const file = options.get("--file");
+  const problem = wrongPath(file === undefined ? "STORE_FILE" : "--file", file ?? storeFile);
+  if (problem !== undefined) problems.push(problem);
+  return file ?? storeFile;
+}
+
 function readExport(args: readonly string[], storeFile: string): ExportWish {
   const names = ["--what", "--product", "--from", "--to", "--interval", "--format", "--file"];
   const words: string[] = [];
@@ -78,7 +86,7 @@ function readExport(args: readonly string[], storeFile: string): ExportWish {
     const value = timeOf(text);
     if (Number.isNaN(value)) {
       problems.push(
-        `Cannot use ${name} as it must be unix seconds or a date as 2026-10-03T21:00:00Z: current value is "${text}"`,
+        `Cannot use ${name} as it must be ${TIME_WISH}: current value is "${text}"`,
       );
     }
     return value;
@@ -98,7 +106,7 @@ function readExport(args: readonly string[], storeFile: string): ExportWish {
     );
   }
   const products = options.get("--product")?.split(",").filter((name) => name !== "");
-  const file = options.get("--file") ?? storeFile;
+  const file = storeOf(options, storeFile, problems);
   if (file === "") problems.push('Cannot export as a store must be named by STORE_FILE or --file: current value is ""');
   if (problems.length > 0) throw new ConfigError(problems);
   return { file, what, format, interval, products, from, to };
@@ -255,11 +263,11 @@ export async function backupStore(args: readonly string[], storeFile: string, ou
     (arg) => unknownOption(arg) ?? void words.push(arg),
   );
   const [to = "", ...more] = words;
-  const file = options.get("--file") ?? storeFile;
+  const file = storeOf(options, storeFile, problems);
   if (to === "" || more.length > 0) {
     problems.push(`Cannot back up as one file to write to must be named: arguments are "${args.join(" ")}"`);
   } else {
-    const problem = await wrongTarget(to, file, options.has("--overwrite"));
+    const problem = wrongPath("FILE", to) ?? await wrongTarget(to, file, options.has("--overwrite"));
     if (problem !== undefined) problems.push(problem);
   }
   if (file === "") {

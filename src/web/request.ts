@@ -1,5 +1,7 @@
 // What every page shares: JSON answers, refusals as errors, and parameters that are checked to the letter.
 
+import { SECONDS_WISH, secondsOf } from "../terminal.ts";
+
 /** An answer that is none: caught in one place and told as `{"error": "..."}`. */
 export class HttpError extends Error {
   /** See {@link Error.name}. */
@@ -40,9 +42,6 @@ export function briefly(names: readonly string[], most = 8): string {
   const more = names.length - most;
   return more > 0 ? `${names.slice(0, most).join(", ")} and ${more} more` : names.join(", ");
 }
-
-/** The end of the year 9999: what is beyond it was meant as milliseconds. */
-const LAST_SECOND = 253_402_300_799;
 
 /** The query of one request. What cannot be used throws a {@link HttpError} with status 400. */
 export class Parameters {
@@ -88,9 +87,9 @@ export class Parameters {
   seconds(name: string): number | undefined {
     const text = this.#values.get(name);
     if (text === undefined) return undefined;
-    const value = /^\d{1,12}(?:\.\d{1,20})?$/.test(text) ? Number(text) : NaN;
-    if (value <= LAST_SECOND) return value;
-    throw refused(name, "unix seconds like 1700000000 or 1700000000.25", text);
+    const value = secondsOf(text);
+    if (Number.isNaN(value)) throw refused(name, SECONDS_WISH, text);
+    return value;
   }
 
   /** One of a few words. */

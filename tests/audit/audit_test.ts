@@ -425,6 +425,7 @@ const BAD: [args: string[], words: RegExp][] = [
   [["--form", "1"], /no such option/],
   [["--from"], /--from as it needs a value/],
   [["--from", "yesterday"], /Cannot use --from as it must be unix seconds/],
+  [["--from", "1700000000000"], /Cannot use --from as it must be unix seconds .*: current value is "1700000000000"/],
   [["--from", "2026-10-04", "--to", "2026-10-03"], /--from as it must be before --to/],
   [["--stack", "--embedded"], /take one of them/],
   [["--from", "1h", "--from", "2h"], /Cannot use --from as it must be given once/],

@@ -6,7 +6,7 @@ import { ConfigError, SinkError } from "../../src/errors.ts";
 import { toGapRecord } from "../../src/record.ts";
 import { Store } from "../../src/store/store.ts";
 import { BACKUP_USAGE, backupStore, EXPORT_USAGE, exportStore } from "../../src/store/tasks.ts";
-import type { Output } from "../../src/terminal.ts";
+import { type Output, TIME_WISH, timeOf } from "../../src/terminal.ts";
 import { makeGap, makeTick } from "../fakes/events.ts";
 import { Notebook } from "../fakes/log.ts";
 import { ticksOf } from "../fakes/ticks.ts";
@@ -190,7 +190,7 @@ Deno.test("export says all that is wrong with its arguments at once", async () =
     'Cannot use --format as it must be csv or jsonl: current value is "xml"',
     'Cannot use --interval as it must be 1s or 5s or 15s or 30s or 1m or 5m or 15m or 30m or 1h or 4h or 1d or 1w: current value is "7x"',
     "Cannot use --interval as only candles have one: --what is ticks",
-    'Cannot use --from as it must be unix seconds or a date as 2026-10-03T21:00:00Z: current value is "yesterday"',
+    'Cannot use --from as it must be unix seconds like 1700000000 or 1700000000.25, or a date like 2026-10-03T21:00:00Z: current value is "yesterday"',
     'Cannot export as a store must be named by STORE_FILE or --file: current value is ""',
   ]);
   const turned = await assertRejects(
@@ -200,6 +200,33 @@ Deno.test("export says all that is wrong with its arguments at once", async () =
   assertEquals(turned.problems, [
     'Cannot use --to as it must be after --from: current values are "2026-10-02 12:30" and "2026-10-03"',
   ]);
+});
+
+Deno.test("export refuses milliseconds, as they would be a time after the year 9999", async () => {
+  for (const name of ["--from", "--to"]) {
+    const error = await assertRejects(() => exported("x", name, "1700000000000"), ConfigError);
+    assertEquals(error.problems, [
+      `Cannot use ${name} as it must be ${TIME_WISH}: current value is "1700000000000"`,
+    ]);
+  }
+  assertEquals([timeOf("253402300799"), timeOf("253402300800"), timeOf("9999-12-31T23:59:59Z")], [
+    253_402_300_799,
+    NaN,
+    253_402_300_799,
+  ]);
+});
+
+Deno.test("export and backup refuse a path that begins with ~", async () => {
+  const says = (name: string, path: string) =>
+    `Cannot use ${name}: expected a path that does not begin with "~", which only a shell expands, got "${path}"`;
+  for (
+    const [attempt, said] of [
+      [() => exportStore(["--file=~/x"], "", output(), NOW), says("--file", "~/x")],
+      [() => exportStore([], "~/x", output(), NOW), says("STORE_FILE", "~/x")],
+      [() => backupStore(["b", "--file=~/x"], "", output()), says("--file", "~/x")],
+      [() => backupStore(["~/b"], "x", output()), says("FILE", "~/b")],
+    ] as const
+  ) await assertRejects(attempt, ConfigError, said);
 });
 
 Deno.test("export and backup explain themselves", async () => {
