@@ -25,6 +25,7 @@ import { runSimulator } from "./src/simulator/command.ts";
 import { Store } from "./src/store/store.ts";
 import { backupStore, exportStore } from "./src/store/tasks.ts";
 import { type SinkStats, Stats } from "./src/stats.ts";
+import { wrongPath } from "./src/terminal.ts";
 import { serveStatus } from "./src/web/server.ts";
 
 /** Most ticks in one request to Kafka. */
@@ -311,6 +312,8 @@ async function runReplay(args: readonly string[]): Promise<void> {
       `Cannot replay as one file (or - for stdin) must be named: arguments are "${args.join(" ")}"`,
     ]);
   }
+  const problem = wrongPath("FILE", path);
+  if (problem !== undefined) throw new ConfigError([problem]);
   const stats = new Stats();
   const intake = { exchange, channel, products: undefined, maxFrameLength: 1_048_576, stats };
   let writeError: unknown;

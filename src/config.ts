@@ -7,6 +7,7 @@ import type { Exchange } from "./exchanges/exchange.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "./exchanges/mod.ts";
 import type { Level } from "./log.ts";
 import { MAX_SHARDS, productsOf, type Shard, shardOf } from "./shard.ts";
+import { wrongPath } from "./terminal.ts";
 
 /** Where the values of settings come from. */
 export interface Environment {
@@ -362,6 +363,11 @@ class Reader {
     const { values, readFile } = this.#environment;
     const file = mayBeFile(setting) ? values[`${name}_FILE`] : undefined;
     if (file !== undefined && file !== "") {
+      const problem = wrongPath(`${name}_FILE`, file);
+      if (problem !== undefined) {
+        this.problems.push(problem);
+        return "";
+      }
       try {
         const text = readFile(file).trimEnd();
         // a secret that was not written, or a volume that was not mounted: not the same as none
@@ -380,6 +386,13 @@ class Reader {
     }
     const value = values[name]?.trim();
     return value === undefined || (value === "" && !mayBeEmpty) ? setting.default : value;
+  }
+
+  path(name: string, mayBeEmpty = false): string {
+    const path = this.text(name, mayBeEmpty);
+    const problem = wrongPath(name, path);
+    if (problem !== undefined) this.problems.push(problem);
+    return path;
   }
 
   /** The wish of the setting says the bounds. */
@@ -543,8 +556,8 @@ export function readConfig(environment: Environment, command: "dev" | "start"): 
 
   const storeFile = command === "start" && environment.values.STORE_FILE === undefined
     ? ""
-    : read.text("STORE_FILE", true);
-  const cursorFile = read.text("CURSOR_FILE") || (storeFile !== "" && brokers.length > 0 ? `${storeFile}.cursor` : "");
+    : read.path("STORE_FILE", true);
+  const cursorFile = read.path("CURSOR_FILE") || (storeFile !== "" && brokers.length > 0 ? `${storeFile}.cursor` : "");
 
   const allowedOrigins = read.list("ALLOWED_ORIGINS");
   const badOrigins = allowedOrigins.filter((origin) => URL.parse(origin)?.origin !== origin);

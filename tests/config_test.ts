@@ -236,6 +236,24 @@ for (const { name, values, files, said } of LOGIN) {
   });
 }
 
+Deno.test("readConfig() refuses a path that begins with ~, as nothing expands it here", () => {
+  const paths = [
+    "STORE_FILE",
+    "CURSOR_FILE",
+    ...SETTINGS.filter((each) => each.secret || each.file).map(({ name }) => `${name}_FILE`),
+  ];
+  for (const name of paths) {
+    for (const path of ["~", "~/x", "~me/x"]) {
+      // whatever else is wrong then comes after it
+      assertEquals(
+        problemsOf({ [name]: path }, { [path]: "x" })[0]?.split(" (")[0],
+        `Cannot use ${name}: expected a path that does not begin with "~", which only a shell expands, got "${path}"`,
+      );
+    }
+  }
+  assertEquals(read({ STORE_FILE: "./~x/~" }).storeFile, "./~x/~");
+});
+
 Deno.test("readConfig() narrows the products to the shard's, and all shards together have each once", () => {
   const products = [1, 2, 3].flatMap((number) => read({ SHARD: `${number}/3` }).products);
   assertEquals(products.toSorted(), ALL_PRODUCTS.toSorted());

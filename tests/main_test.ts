@@ -220,6 +220,7 @@ for (
     [["replay", "a", "b"], "one file (or - for stdin) must be named"],
     [["replay", "no-such-file.jsonl"], "Cannot read no-such-file.jsonl"],
     [["replay", "."], "Cannot read ."],
+    [["replay", "~/x"], 'Cannot use FILE: expected a path that does not begin with "~"'],
     [["replay", "--channel", "trades", "x"], "Cannot use --channel as it must be ticker_batch or ticker"],
     [["simulate", "--port", "x"], "Cannot use --port"],
   ] as const

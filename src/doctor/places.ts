@@ -4,6 +4,7 @@
 import { type Config, type Environment, readConfig, type Setting } from "../config.ts";
 import { ConfigError } from "../errors.ts";
 import { valueIn } from "../stack/secrets.ts";
+import { wrongPath } from "../terminal.ts";
 import type { KafkaPlace } from "./kafka.ts";
 
 /**
@@ -166,6 +167,11 @@ export class DoctorSettings {
     const file = setting?.secret === true ? values[`${name}_FILE`] ?? "" : "";
     let value: string;
     if (file !== "") {
+      const problem = wrongPath(`${name}_FILE`, file);
+      if (problem !== undefined) {
+        this.problems.push(problem);
+        return "";
+      }
       try {
         value = readFile(file).trimEnd();
       } catch (error) {
