@@ -159,11 +159,14 @@ for (const files of COMBINATIONS) {
       return found.map(([on, { condition }]) => `${on} ${condition.replace("service_", "")}`).sort();
     };
     const demo = files.includes(DEMO) ? ["coinbase-simulator healthy"] : [];
-    assertEquals(after("broker"), files.includes(ZOOKEEPER) ? ["zookeeper healthy"] : []);
+    const checked = "check-env completed_successfully";
     const brokers = files.includes(CLUSTER) ? ["broker", "broker-2", "broker-3"] : ["broker"];
+    for (const broker of brokers) {
+      assertEquals(after(broker), [checked, ...files.includes(ZOOKEEPER) ? ["zookeeper healthy"] : []]);
+    }
     assertEquals(after("init-kafka"), brokers.map((name) => `${name} healthy`));
     assertEquals(after("coinbase-producer"), [...demo, "init-kafka completed_successfully"]);
-    assertEquals(after("influxdb"), ["check-env completed_successfully"]);
+    assertEquals(after("influxdb"), [checked]);
     assertEquals(after("init-influx"), ["influxdb healthy"]);
     for (const telegraf of files.includes(CLUSTER) ? ["telegraf", "telegraf-2"] : ["telegraf"]) {
       assertEquals(after(telegraf), ["init-influx completed_successfully", "init-kafka completed_successfully"]);
@@ -174,6 +177,15 @@ for (const files of COMBINATIONS) {
       const dependents = Object.values(services).filter(({ depends_on: on }) => on?.[oneShot] !== undefined);
       assert(dependents.length > 0, oneShot);
     }
+  });
+
+  testUnless(missing, `${files.join(" + ")}: without influxv2.env only check-env can start`, async () => {
+    const { services } = await merge(files);
+    const waitsForCheck = (name: string): boolean =>
+      Object.entries(services[name]?.depends_on ?? {}).some(([on, { condition }]) =>
+        on === "check-env" ? condition === "service_completed_successfully" : waitsForCheck(on)
+      );
+    assertEquals(Object.keys(services).filter((name) => !waitsForCheck(name)), ["check-env"]);
   });
 
   testUnless(missing, `${files.join(" + ")}: no secret but the example's, and only where it is needed`, async () => {
@@ -233,6 +245,7 @@ const EXPECTED: Record<string, Expected> = {
       KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS: "1",
       KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR: "1",
     },
+    after: { "check-env": "service_completed_successfully" },
   },
   "init-kafka": {
     entrypoint: ["/bin/bash", "/mnt/shared/config/init-kafka.sh"],
