@@ -66,6 +66,11 @@ export function containerJson(service: string, state: string, health = "", exitC
   });
 }
 
+/** Shell commands that go on until `docker compose ps` was called so many times. */
+export function untilLooks(count: number): string {
+  return `until [[ $(cat "$here/compose_ps.count") -ge ${count} ]]; do sleep 0.01; done`;
+}
+
 /** Three services that come up at once. */
 export const WELL: Answers = {
   "version": prints("28.2.2"),
@@ -100,20 +105,25 @@ export class FakeStack implements AsyncDisposable {
   readonly told: string[] = [];
   /** The project's folder. */
   readonly dir: string;
-  /** For the tasks: time runs a hundred times as fast, ports are free, and there is no terminal. */
+  /** For the tasks: ports are free, there is no terminal, and time passes only while a task sleeps. */
   readonly surroundings: Surroundings;
   readonly #bin: string;
 
   private constructor(dir: string, bin: string, changes: Partial<Surroundings>) {
     this.dir = dir;
     this.#bin = bin;
+    let elapsed = 0;
     this.surroundings = {
       dir,
       docker: new Docker(dir, { PATH: `${bin}:${Deno.env.get("PATH")}` }),
+      // however long a busy machine takes to run `docker`, a wait of 20 s is 20 looks
       clock: {
         now: () => Date.now(),
-        elapsed: () => performance.now() * 100,
-        sleep: (ms, signal) => systemClock.sleep(ms / 100, signal),
+        elapsed: () => elapsed,
+        sleep(ms, signal) {
+          elapsed += ms;
+          return systemClock.sleep(ms / 100, signal);
+        },
       },
       computer: { isPortFree: () => true, freeSpace: () => Promise.resolve(undefined) },
       tell: (line) => this.told.push(line),
