@@ -7,6 +7,28 @@ import { programsMissing, testUnless } from "./needs.ts";
 const missing = programsMissing("sh", Deno.execPath()) ??
   (Deno.permissions.querySync({ name: "net" }).state === "granted" ? undefined : "needs --allow-net");
 
+/** Why the packages cannot be fetched here; undefined: they can. */
+async function registryMissing(): Promise<string | undefined> {
+  const registry = Deno.env.get("NPM_CONFIG_REGISTRY") || "https://registry.npmjs.org/";
+  const answer = await fetch(registry, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
+  await answer?.body?.cancel();
+  return answer === undefined ? `cannot reach ${registry}` : undefined;
+}
+
+/** The folders of npm's packages in a folder of Deno's cache, scopes included. */
+async function packagesIn(cache: string): Promise<string[]> {
+  const names: string[] = [];
+  for await (const registry of Deno.readDir(`${cache}/npm`)) {
+    for await (const { name } of Deno.readDir(`${cache}/npm/${registry.name}`)) {
+      if (!name.startsWith("@")) names.push(name);
+      else {for await (const scoped of Deno.readDir(`${cache}/npm/${registry.name}/${name}`)) {
+          names.push(`${name}/${scoped.name}`);
+        }}
+    }
+  }
+  return names.sort();
+}
+
 /** Instructions with their arguments, in order, without comments and line joints. */
 function parseDockerfile(text: string): [string, string][] {
   const lines = text.replace(/^\s*#.*\n/gm, "").replaceAll(/\\\n\s*/g, "").split("\n").filter((line) => line !== "");
@@ -49,51 +71,71 @@ async function copyInto(app: string, instructions: readonly [string, string][]):
   return copied;
 }
 
-testUnless(missing, "the Dockerfile's steps give a program that starts without the network", async () => {
-  const instructions = parseDockerfile(await Deno.readTextFile("Dockerfile"));
-  const only = (name: string) => instructions.filter(([each]) => each === name).map(([, rest]) => rest);
-  const app = await Deno.makeTempDir();
-  try {
-    const copied = await copyInto(app, instructions);
-    assert(
-      copied.includes("main.ts") && copied.includes("deno.lock") && copied.some((file) => file.startsWith("std/")),
-    );
-    const secret = copied.filter((file) => /\.env|^tests|^src\/stack\/(?!secrets\.ts$)|^\.git/.test(file));
-    assertEquals(secret, [], "what the image must not hold");
+const unfetched = missing ?? await registryMissing();
+testUnless(
+  unfetched,
+  "the Dockerfile's steps give a program that starts without the network, and no more",
+  async () => {
+    const instructions = parseDockerfile(await Deno.readTextFile("Dockerfile"));
+    const only = (name: string) => instructions.filter(([each]) => each === name).map(([, rest]) => rest);
+    const app = await Deno.makeTempDir();
+    const cache = await Deno.makeTempDir();
+    try {
+      const copied = await copyInto(app, instructions);
+      assert(
+        copied.includes("main.ts") && copied.includes("deno.lock") && copied.some((file) => file.startsWith("std/")),
+      );
+      const secret = copied.filter((file) => /\.env|^tests|^src\/stack\/(?!secrets\.ts$)|^\.git/.test(file));
+      assertEquals(secret, [], "what the image must not hold");
 
-    const [run = ""] = only("RUN");
-    const deno = Deno.execPath().replace(/\/[^/]*$/, "");
-    const env = { PATH: `${deno}:${Deno.env.get("PATH")}`, CA_CERTIFICATE: "", NO_COLOR: "1" };
-    const install = await new Deno.Command("sh", { args: ["-c", run], cwd: app, env }).output();
-    assertEquals(install.code, 0, new TextDecoder().decode(install.stderr));
-    assertEquals(await Deno.readTextFile(`${app}/deno.lock`), await Deno.readTextFile("deno.lock"));
+      const [run = ""] = only("RUN");
+      const deno = Deno.execPath().replace(/\/[^/]*$/, "");
+      const env = { PATH: `${deno}:${Deno.env.get("PATH")}`, DENO_DIR: cache, CA_CERTIFICATE: "", NO_COLOR: "1" };
+      const install = await new Deno.Command("sh", { args: ["-c", run], cwd: app, env }).output();
+      assertEquals(install.code, 0, new TextDecoder().decode(install.stderr));
+      // nothing that only the page's bundle and the tests import, and the versions of the lock
+      const packages = ["@opentelemetry/api", "bintrees", "kafkajs", "prom-client", "tdigest"];
+      assertEquals(await packagesIn(cache), packages);
+      const lock = JSON.parse(await Deno.readTextFile("deno.lock")).npm as Record<string, unknown>;
+      const isInside = (name: string) => packages.includes(name.replace(/@[^@]*$/, ""));
+      assertEquals(
+        JSON.parse(await Deno.readTextFile(`${app}/deno.lock`)).npm,
+        Object.fromEntries(Object.entries(lock).filter(([name]) => isInside(name))),
+      );
 
-    const [command = "[]"] = only("CMD");
-    const args = JSON.parse(command) as string[];
-    assertEquals(args.slice(-2), ["main.ts", "start"]);
-    assert(
-      !args.some((arg) => /^(-A|--allow-all|--allow-run|--allow-write(?!=\/var\/lib\/coinbase-producer$))/.test(arg)),
-      command,
-    );
-    // what keeps the memory small is the same as without Docker
-    const { tasks } = JSON.parse(await Deno.readTextFile("deno.json"));
-    const heap = (parts: readonly string[]) => parts.filter((part) => part.startsWith("--v8-flags="));
-    assertEquals(heap(args), heap(tasks.start.command.split(" ")));
-    assertEquals(heap(args).length, 1);
-    for (const [more, code] of [[["--help"], 0], [[], 2]] as const) {
-      const result = await new Deno.Command(Deno.execPath(), {
-        args: [...args, ...more],
-        cwd: app,
-        // a door that leads nowhere
-        env: { HTTPS_PROXY: "http://127.0.0.1:1", HTTP_PROXY: "http://127.0.0.1:1", KAFKA_BROKERS: "" },
-        stdin: "null",
-      }).output();
-      assertEquals(result.code, code, new TextDecoder().decode(result.stderr));
+      const [command = "[]"] = only("CMD");
+      const args = JSON.parse(command) as string[];
+      assertEquals(args.slice(-2), ["main.ts", "start"]);
+      assert(
+        !args.some((arg) => /^(-A|--allow-all|--allow-run|--allow-write(?!=\/var\/lib\/coinbase-producer$))/.test(arg)),
+        command,
+      );
+      // what keeps the memory small is the same as without Docker
+      const { tasks } = JSON.parse(await Deno.readTextFile("deno.json"));
+      const heap = (parts: readonly string[]) => parts.filter((part) => part.startsWith("--v8-flags="));
+      assertEquals(heap(args), heap(tasks.start.command.split(" ")));
+      assertEquals(heap(args).length, 1);
+      for (const [more, code] of [[["--help"], 0], [[], 2]] as const) {
+        const result = await new Deno.Command(Deno.execPath(), {
+          args: [...args, ...more],
+          cwd: app,
+          // a door that leads nowhere
+          env: {
+            DENO_DIR: cache,
+            HTTPS_PROXY: "http://127.0.0.1:1",
+            HTTP_PROXY: "http://127.0.0.1:1",
+            KAFKA_BROKERS: "",
+          },
+          stdin: "null",
+        }).output();
+        assertEquals(result.code, code, new TextDecoder().decode(result.stderr));
+      }
+    } finally {
+      await Deno.remove(app, { recursive: true });
+      await Deno.remove(cache, { recursive: true });
     }
-  } finally {
-    await Deno.remove(app, { recursive: true });
-  }
-});
+  },
+);
 
 testUnless(missing, "the Dockerfile is pinned to this Deno and a user without rights", async () => {
   const text = await Deno.readTextFile("Dockerfile");
