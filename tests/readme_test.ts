@@ -2,6 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { SETTINGS } from "../src/config.ts";
+import { anchorOf } from "../src/stack/dashboards/alerts.ts";
 
 const readable = Deno.permissions.querySync({ name: "read", path: "README.md" }).state === "granted";
 const skipped = readable ? "" : " [skipped: needs --allow-read]";
@@ -43,5 +44,42 @@ Deno.test({
     for (const [name, task] of Object.entries(tasks)) {
       assert((task as { description?: string }).description, `task ${name} has no description`);
     }
+  },
+});
+
+const root = new URL("../", import.meta.url);
+const pages = readable
+  ? ["README.md", ...[...Deno.readDirSync(new URL("docs", root))].map(({ name }) => `docs/${name}`)]
+  : [];
+
+/** What GitHub's links call the headings of a page. */
+function anchorsOf(markdown: string): string[] {
+  return [...markdown.replace(/^```[\s\S]*?^```/gm, "").matchAll(/^#+ (.+)$/gm)]
+    .map(([, heading]) => anchorOf(heading ?? ""));
+}
+
+Deno.test({
+  name: `pages: every picture has an alternative text, every file and heading that a link names exists${skipped}`,
+  ignore: !readable,
+  fn() {
+    const pictures = new Set<string>();
+    for (const page of pages) {
+      const markdown = Deno.readTextFileSync(new URL(page, root));
+      for (const [, picture, text, target] of markdown.matchAll(/(!?)\[([^\]]*)\]\(([^)\s]+)\)/g)) {
+        if (/^https?:/.test(target ?? "")) continue;
+        const [path, anchor] = (target ?? "").split("#");
+        const file = path === "" ? new URL(page, root) : new URL(path ?? "", new URL(page, root));
+        assert(Deno.statSync(file), `${page}: ${target}`);
+        if (anchor !== undefined) {
+          assert(anchorsOf(Deno.readTextFileSync(file)).includes(anchor), `${page}: no heading for ${target}`);
+        }
+        if (picture === "!") {
+          assert((text ?? "").length > 20, `${page}: ${target} has no alternative text`);
+          pictures.add(file.pathname.replace(root.pathname, ""));
+        }
+      }
+    }
+    const media = [...Deno.readDirSync(new URL("media", root))].map(({ name }) => `media/${name}`);
+    assertEquals([...pictures].sort(), media.sort(), "pictures that pages show");
   },
 });
