@@ -11,7 +11,7 @@ import { runDoctor } from "./src/doctor/command.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "./src/exchanges/mod.ts";
 import { createLogger, type Logger } from "./src/log.ts";
 import { Pipeline } from "./src/pipeline.ts";
-import { GapTimes, type Position } from "./src/record.ts";
+import { type Gap, GapTimes, type Position } from "./src/record.ts";
 import { KafkaSink } from "./src/sinks/kafka.ts";
 import { LiveSink } from "./src/sinks/live.ts";
 import type { Sink } from "./src/sinks/sink.ts";
@@ -126,8 +126,12 @@ async function summarize(
 type Command = "dev" | "demo" | "start";
 
 /** The store, where there is one. */
-async function openStore({ storeFile, ticksDays, candlesDays }: Config, log: Logger): Promise<Store | undefined> {
-  return storeFile === undefined ? undefined : await Store.open(storeFile, { ticksDays, candlesDays, log });
+async function openStore(
+  { storeFile, ticksDays, candlesDays }: Config,
+  log: Logger,
+  onGap: (gap: Gap) => void,
+): Promise<Store | undefined> {
+  return storeFile === undefined ? undefined : await Store.open(storeFile, { ticksDays, candlesDays, log, onGap });
 }
 
 /** Where an earlier run ended, as far as anybody knows. */
@@ -186,7 +190,10 @@ async function runFeed(
   const { exchange, cursorFile } = config;
   // a developer's Kafka may come and go as it likes
   const startTimeoutMs = command === "start" ? config.startTimeoutMs : 0;
-  const store = await openStore(config, log);
+  const pages = new LiveSink({ clock });
+  // what the store alone lacks must reach the open pages as soon as it is known
+  const onStoreGap = (gap: Gap) => pages.declare(gap);
+  const store = await openStore(config, log, onStoreGap);
   if (store !== undefined && demo !== undefined) {
     const written = await demo.writeHistory((ticks) => store.write(ticks, signal));
     if (written === undefined) {
@@ -209,10 +216,10 @@ async function runFeed(
   });
 
   const sinks: Sink[] = [];
-  const live = store === undefined ? undefined : new LiveSink({ clock });
+  const live = store === undefined ? undefined : pages;
   if (live !== undefined) sinks.push(live);
   if (store !== undefined) {
-    const sqlite = new SqliteSink(store);
+    const sqlite = new SqliteSink(store, onStoreGap);
     sinks.push(demo?.slow(sqlite) ?? sqlite);
   }
   if (config.brokers.length > 0) {

@@ -115,7 +115,7 @@ export class Lane {
       gapTimes,
       dropReason: sink.dropReason,
       onDrop: () => this.#drop(),
-      onGap: () => options.stats.gaps++,
+      onGap: (gap, isNew) => this.#declare(gap, isNew),
     });
     if (sink.writeGaps !== undefined) this.#gaps = new EventQueue({ capacity: GAPS_CAPACITY, clock, gapTimes });
   }
@@ -150,6 +150,12 @@ export class Lane {
     if (elapsed - this.#droppedAt < SLOW_MS) return "its queue is full, the oldest ticks are dropped";
     const writing = elapsed - (this.#writingSince ?? elapsed);
     return writing < SLOW_MS ? undefined : `it has not confirmed a write for ${Math.round(writing / 1000)} s`;
+  }
+
+  /** A gap of this sink alone: no other lane has it. */
+  #declare(gap: Gap, isNew: boolean): void {
+    if (isNew) this.#options.stats.gaps++;
+    this.sink.onGap?.(gap);
   }
 
   #drop(): void {
@@ -332,7 +338,7 @@ export class Lane {
       return;
     }
     const [event] = batch;
-    const { clock, gapTimes, log, stats } = this.#options;
+    const { clock, gapTimes, log } = this.#options;
     if (event === undefined || event.kind === "gap") {
       log.error(`${this.sink.name} refuses a gap record`, { why: error.message, gap: event });
       return;
@@ -340,7 +346,6 @@ export class Lane {
     this.stats.lost++;
     this.#inFlight--;
     this.#reached(event);
-    stats.gaps++;
     log.often("error", `${this.sink.name} refuses a record, it is lost`, { why: error.message, id: tickId(event) });
     const gap: Gap = {
       kind: "gap",
@@ -353,6 +358,7 @@ export class Lane {
       dropped: 1,
       missed: true,
     };
+    this.#declare(gap, true);
     if (this.#gaps !== undefined) this.#sendGap(gap, this.#gaps);
     else await this.#deliver([gap], deadline);
   }

@@ -16,8 +16,8 @@ export interface QueueOptions {
   readonly dropReason?: GapReason | undefined;
   /** Told of each tick that is dropped. */
   readonly onDrop?: (tick: Tick) => void;
-  /** Told of each gap that is opened for dropped ticks. */
-  readonly onGap?: () => void;
+  /** Called at once with each gap of dropped ticks, in every form; `isNew` in its first. The readers of `take()` get it later. */
+  readonly onGap?: (gap: Gap, isNew: boolean) => void;
 }
 
 /** How `batches()` cuts them. */
@@ -208,17 +208,10 @@ export class EventQueue {
     const time = recordTime(event);
     const shed = this.#shed.get(series);
     if (shed === undefined) {
-      this.#options.onGap?.();
       const opened = this.#options.gapTimes.next(this.#options.clock.now());
-      this.#shed.set(series, {
-        first: event,
-        opened,
-        from: time,
-        latest: time,
-        dropped: 1,
-        to: undefined,
-        toldAt: undefined,
-      });
+      const first = { first: event, opened, from: time, latest: time, dropped: 1, to: undefined, toldAt: undefined };
+      this.#shed.set(series, first);
+      this.#options.onGap?.(this.#gapOf(first, null), true);
     } else {
       shed.dropped++;
       if (time < shed.from) shed.from = time;
@@ -272,20 +265,18 @@ export class EventQueue {
       const done = shed.to !== undefined || this.#size === 0;
       if (!mayTell || (shed.toldAt !== undefined && !done)) continue;
       const closed = done && (calm || shed.toldAt !== undefined);
-      gaps.push({
-        kind: "gap",
-        exchange: shed.first.exchange,
-        product: shed.first.product,
-        opened: shed.opened,
-        from: shed.from,
-        to: closed ? shed.to ?? shed.latest : null,
-        reason: this.#options.dropReason ?? "queue-full",
-        dropped: shed.dropped,
-        missed: true,
-      });
+      const gap = this.#gapOf(shed, closed ? shed.to ?? shed.latest : null);
+      gaps.push(gap);
+      this.#options.onGap?.(gap, false);
       if (closed) this.#shed.delete(series);
       else shed.toldAt = elapsed;
     }
     return gaps;
+  }
+
+  #gapOf({ first, opened, from, dropped }: Shed, to: number | null): Gap {
+    const { exchange, product } = first;
+    const reason = this.#options.dropReason ?? "queue-full";
+    return { kind: "gap", exchange, product, opened, from, to, reason, dropped, missed: true };
   }
 }

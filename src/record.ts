@@ -58,7 +58,7 @@ export function reachedUs({ exchangeTimeUs, receivedTime }: Pick<Tick, "exchange
  * Why data may be missing. `link-closed`: the connection ended. `link-silent`: it was open and nothing came. `stalled`: the
  * exchange traded a product and did not tell us. `refused`: the exchange said no to the product. `queue-full`: a sink was
  * slow or away for longer than the queue lasts. `record-refused`: a sink will never take that record. `store-failed`: the
- * embedded store could not write. `restart`: the program was not running. `stopped`: it was asked to stop.
+ * store lost ticks. `restart`: the program was not running. `stopped`: it was asked to stop.
  */
 export const GAP_REASONS = [
   "link-closed",

@@ -355,6 +355,33 @@ Deno.test("Pipeline tells the sink what its full queue had to drop", async () =>
   assertEquals([gap?.reason, gap?.from, gap?.dropped, (gap?.to ?? 0) >= 15], ["queue-full", 1, 15, true]);
 });
 
+Deno.test("Pipeline calls a sink's onGap at once with what it drops or refuses, also while a write hangs", async () => {
+  const told: Gap[] = [];
+  const sink = Object.assign(new FakeSink(), { onGap: (gap: Gap) => void told.push(gap) });
+  const other = new FakeSink("other");
+  await using running = new Running([sink, other], { queueCapacity: 10 });
+  sink.onWrite = (_, signal) => stuck(signal);
+  await running.push(tickOf("A", 1));
+  for (let i = 2; i <= 12; i++) await running.push(tickOf("A", i));
+  const seen = () => told.map(({ reason, from, to, dropped }) => [reason, from, to, dropped]);
+  assertEquals(seen(), [["queue-full", 2, null, 1]]);
+  assertEquals(running.stats.gaps, 1);
+  assertEquals(other.stored.filter(({ kind }) => kind === "gap"), [], "the other sink lacks nothing");
+});
+
+Deno.test("Pipeline calls a sink's onGap with the gap of a record that it refuses", async () => {
+  const told: Gap[] = [];
+  const sink = Object.assign(new FakeSink(), { onGap: (gap: Gap) => void told.push(gap) });
+  sink.onWrite = (batch) => {
+    if (batch.some((event) => event.kind === "tick" && event.sequence === 2)) throw new SinkError("drop", "too large");
+  };
+  await using running = new Running([sink]);
+  await running.push(...ticksOf("A", 3));
+  assertEquals(told, sink.stored.filter((event): event is Gap => event.kind === "gap"));
+  assertEquals(told.map(({ reason, dropped }) => [reason, dropped]), [["record-refused", 1]]);
+  assertEquals(running.stats.gaps, 1);
+});
+
 // ---- gaps that go a way of their own
 
 Deno.test("Pipeline never stops a tick for gaps that do not arrive, and warns once", async () => {

@@ -77,6 +77,22 @@ Deno.test("EventQueue drops the oldest when full, tells of it, and declares a ga
   });
 });
 
+Deno.test("EventQueue calls onGap with the first dropped tick, and then with each form that it hands out", () => {
+  const told: [Gap, boolean][] = [];
+  const onGap = (gap: Gap, isNew: boolean) => void told.push([gap, isNew]);
+  const queue = new EventQueue({ capacity: 4, clock: new FakeClock(), gapTimes: new GapTimes(), onGap });
+  for (let i = 1; i <= 5; i++) queue.push(at(i));
+  assertEquals(told.map(([{ from, to, dropped }, isNew]) => [from, to, dropped, isNew]), [[1, null, 1, true]]);
+  for (let i = 6; i <= 7; i++) queue.push(at(i));
+  const handedOut = gapsOf(queue.take(100));
+  assertEquals(told.slice(1), handedOut.map((gap) => [gap, false]));
+  assertEquals(handedOut.map(({ opened, to, dropped }) => [opened, to, dropped]), [[
+    told[0]?.[0].opened ?? null,
+    4,
+    3,
+  ]]);
+});
+
 Deno.test("EventQueue ends a queue-full gap of a product of which no tick follows, once it has run empty", () => {
   const { queue } = setUp(2);
   queue.push(at(1, "DOT-USD"));

@@ -14,6 +14,8 @@ export class SlowSink implements Sink {
   readonly lingerMs?: number;
   /** See {@link Sink.writeGaps}: as slow as the writes, where the sink behind it has it. */
   readonly writeGaps?: (gaps: readonly Gap[], signal: AbortSignal) => Promise<void>;
+  /** See {@link Sink.onGap}: not slow, where the sink behind it has it. */
+  readonly onGap?: (gap: Gap) => void;
   readonly #sink: Sink;
   readonly #clock: Clock;
   #delayMs = 0;
@@ -24,6 +26,7 @@ export class SlowSink implements Sink {
     this.name = sink.name;
     if (sink.dropReason !== undefined) this.dropReason = sink.dropReason;
     if (sink.lingerMs !== undefined) this.lingerMs = sink.lingerMs;
+    if (sink.onGap !== undefined) this.onGap = sink.onGap.bind(sink);
     this.#sink = sink;
     this.#clock = clock;
     if (sink.writeGaps !== undefined) {

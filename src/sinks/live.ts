@@ -95,6 +95,12 @@ export class LiveSink implements Sink {
     return Promise.resolve();
   }
 
+  /** Takes a gap that another sink alone has: it is handed on at once, beside the batches. */
+  declare(gap: Gap): void {
+    this.#take(gap);
+    for (const listener of this.#listeners) listener.rest();
+  }
+
   /** Nothing is held open. */
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();

@@ -23,4 +23,6 @@ export interface Sink extends AsyncDisposable {
    * it `write()` gets them, in order among the ticks.
    */
   writeGaps?(gaps: readonly Gap[], signal: AbortSignal): Promise<void>;
+  /** Called at once with each gap of this sink alone (ticks dropped from its queue, refused records), before it is written. */
+  onGap?(gap: Gap): void;
 }

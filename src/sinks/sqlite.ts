@@ -1,6 +1,6 @@
 // Ticks and gaps to the embedded store. How they are kept is the store's matter.
 
-import type { FeedEvent } from "../record.ts";
+import type { FeedEvent, Gap } from "../record.ts";
 import type { Store } from "../store/store.ts";
 import type { Sink } from "./sink.ts";
 
@@ -12,11 +12,18 @@ export class SqliteSink implements Sink {
   readonly dropReason = "store-failed" as const;
   /** See {@link Sink.lingerMs}: each transaction writes some ten pages, however few its ticks; the page does not wait for it. */
   readonly lingerMs = 250;
+  /** See {@link Sink.onGap}. */
+  readonly onGap?: (gap: Gap) => void;
   readonly #store: Store;
 
-  /** The store may be open or not. */
-  constructor(store: Store) {
+  /**
+   * The store may be open or not.
+   *
+   * @param onGap called with each gap of the store alone, at once: open pages must not wait for a disk that is slow or full
+   */
+  constructor(store: Store, onGap?: (gap: Gap) => void) {
     this.#store = store;
+    if (onGap !== undefined) this.onGap = onGap;
   }
 
   /** See {@link Sink.connect}. */

@@ -20,6 +20,8 @@ export interface StoreOptions {
   readonly cleanEveryMs?: number;
   /** What a power cut may cost, ms; default 10 s. (The end of the program, however sudden, costs nothing.) */
   readonly syncEveryMs?: number;
+  /** Called with each gap that the store itself declares, once it is committed. */
+  readonly onGap?: (gap: Gap) => void;
   /** Log. */
   readonly log: Logger;
 }
@@ -36,6 +38,7 @@ interface Pending {
 class Thread {
   readonly #name: string;
   readonly #log: Logger;
+  readonly #onGap: ((gap: Gap) => void) | undefined;
   readonly #pending = new Map<number, Pending>();
   #worker: Worker | undefined;
   #lastId = 0;
@@ -43,9 +46,10 @@ class Thread {
   /** See {@link Ask}: of the file, as the last answer told. */
   generation = 0;
 
-  constructor(name: string, log: Logger) {
+  constructor(name: string, log: Logger, onGap?: (gap: Gap) => void) {
     this.#name = name;
     this.#log = log;
+    this.#onGap = onGap;
   }
 
   /** Whether it was ever asked anything. */
@@ -87,6 +91,7 @@ class Thread {
       const { level, message, fields } = reply.log;
       return this.#log.often(level, message, fields);
     }
+    if ("gap" in reply) return this.#onGap?.(reply.gap);
     const pending = this.#pending.get(reply.id);
     this.#pending.delete(reply.id);
     if ("failure" in reply) {
@@ -117,10 +122,10 @@ export class Store implements StoreReader, AsyncDisposable {
 
   /** Opens nothing before it is asked to. */
   constructor(path: string, options: StoreOptions) {
-    const { ticksDays = 7, candlesDays = 0, cleanEveryMs = 60_000, syncEveryMs = 10_000, log } = options;
+    const { ticksDays = 7, candlesDays = 0, cleanEveryMs = 60_000, syncEveryMs = 10_000, onGap, log } = options;
     this.path = path;
     this.#settings = { path, ticksDays, candlesDays, cleanEveryMs, syncEveryMs };
-    this.#writer = new Thread("store writer", log);
+    this.#writer = new Thread("store writer", log, onGap);
     this.#reader = new Thread("store reader", log);
   }
 

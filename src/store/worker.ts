@@ -83,6 +83,7 @@ export type Reply =
     readonly id: number;
     readonly failure: { readonly kind?: SinkErrorKind; readonly message: string; readonly stack?: string };
   }
+  | { readonly gap: Gap }
   | { readonly log: { readonly level: Level; readonly message: string; readonly fields: Fields } };
 
 /** What a thread is sent. */
@@ -139,7 +140,7 @@ class Writing {
       const isEmpty = open.db.prepare("SELECT 1 FROM product LIMIT 1").get() === undefined;
       const replaces = open.replaces || (!isFirst && isEmpty);
       if (!isFirst && isEmpty && !open.replaces) tell("error", "The store's file was lost, a new one begins", { path });
-      this.#writer = new Writer(open.db, { now: Date.now, replaces });
+      this.#writer = new Writer(open.db, { now: Date.now, replaces, onGap: (gap) => send({ gap }) });
       this.#open = open;
       this.#generation++;
       return this.#writer;

@@ -11,6 +11,8 @@ export interface WriterOptions {
   readonly now: () => number;
   /** The file stands in for one that was lost: what came before is missing, and each product's first tick is to say so. */
   readonly replaces?: boolean;
+  /** Called with each gap that it declares itself, once that is committed. */
+  readonly onGap?: (gap: Gap) => void;
 }
 
 /** A product as the writer knows it. */
@@ -72,6 +74,8 @@ export class Writer {
   #received: number | undefined;
   /** What waits to be inserted. */
   #values: (number | null)[] = [];
+  /** Gaps of its own in the transaction that runs. */
+  #declared: Gap[] = [];
 
   /** The database must have the newest schema. */
   constructor(db: DatabaseSync, options: WriterOptions) {
@@ -96,12 +100,15 @@ export class Writer {
   /** Stores it, in one transaction. Throws what SQLite throws; nothing of it is stored then. Returns how many ticks were new. */
   write(batch: PackedBatch): number {
     const received = this.#received;
+    this.#declared = [];
     try {
-      return inTransaction(this.#db, () => {
+      const stored = inTransaction(this.#db, () => {
         const stored = this.#writeTicks(batch);
         for (const gap of batch.gaps) this.#writeGap(gap);
         return stored;
       });
+      for (const gap of this.#declared) this.#options.onGap?.(gap);
+      return stored;
     } catch (error) {
       this.forget();
       this.#received = received;
@@ -155,7 +162,9 @@ export class Writer {
 
     let stored = 0;
     for (const [place, own] of offsets.entries()) {
-      const product = this.#productOf(series[2 * place] as string, series[2 * place + 1] as string);
+      const [exchange, name] = [series[2 * place] as string, series[2 * place + 1] as string];
+      const product = this.#productOf(exchange, name);
+      if (product.undeclared) this.#declareLoss(product, exchange, name, ticks, own[0] as number);
       stored += this.#writeProduct(product, ticks, own);
       const open = open24h[place] as number;
       if (!Number.isNaN(open) && open !== product.open24h) {
@@ -170,7 +179,6 @@ export class Writer {
   /** The ticks of one product, and what they change in its candles. */
   #writeProduct(product: Product, ticks: Float64Array, offsets: number[]): number {
     const sequenceAt = (at: number) => ticks[at + SEQUENCE] as number;
-    if (product.undeclared) this.#declareLoss(product, ticks, offsets[0] as number);
     let before = -1;
     for (const at of offsets) {
       if (sequenceAt(at) < before) {
@@ -243,11 +251,14 @@ export class Writer {
     return Number(this.#insertLate.run(...values).changes) === 1;
   }
 
-  #declareLoss(product: Product, ticks: Float64Array, at: number): void {
+  #declareLoss(product: Product, exchange: string, name: string, ticks: Float64Array, at: number): void {
     const now = this.#options.now();
     const to = ((ticks[at + TIME] as number) + (ticks[at + SHIFT] as number)) / 1e6;
-    // between two ms: no gap of the road has that one
-    this.#putGap.run(product.id, (Math.floor(now) + 0.5) / 1000, null, to, "store-failed", 0, 1, now);
+    // between two ms: no gap of the pipeline has that one
+    const opened = (Math.floor(now) + 0.5) / 1000;
+    const [reason, dropped, missed] = ["store-failed", 0, true] as const;
+    this.#putGap.run(product.id, opened, null, to, reason, dropped, Number(missed), now);
+    this.#declared.push({ kind: "gap", exchange, product: name, opened, from: null, to, reason, dropped, missed });
     product.undeclared = false;
   }
 

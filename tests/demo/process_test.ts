@@ -2,6 +2,10 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { inTempDir } from "../fakes/folder.ts";
+import type { Gap } from "../../src/record.ts";
+import { Program } from "../browser/program.ts";
+import { until } from "../integration/feed.ts";
+import { Stream } from "../web/site.ts";
 
 const may = (["run", "net", "read", "write", "env"] as const)
   .every((name) => Deno.permissions.querySync({ name }).state === "granted");
@@ -63,4 +67,32 @@ test("the demo without a place for its store ends with 2 and one sentence", asyn
     "Cannot make a folder for the demo's store as TMPDIR must be a folder that can be written to: current value is " +
       `"${dir}/missing" (No such file or directory)\n`,
   );
+});
+
+test("the demo's stream tells of each gap of the store before /api/gaps does: slow disk and flood", async () => {
+  await using program = await Program.start({ command: "demo", settings: { KAFKA_BROKERS: "" } });
+  await using stream = await Stream.open(`${program.url}/api/stream?everyMs=1000`, {});
+  const lost = (gaps: readonly Gap[]) =>
+    new Map(
+      gaps.filter(({ reason }) => reason === "store-failed").map((gap) => [`${gap.product} ${gap.opened}`, gap]),
+    );
+  const streamed = () => lost(stream.data("gap"));
+  const stored = async () => lost(await program.get<Gap[]>("/api/gaps"));
+  const pull = async (name: string, args: object) => {
+    const headers = { "content-type": "application/json" };
+    const request = { method: "POST", headers, body: JSON.stringify(args) };
+    const answer = await fetch(`${program.url}/api/demo/levers/${name}`, request);
+    assertEquals(answer.status, 200, await answer.text());
+  };
+  await pull("slowDisk", { on: true });
+  await pull("flood", {});
+  await until("the stream tells of ticks that the store lost", () => streamed().size > 0, 60_000);
+  assertEquals(await stored(), new Map(), "no write has been made since");
+  await pull("slowDisk", { on: false });
+  await until("each gap is closed, in the store as on the stream", async () => {
+    const gaps = await stored();
+    assertEquals([...gaps.keys()].filter((key) => !streamed().has(key)), [], "stored, and not on the stream");
+    return gaps.size > 0 && [...gaps.values()].every(({ to }) => to !== null) &&
+      JSON.stringify([...gaps].sort()) === JSON.stringify([...streamed()].sort());
+  }, 60_000);
 });

@@ -58,6 +58,15 @@ Deno.test("LiveSink hands each event to those who listen to its product, in orde
   assertEquals(heard.join(" "), "BTC-USD1 gap . BTC-USD3 BTC-USD2 late XRP-USD1 .");
 });
 
+Deno.test("LiveSink.declare() hands a gap on at once, and keeps it for whoever comes back", () => {
+  const sink = new LiveSink({ clock: new FakeClock(0) });
+  const heard: string[] = [];
+  sink.listen({ take: (event) => void heard.push(told([event])), rest: () => void heard.push(".") }, ["BTC-USD"]);
+  sink.declare(makeGap());
+  assertEquals(heard.join(" "), "gap .");
+  assertEquals(told(sink.after(-1, ["BTC-USD"]).events), "gap");
+});
+
 Deno.test("LiveSink.after() gives what arrived after a moment, and says whether that is all", async () => {
   const sink = new LiveSink({ clock: new FakeClock(100), capacity: 4 });
   const after = (moment: number, ...series: string[]) => {

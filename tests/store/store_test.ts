@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { SinkError } from "../../src/errors.ts";
-import type { FeedEvent } from "../../src/record.ts";
+import type { FeedEvent, Gap } from "../../src/record.ts";
 import { VERSION } from "../../src/store/schema.ts";
 import { Store, type StoreOptions } from "../../src/store/store.ts";
 import { makeGap, makeTick } from "../fakes/events.ts";
@@ -275,7 +275,8 @@ test("a store that is damaged while it runs is moved aside, what was being writt
 for (const what of ["file", "file and lock", "folder"] as const) {
   test(`a store whose ${what} is deleted under it notices, says so and begins anew`, async (folder) => {
     const path = `${folder}/data/prices.sqlite`;
-    await using opened = await openStore(path);
+    const declared: Gap[] = [];
+    await using opened = await openStore(path, { onGap: (gap) => void declared.push(gap) });
     await opened.store.write(ticksOf("BTC-USD", 10), never);
     if (what === "folder") await Deno.remove(`${folder}/data`, { recursive: true });
     else {
@@ -291,6 +292,7 @@ for (const what of ["file", "file and lock", "folder"] as const) {
       50,
       "store-failed",
     ]]);
+    assertEquals(declared, await opened.store.gaps(BTC, ALL));
     // and the new file is locked as the old one was
     await assertRejects(() => openStore(path), SinkError, "another program");
   });

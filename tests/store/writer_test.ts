@@ -162,10 +162,12 @@ Deno.test("gaps that an earlier run left open end with the restart gap of the ne
 });
 
 Deno.test("a file that stands in for a lost one declares what is missing before each product's first tick", () => {
-  using store = openMemory({ replaces: true });
+  const declared: Gap[] = [];
+  using store = openMemory({ replaces: true, onGap: (gap) => void declared.push(gap) });
   store.write(...ticksOf("BTC-USD", 3, 100), ...ticksOf("ETH-USD", 1, 500));
   store.write(...ticksOf("BTC-USD", 3, 200));
   const gaps = store.queries.gaps(undefined, ALL);
+  assertEquals(declared, gaps, "each is told of once");
   assertEquals(gaps.map(({ product, from, to, reason, missed }) => [product, from, to, reason, missed]), [
     ["BTC-USD", null, 100, "store-failed", true],
     ["ETH-USD", null, 500, "store-failed", true],

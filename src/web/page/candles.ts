@@ -66,6 +66,7 @@ export class CandleBook {
   /** The highest that the server told. */
   #toldSequence = -1;
   #now: number;
+  #gaps: readonly WireGap[] = [];
 
   /**
    * Holds no candle yet.
@@ -140,6 +141,12 @@ export class CandleBook {
     this.#all = true;
   }
 
+  /** Gaps that the store may not have yet: candles that they touch are incomplete, whatever the server says. */
+  mark(gaps: Iterable<WireGap>): void {
+    this.#gaps = [...gaps].filter(({ missed }) => missed);
+    this.#compare();
+  }
+
   /** The time goes on, the server's clock, ms: what ran may be over. */
   settle(now: number): void {
     this.#now = now;
@@ -186,7 +193,8 @@ export class CandleBook {
     const told = this.#toldAt(time);
     const live = this.#fold.candle(time * 1000);
     const running = this.#runs(time);
-    if (live === undefined) return told === undefined ? blank(time) : withoutSequence(told, running);
+    const incomplete = told?.incomplete === true || this.#isTouched(time);
+    if (live === undefined) return told === undefined ? blank(time) : { ...withoutSequence(told, running), incomplete };
     const [candle] = told === undefined ? [live] : mergeCandles([asCandle(told, this.interval), live], this.interval);
     const { open, high, low, close, ticks, volume } = candle ?? live;
     return {
@@ -198,8 +206,13 @@ export class CandleBook {
       ticks,
       ...(volume === undefined ? {} : { volume }),
       running,
-      incomplete: told?.incomplete ?? false,
+      incomplete,
     };
+  }
+
+  #isTouched(time: number): boolean {
+    const end = time + this.#lengthMs / 1000;
+    return this.#gaps.some(({ from, opened, to }) => (from ?? opened) < end && (to ?? Infinity) >= time);
   }
 
   #runs(time: number): boolean {

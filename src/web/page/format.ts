@@ -162,7 +162,7 @@ export const REASON_TEXTS: Readonly<Record<GapReason, string>> = {
   "refused": "the exchange refused this product",
   "queue-full": "the queue was full, ticks were dropped",
   "record-refused": "a record was refused",
-  "store-failed": "the store could not write",
+  "store-failed": "the store lost ticks",
   "restart": "the program was not running",
   "stopped": "the program was stopped",
 };

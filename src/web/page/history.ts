@@ -49,6 +49,7 @@ const DOUBT_PAUSE_MS = 5000;
 const LATE_SECONDS = 120;
 const RETRY = { baseMs: 1000, capMs: 10_000 };
 const MAX_GAPS = 5000;
+const MAX_FRESH = 500;
 
 /** One product, one interval, until it is closed. */
 export class History {
@@ -59,6 +60,8 @@ export class History {
   readonly #options: HistoryOptions;
   readonly #book: CandleBook;
   readonly #gaps = new Map<number, WireGap>();
+  /** Those that came by the stream, which may be ahead of the store. */
+  readonly #fresh = new Map<number, WireGap>();
   readonly #end = new AbortController();
   readonly #length: number;
   #trouble: string | undefined;
@@ -124,17 +127,21 @@ export class History {
 
   /** Takes gaps, of any product. */
   addGaps(gaps: readonly WireGap[]): void {
-    for (const gap of gaps) {
-      if (gap.product !== this.product) continue;
+    const own = gaps.filter(({ product }) => product === this.product);
+    if (own.length === 0) return;
+    for (const gap of own) {
       this.#gaps.set(gap.opened, gap);
+      this.#fresh.set(gap.opened, gap);
       this.#gapsChanged = true;
       // it may touch candles that were good
       if (this.#sure !== undefined && gap.from !== null) this.#sure = Math.min(this.#sure, this.#startOf(gap.from));
       this.#refreshSoon();
     }
-    if (this.#gaps.size > MAX_GAPS) {
-      for (const opened of [...this.#gaps.keys()].slice(0, MAX_GAPS / 5)) this.#gaps.delete(opened);
+    for (const [kept, most] of [[this.#gaps, MAX_GAPS], [this.#fresh, MAX_FRESH]] as const) {
+      if (kept.size <= most) continue;
+      for (const opened of [...kept.keys()].slice(0, most / 5)) kept.delete(opened);
     }
+    this.#book.mark(this.#fresh.values());
   }
 
   /**

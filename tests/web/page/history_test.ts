@@ -270,6 +270,26 @@ Deno.test("page history: the end that the stream told is kept though the store d
   assertEquals(history.draw()?.regions.map(({ open }) => open), [false]);
 });
 
+Deno.test("page history: candles that a gap of the stream touches are incomplete before the server says so", async () => {
+  using each = scene("1s", past(30));
+  const { clock, history, now } = each;
+  await clock.advance(10);
+  const marked = () => history.candles.filter(({ incomplete }) => incomplete).length;
+  assertEquals(marked(), 0);
+  const opened = Math.floor(now());
+  const lost = gap(opened, null, { from: opened - 20, reason: "store-failed", dropped: 1 });
+  history.addGaps([lost]);
+  assertEquals(marked(), 20, "all from its start on");
+  assertEquals(history.draw()?.regions.map(({ open }) => open), [true]);
+  history.addGaps([{ ...lost, to: opened - 15, dropped: 5 }]);
+  assertEquals(marked(), 6, "its end is one of them");
+  history.refresh();
+  await clock.advance(10);
+  assertEquals(marked(), 6, "also after an answer of a server that has not stored it");
+  history.addGaps([{ ...lost, to: opened - 15, missed: false }]);
+  assertEquals(marked(), 0);
+});
+
 Deno.test("page history: what is drawn once is not drawn again", async () => {
   using each = scene("1m", past(30));
   const { clock, history } = each;
