@@ -109,14 +109,15 @@ async function summarize(
     const sent = pipeline.status().map(({ name }) =>
       `${(now.sent.get(name) ?? 0) - (before.sent.get(name) ?? 0)} sent to ${name}`
     );
-    const fine = products.filter(({ state }) => state === "live" || state === "quiet").length;
+    const states = Map.groupBy(products, ({ state }) => state);
+    const counted = [...states].map(([state, { length }]) => `${length} ${state}`).join(", ");
     const waiting = Math.max(0, ...pipeline.status().map(({ queueDepth }) => queueDepth));
     const gone = [...stats.sinks.values()].reduce((sum, { dropped, lost }) => sum + dropped + lost, 0);
     log.info(
       `Last minute: ${now.received - before.received} ticks received, ${sent.join(", ")}, ` +
         `${now.rejected - before.rejected} rejected, ${now.repeated - before.repeated} repeated; ` +
-        `${link === "open" ? "" : `no data from ${exchange}, `}${fine} of ${products.length} products fine, ` +
-        `${waiting} waiting, ${gone} dropped or lost since the start`,
+        `${link === "open" ? "" : `no data from ${exchange}; `}products: ${counted}; ` +
+        `${waiting} events queued, ${gone} dropped or lost since the start`,
     );
     before = now;
   }
