@@ -55,6 +55,18 @@ export function reachedUs({ exchangeTimeUs, receivedTime }: Pick<Tick, "exchange
 }
 
 /**
+ * How old a trade is, ms: how old it was when it arrived (at least 0), plus the time since. A wrong clock never makes it negative.
+ *
+ * @param now wall clock, ms
+ */
+export function ageMs(
+  { exchangeTimeUs, receivedTime }: Pick<Tick, "exchangeTimeUs" | "receivedTime">,
+  now: number,
+): number {
+  return Math.max(0, receivedTime - exchangeTimeUs / 1000) + Math.max(0, now - receivedTime);
+}
+
+/**
  * Why data may be missing. `link-closed`: the connection ended. `link-silent`: it was open and nothing came. `stalled`: the
  * exchange traded a product and did not tell us. `refused`: the exchange said no to the product. `queue-full`: a sink was
  * slow or away for longer than the queue lasts. `record-refused`: a sink will never take that record. `store-failed`: the

@@ -6,8 +6,9 @@ import type { FeedEvent, Gap } from "../record.ts";
 export type LinkState = "connecting" | "open" | "silent";
 
 /**
- * `waiting`: no tick yet, or none for a while and nobody knows whether there was a trade. `live`: ticks come. `quiet`: none come because nothing was traded. `stalled`: the exchange trades
- * it and does not tell us. `refused`: the exchange said no.
+ * `live`: its last trade is younger than `STALE_AFTER_MS`. `quiet`: it is older, and the exchange has just shown that nothing
+ * was traded since. `waiting`: no tick yet in this run, or nothing shows whether there was a trade. `stalled`: the exchange
+ * trades it and does not send it. `refused`: the exchange said no.
  */
 export type ProductState = "waiting" | "live" | "quiet" | "stalled" | "refused";
 
@@ -23,7 +24,7 @@ export interface ProductStatus {
   readonly price?: number;
   /** Exchange time of that price, unix seconds. */
   readonly time?: number;
-  /** Since its last tick arrived, seconds. */
+  /** Age of its last trade, seconds: how old it was when it arrived, plus the time since. Never negative. */
   readonly ageSeconds?: number;
   /** The gap that is open now. */
   readonly gap?: Gap;

@@ -3,7 +3,16 @@
 
 import type { Clock } from "../clock.ts";
 import type { Heartbeat } from "../exchanges/exchange.ts";
-import { type Gap, type GapReason, GapTimes, type Position, reachedUs, recordTime, type Tick } from "../record.ts";
+import {
+  ageMs,
+  type Gap,
+  type GapReason,
+  GapTimes,
+  type Position,
+  reachedUs,
+  recordTime,
+  type Tick,
+} from "../record.ts";
 import type { TimePrecision } from "../sequencer.ts";
 import type { ProductState, ProductStatus } from "./source.ts";
 
@@ -40,16 +49,22 @@ export interface Advice {
 interface Watched {
   readonly product: string;
   last?: Position;
-  /** When it arrived, elapsed ms. */
-  lastAt?: number;
+  /** When `last` was traded, elapsed ms: below 0 before the program started. */
+  tradedAt?: number;
+  /** When `last` arrived in this run, elapsed ms. */
+  arrivedAt?: number;
   refused?: string;
   gap?: Gap;
   /** Exchange time up to which a heartbeat showed that nothing is missing, us. */
   provenUs: number;
-  /** The newest trade any heartbeat told of. */
+  /** The highest trade id in any heartbeat. */
   newestTradeId: number;
   // of this link, elapsed ms
   askedAt: number;
+  /** Its last trade was asked for and has not come yet. */
+  awaited: boolean;
+  /** When the exchange last showed that nothing newer than `last` was traded. */
+  provenAt: number | undefined;
   heard: boolean;
   /** When its last heartbeat that could be compared with its ticks came. */
   heartbeatAt: number | undefined;
@@ -95,15 +110,18 @@ export class FeedWatch {
   /** Nothing is expected before `start()`. */
   constructor(options: WatchOptions) {
     this.#options = options;
+    const { clock } = options;
     const last = new Map(options.last?.map((position) => [position.product, position]));
     for (const product of options.products) {
       const position = last.get(product);
       this.#products.set(product, {
         product,
-        ...(position === undefined ? {} : { last: position }),
+        ...(position === undefined ? {} : { last: position, tradedAt: clock.elapsed() - ageMs(position, clock.now()) }),
         provenUs: 0,
         newestTradeId: 0,
         askedAt: 0,
+        awaited: false,
+        provenAt: undefined,
         heard: false,
         heartbeatAt: undefined,
         aheadAt: undefined,
@@ -151,8 +169,10 @@ export class FeedWatch {
     this.#heartbeats = false;
     for (const watched of this.#products.values()) {
       watched.askedAt = elapsed;
+      watched.awaited = true;
       watched.heard = false;
-      watched.heartbeatAt =
+      watched.provenAt =
+        watched.heartbeatAt =
         watched.aheadAt =
         watched.stalledAt =
         watched.countedAt =
@@ -190,49 +210,60 @@ export class FeedWatch {
     if (spacing >= BURST_MS) {
       watched.spacingMs += (spacing - watched.spacingMs) / Math.min(++watched.spacings, ENOUGH_SPACINGS);
     }
-    if (watched.stalledAt !== undefined) this.#stallReconnects = 0;
-    if (!isLate || tick.sequence > last.sequence) watched.last = tick;
-    watched.lastAt = elapsed;
     watched.heard = true;
-    watched.aheadAt = watched.stalledAt = undefined;
+    // an old tick says nothing about the trades after it
+    if (isLate && tick.sequence <= last.sequence) return;
+    if (watched.stalledAt !== undefined) this.#stallReconnects = 0;
+    watched.last = tick;
+    watched.arrivedAt = elapsed;
+    watched.tradedAt = elapsed - ageMs(tick, tick.receivedTime);
+    watched.awaited = false;
+    watched.aheadAt = watched.stalledAt = watched.provenAt = undefined;
   }
 
-  /** The product's last tick once more: nothing was traded since. */
+  /** The product's last tick once more. If it is the answer to a subscribe, nothing was traded since. */
   repeat(tick: Tick): void {
     const watched = this.#products.get(tick.product);
     if (watched === undefined) return;
     watched.heard = true;
-    // heartbeats told of a newer trade: this one proves nothing
+    // a copy that nobody asked for, or of a tick that came late, says nothing about now
+    if (!watched.awaited || tick.sequence !== watched.last?.sequence) return;
+    // nor does one that is older than what heartbeats have told of
     if (tick.tradeId !== undefined && tick.tradeId < watched.newestTradeId) return;
     if (watched.stalledAt !== undefined) {
       watched.stalledAt = undefined;
       watched.patience = Math.min(64, watched.patience * 2);
     }
-    const elapsed = watched.askedAt = this.#options.clock.elapsed();
-    // heard in an earlier run: it is as old as it says
-    watched.lastAt ??= elapsed - Math.max(0, tick.receivedTime - tick.exchangeTimeUs / 1000);
+    const elapsed = this.#options.clock.elapsed();
+    watched.awaited = false;
+    watched.askedAt = watched.arrivedAt = watched.provenAt = elapsed;
     if (watched.gap !== undefined) this.#closeGap(watched, watched.gap, tick.receivedTime / 1000, false);
   }
 
-  /** A heartbeat. */
+  /** A heartbeat. With the id of the trade that we have it proves that nothing is missing; with a lower one it proves nothing. */
   heartbeat(heartbeat: Heartbeat, receivedTime: number): void {
-    const timeUs = Math.min(heartbeat.timeUs ?? Infinity, receivedTime * 1000);
     this.#heartbeats = true;
     if (heartbeat.timeUs !== undefined) this.#delayMs = Math.max(0, receivedTime - heartbeat.timeUs / 1000);
     const watched = this.#products.get(heartbeat.product);
     if (watched === undefined) return;
     watched.heard = true;
-    const { lastTradeId } = heartbeat;
-    const known = watched.last === undefined ? 0 : watched.last.tradeId;
+    const { lastTradeId, timeUs } = heartbeat;
+    const { last } = watched;
+    const known = last === undefined ? 0 : last.tradeId;
     if (lastTradeId === undefined || known === undefined) return;
-    watched.heartbeatAt = this.#options.clock.elapsed();
-    watched.newestTradeId = lastTradeId;
-    if (lastTradeId <= known) {
-      watched.aheadAt = undefined;
-      if (watched.last !== undefined) watched.provenUs = Math.max(watched.provenUs, timeUs - PROOF_MARGIN_US);
-    } else {
-      watched.aheadAt ??= this.#options.clock.elapsed();
+    // Coinbase has sent 0 for products that it traded
+    if (lastTradeId < known || lastTradeId === 0) return;
+    const elapsed = watched.heartbeatAt = this.#options.clock.elapsed();
+    watched.newestTradeId = Math.max(watched.newestTradeId, lastTradeId);
+    if (lastTradeId > known) {
+      watched.aheadAt ??= elapsed;
+      return;
     }
+    watched.aheadAt = undefined;
+    watched.provenAt = elapsed;
+    // only the exchange's clock tells up to when: ours may be ahead of it
+    if (timeUs === undefined) return;
+    watched.provenUs = Math.max(watched.provenUs, Math.min(timeUs, receivedTime * 1000) - PROOF_MARGIN_US);
   }
 
   /** The exchange will not give this product. True if it was not known before. */
@@ -262,6 +293,7 @@ export class FeedWatch {
       if (watched.stalledAt === undefined && this.#isStalled(watched, elapsed)) {
         watched.stalledAt = elapsed;
         watched.askedAt = elapsed;
+        watched.awaited = true;
         this.#openGap(watched, "stalled");
         asked.push(watched.product);
       }
@@ -290,13 +322,13 @@ export class FeedWatch {
   status(): ProductStatus[] {
     const elapsed = this.#options.clock.elapsed();
     return [...this.#products.values()].map((watched) => {
-      const { product, last, lastAt, refused, gap } = watched;
+      const { product, last, tradedAt, refused, gap } = watched;
       return {
         product,
         state: this.#stateOf(watched, elapsed),
         ...(refused === undefined ? {} : { refused }),
         ...(last === undefined ? {} : { price: last.price, time: last.exchangeTimeUs / 1e6 }),
-        ...(lastAt === undefined ? {} : { ageSeconds: Math.round(elapsed - lastAt) / 1000 }),
+        ...(tradedAt === undefined ? {} : { ageSeconds: Math.round(elapsed - tradedAt) / 1000 }),
         ...(gap === undefined ? {} : { gap }),
       };
     });
@@ -305,15 +337,18 @@ export class FeedWatch {
   #stateOf(watched: Watched, elapsed: number): ProductState {
     if (watched.refused !== undefined) return "refused";
     if (watched.stalledAt !== undefined) return "stalled";
-    if (watched.lastAt === undefined) return "waiting";
-    if (elapsed - watched.lastAt < this.#options.staleAfterMs) return "live";
-    // quiet is a promise: nothing was traded. Nobody knows that without a link, or while heartbeats tell of a newer trade
-    return this.#open && watched.gap === undefined && watched.aheadAt === undefined ? "quiet" : "waiting";
+    const { tradedAt, arrivedAt, provenAt, aheadAt, gap } = watched;
+    const { staleAfterMs } = this.#options;
+    if (tradedAt === undefined || arrivedAt === undefined) return "waiting";
+    if (elapsed - tradedAt < staleAfterMs) return "live";
+    // quiet is a promise: nothing was traded since
+    const isProven = provenAt !== undefined && elapsed - provenAt < staleAfterMs;
+    return this.#open && isProven && gap === undefined && aheadAt === undefined ? "quiet" : "waiting";
   }
 
   #isStalled(watched: Watched, elapsed: number): boolean {
     const { staleAfterMs } = this.#options;
-    const silentMs = elapsed - Math.max(watched.lastAt ?? 0, watched.askedAt);
+    const silentMs = elapsed - Math.max(watched.arrivedAt ?? 0, watched.askedAt);
     if (silentMs < staleAfterMs) return false;
     if (watched.heartbeatAt !== undefined) {
       if (elapsed - watched.heartbeatAt < staleAfterMs) {

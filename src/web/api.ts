@@ -4,7 +4,7 @@
 import { INTERVALS } from "../candle.ts";
 import type { Clock } from "../clock.ts";
 import { SinkError } from "../errors.ts";
-import { seriesOf, type Tick, toGapRecord, toRecord } from "../record.ts";
+import { ageMs, seriesOf, type Tick, toGapRecord, toRecord } from "../record.ts";
 import type { LiveSink } from "../sinks/live.ts";
 import type { ProductStatus, Source } from "../sources/source.ts";
 import type { ProductKey, Range, StoredCandle, StoreReader } from "../store/reader.ts";
@@ -105,6 +105,8 @@ export class Api {
   readonly #options: ApiOptions;
   readonly #gate: StoreGate;
   #stored: Map<string, Tick> | undefined;
+  /** When that was read, by both clocks, ms. */
+  #storedAt = { now: 0, elapsed: 0 };
 
   /** Asks nothing yet. */
   constructor(options: ApiOptions, gate: StoreGate) {
@@ -134,7 +136,7 @@ export class Api {
     const isStored = ({ product, price }: ProductStatus) =>
       price === undefined || live?.newest(seriesOf(exchange, product)) === undefined;
     if (products.some(isStored)) await this.#loadStored();
-    const now = clock.now();
+    const sinceMs = clock.elapsed() - this.#storedAt.elapsed;
     return json(products.map(({ product, state, refused, price, time, ageSeconds }) => {
       const series = seriesOf(exchange, product);
       const stored = this.#stored?.get(series);
@@ -147,7 +149,7 @@ export class Api {
         price: shownPrice,
         time: time ?? (last && last.exchangeTimeUs / 1e6),
         change24h: shownPrice === undefined || open24h === undefined ? undefined : changeOf(shownPrice, open24h),
-        ageSeconds: ageSeconds ?? (last && Math.max(0, Math.round(now - last.receivedTime) / 1000)),
+        ageSeconds: ageSeconds ?? (last && Math.round(ageMs(last, this.#storedAt.now) + sinceMs) / 1000),
         state,
         refused,
       };
@@ -196,6 +198,8 @@ export class Api {
     if (this.#stored !== undefined) return;
     try {
       const ticks = await this.#gate.ask(() => this.#options.store.lastTicks());
+      const { clock } = this.#options;
+      this.#storedAt = { now: clock.now(), elapsed: clock.elapsed() };
       this.#stored = new Map(ticks.map((tick) => [seriesOf(tick.exchange, tick.product), tick]));
     } catch (error) {
       // the status page tells of the store

@@ -72,7 +72,7 @@ export async function renderMetrics({ stats, source, sinks }: MetricsInput): Pro
   );
   gauge(
     "feed_tick_age_seconds",
-    "Since the product's last tick arrived",
+    "Age of the product's last trade: how old it was when it arrived, plus the time since",
     source.products.flatMap(({ product, ageSeconds }): [Labels, number][] =>
       ageSeconds === undefined ? [] : [[{ product }, ageSeconds]]
     ),

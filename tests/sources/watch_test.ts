@@ -40,6 +40,8 @@ class Story {
   readonly beatless = new Set<string>();
   /** Whether heartbeats bear trade ids. */
   idsInHeartbeats = true;
+  /** What heartbeats say instead of the last trade's id, as Coinbase did in 2020. */
+  falseId: number | undefined;
   /** After so many reconnects nothing is lost any more. */
   healsAfter = Infinity;
   /** Whether advice is followed. */
@@ -132,7 +134,7 @@ class Story {
     for (const product of this.#products) {
       if (this.beatless.has(product)) continue;
       this.watch.frame();
-      const id = this.#trades.get(product)?.id ?? 0;
+      const id = this.falseId ?? this.#trades.get(product)?.id ?? 0;
       const timeUs = this.clock.now() * 1000;
       this.watch.heartbeat(
         this.idsInHeartbeats ? { product, lastTradeId: id, timeUs } : { product, timeUs },
@@ -395,6 +397,171 @@ Deno.test("FeedWatch does not take a burst of trades for a product's usual spaci
   assertEquals(story.advice, []);
 });
 
+// ---- what proves that nothing is missing
+
+for (const falseId of [0, 1]) {
+  Deno.test(`FeedWatch takes heartbeats with last_trade_id ${falseId}, below ours, for no proof of anything`, () => {
+    const story = new Story(["A", "B"]).begin();
+    story.pass(30, { each: () => story.live("A", "B") });
+    story.falseId = falseId;
+    story.pass(30, { each: () => story.live("A", "B") });
+    assertEquals(story.advice, []);
+    story.lost.add("A");
+    story.obedient = false;
+    const states: (string | undefined)[] = [];
+    story.pass(60, {
+      each() {
+        story.live("A", "B");
+        states.push(story.state("A"));
+      },
+    });
+    assertEquals([...new Set(states)], ["live", "waiting", "stalled"]);
+    assertEquals(story.told("A").slice(2), ["stalled 60..?"]);
+
+    // the gap of a lost link begins at the last tick, too
+    const other = new Story(["A"]).begin();
+    other.pass(10, { each: () => other.live("A") });
+    other.falseId = falseId;
+    other.pass(10, { each: () => other.trade("A") });
+    assertEquals(other.state("A"), "live");
+    other.watch.linkLost("link-closed");
+    assertEquals(other.told("A").at(-1), "link-closed 10..?");
+  });
+}
+
+Deno.test("FeedWatch does not let a heartbeat with a lower id take back what one with a higher id told", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.pass(5);
+  story.trade("A");
+  story.lost.add("A");
+  story.pass(2, { each: () => story.live("B") });
+  story.falseId = 0;
+  story.beatless.add("B");
+  story.pass(14, { each: () => story.live("B") });
+  assertEquals(story.told("A").slice(2), ["stalled 0..?"]);
+  // the exchange answers with the trade that we have: heartbeats told of a newer one
+  story.arrive("A", 1, (story.now - 21) * 1e6, true);
+  assertEquals([story.state("A"), story.told("A").length], ["stalled", 3]);
+});
+
+Deno.test("FeedWatch calls a product quiet only with proof of its own, and waiting without it", () => {
+  const story = largeStory("P0").begin();
+  story.pass(16, { each: () => story.live("P1") });
+  assertEquals([story.state("P0"), story.state("P1"), story.state("P2")], ["quiet", "live", "waiting"]);
+  // each subscribe brings the last trade again: that is proof for a while
+  story.away(1);
+  assertEquals(story.state("P2"), "quiet");
+  story.pass(14, { each: () => story.live("P1") });
+  assertEquals(story.state("P2"), "quiet");
+  story.pass(1, { each: () => story.live("P1") });
+  assertEquals(story.state("P2"), "waiting");
+  // a second copy was not asked for: the exchange may send it at any time
+  story.tell("P2");
+  assertEquals(story.state("P2"), "waiting");
+});
+
+Deno.test("FeedWatch ends no gap with a copy of a tick that came late", () => {
+  const story = new Story(["A"]).begin();
+  story.pass(10);
+  story.live("A");
+  story.arrive("A", 1, story.clock.now() * 1000 - 5e6);
+  story.watch.linkLost("link-closed");
+  story.clock.advance(5000);
+  story.watch.linkOpened();
+  story.arrive("A", 1, story.clock.now() * 1000 - 10e6, true);
+  assertEquals(story.told("A").at(-1), "link-closed 10..?");
+});
+
+Deno.test("FeedWatch takes a heartbeat without the exchange's time for no proof of a time", () => {
+  const story = new Story(["A"]).begin();
+  // our clock is an hour ahead: its time would hide an hour of losses
+  story.clock.jump(3_600_000);
+  story.pass(30, {
+    beats: false,
+    each() {
+      story.watch.frame();
+      story.watch.heartbeat({ product: "A", lastTradeId: 1 }, story.clock.now());
+    },
+  });
+  assertEquals(story.state("A"), "quiet");
+  story.watch.linkLost("link-closed");
+  assertEquals(story.told("A").at(-1), "link-closed 0..?");
+});
+
+Deno.test("FeedWatch finds a product stalled of which only old ticks come", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.pass(10, { each: () => story.live("A", "B") });
+  story.lost.add("A");
+  story.pass(17, {
+    each() {
+      story.live("A", "B");
+      story.arrive("A", 2, story.clock.now() * 1000 - 60e6);
+    },
+  });
+  assertEquals(story.told("A").slice(2), ["stalled 10..?"]);
+});
+
+// ---- ages
+
+/** What the status says of a product. */
+function ageOf(story: Story): [state: string | undefined, ageSeconds: number | undefined] {
+  const [status] = story.watch.status();
+  return [status?.state, status?.ageSeconds];
+}
+
+for (
+  const [what, agoSeconds, atOnce] of [
+    ["400 days ago", 34_560_000, ["waiting", 34_560_000]],
+    ["14 s ago", 14, ["live", 14]],
+    ["in the future of a clock that is 400 s behind", -400, ["live", 0]],
+  ] as const
+) {
+  Deno.test(`FeedWatch tells the same age of a trade ${what} before and after a restart`, () => {
+    const first = new Story(["A"]);
+    first.trade("A", (first.now - agoSeconds) * 1e6);
+    first.watch.start();
+    first.open();
+    assertEquals(ageOf(first), [...atOnce]);
+    first.pass(20);
+    assertEquals(ageOf(first), ["quiet", atOnce[1] + 20]);
+
+    const exchangeTimeUs = (Date.UTC(2026, 9, 3, 21) / 1000 - agoSeconds) * 1e6;
+    const [position] = EARLIER;
+    const receivedTime = Date.UTC(2026, 9, 3, 21);
+    const last = [
+      { ...position, product: "A", exchangeTimeUs, recordTimeUs: exchangeTimeUs, receivedTime } as Position,
+    ];
+    const clock = new HandClock();
+    clock.advance(20_000);
+    const second = new Story(["A"], { last, clock });
+    second.watch.start();
+    assertEquals(ageOf(second), ["waiting", atOnce[1] + 20]);
+    clock.advance(1000);
+    second.watch.linkOpened();
+    const tick = { ...last[0], kind: "tick", receivedTime: clock.now() } as Tick;
+    second.watch.repeat(tick);
+    assertEquals(ageOf(second)[1], atOnce[1] + 21);
+  });
+}
+
+Deno.test("FeedWatch tells no negative age while the wall clock is set back, and no younger one", () => {
+  const story = new Story(["A"]).begin();
+  story.pass(20);
+  story.clock.jump(-86_400_000);
+  assertEquals(ageOf(story), ["quiet", 20]);
+  story.pass(10);
+  assertEquals(ageOf(story), ["quiet", 30]);
+});
+
+Deno.test("FeedWatch tells the age of the newest trade, not of an old one that comes late", () => {
+  const story = new Story(["A"]).begin();
+  story.pass(10);
+  story.live("A");
+  story.pass(2);
+  story.arrive("A", 1, (story.now - 100) * 1e6);
+  assertEquals(ageOf(story), ["live", 2]);
+});
+
 // ---- the link
 
 Deno.test("FeedWatch finds the link silent 15 s after the last frame, whatever it was", () => {
@@ -643,8 +810,10 @@ Deno.test("FeedWatch starts with a gap from where an earlier run ended, and show
 Deno.test("FeedWatch calls a product live whose last trade of an earlier run is told again soon after it", () => {
   const [position] = EARLIER;
   const exchangeTimeUs = (Date.UTC(2026, 9, 3, 21) - 2000) * 1000;
-  const last = [{ ...position, product: "A", exchangeTimeUs, recordTimeUs: exchangeTimeUs } as Position];
+  const receivedTime = exchangeTimeUs / 1000;
+  const last = [{ ...position, product: "A", exchangeTimeUs, recordTimeUs: exchangeTimeUs, receivedTime } as Position];
   const story = new Story(["A"], { last });
+  story.trade("A", exchangeTimeUs);
   story.watch.start();
   story.watch.linkOpened();
   story.arrive("A", 1, exchangeTimeUs, true);

@@ -257,7 +257,8 @@ test("/api/products lists all in the order of the settings, with what is known o
       price: 25,
       time: 1_700_000_000.5,
       change24h: 25,
-      ageSeconds: 60,
+      // 0.1 s on its way, and 60 s since
+      ageSeconds: 60.1,
       state: "waiting",
     },
     {
