@@ -1,7 +1,12 @@
+/// <reference lib="dom" />
 // For a machine with Docker, and no part of the tests: starts the stack, waits, asks each query of the dashboards through
-// Grafana and how its alert rules are, takes a picture of each dashboard where playwright-core and a Chromium are at hand, and ends the stack. The last line counts.
+// Grafana and how its alert rules are, takes a picture of each dashboard where there is a Chromium, and ends the stack. The
+// last line counts.
 //
 //   deno run -A tests/stack/run.ts [--demo] [--cluster] [--zookeeper] [--keep]       --keep: does not end the stack
+
+import type { Page } from "playwright-core";
+import { Chromium, chromiumMissing } from "../browser/chromium.ts";
 
 const encoder = new TextEncoder();
 
@@ -152,30 +157,36 @@ async function readDashboards(): Promise<Dashboard[]> {
   return await Promise.all(files.map(async (name) => JSON.parse(await Deno.readTextFile(`${folder}/${name}`))));
 }
 
+/** Waits until a dashboard in view has at least one chart, each of them is painted, and no panel is still asking. */
+export async function panelsDrawn(page: Page, timeoutMs = 60_000): Promise<void> {
+  await page.waitForFunction(
+    () => {
+      const charts = [...document.querySelectorAll("canvas")];
+      const isPainted = (chart: HTMLCanvasElement) =>
+        chart.width > 0 && chart.height > 0 &&
+        chart.getContext("2d")?.getImageData(0, 0, chart.width, chart.height).data.some((byte) => byte > 0);
+      const asking = document.querySelector('[aria-label="Panel loading bar"], [data-testid*="Panel loading bar"]');
+      return asking === null && charts.length > 0 && charts.every(isPainted);
+    },
+    undefined,
+    { timeout: timeoutMs },
+  );
+}
+
 /** A picture of a dashboard in /tmp; says so where there is no browser. */
 async function takePicture(grafana: Grafana, dashboard: Dashboard): Promise<void> {
-  try {
-    // not in deno.json: whoever wants pictures adds it. A name in a variable is not looked up before it is needed.
-    const name = "npm:playwright-core@1.65.1";
-    const { chromium } = await import(name);
-    const browser = await chromium.launch({
-      executablePath: Deno.env.get("CHROMIUM") ?? "/usr/bin/chromium",
-      args: ["--no-sandbox"],
-    });
-    try {
-      const { user, password } = await readLogin();
-      const page = await browser.newPage({ viewport: { width: 1600, height: 1200 } });
-      await page.request.post(`${grafana.url}/login`, { data: { user, password } });
-      await page.goto(`${grafana.url}/d/${dashboard.uid}?from=now-15m&to=now&kiosk`, { waitUntil: "networkidle" });
-      const path = `/tmp/${dashboard.uid}.png`;
-      await page.screenshot({ path, fullPage: true });
-      say(`picture: ${path}`);
-    } finally {
-      await browser.close();
-    }
-  } catch (error) {
-    say(`no picture of ${dashboard.title}: ${String(error).split("\n")[0]}`);
-  }
+  const missing = chromiumMissing();
+  if (missing !== undefined) return say(`no picture of ${dashboard.title}: ${missing}`);
+  await using chromium = await Chromium.start();
+  await using visitor = await chromium.open({ viewport: { width: 1600, height: 1200 } });
+  const page = await visitor.context.newPage();
+  const { user, password } = await readLogin();
+  await page.request.post(`${grafana.url}/login`, { data: { user, password } });
+  await page.goto(`${grafana.url}/d/${dashboard.uid}?from=now-15m&to=now&kiosk`);
+  await panelsDrawn(page);
+  const path = `/tmp/${dashboard.uid}.png`;
+  await page.screenshot({ path, fullPage: true });
+  say(`picture: ${path}`);
 }
 
 /** All that a dashboard asks: for its panels, its variables, its annotations. */
@@ -219,7 +230,11 @@ async function askDashboards(grafana: Grafana, count: Count): Promise<void> {
         count(`${what}: ${error instanceof Error ? error.message : error}`, false);
       }
     }
-    await takePicture(grafana, dashboard);
+    try {
+      await takePicture(grafana, dashboard);
+    } catch (error) {
+      count(`picture of ${dashboard.title}: ${error instanceof Error ? error.message : error}`, false);
+    }
   }
 }
 
