@@ -17,7 +17,7 @@ const HELP = `Coinbase -> Kafka -> Telegraf -> InfluxDB -> Grafana on this compu
   deno task stack:down        end everything, keep the data
   deno task stack:reset       end everything, delete the data; --yes: without asking
 
-Exit codes: 0 all is well, 1 a service is not, 2 nothing was started. docs/stack.md tells the rest.
+Exit codes: 0 all is well, 1 a service is not or brings no prices, 2 nothing was started. docs/stack.md tells the rest.
 `;
 
 /** After that a service that is not healthy has failed. */

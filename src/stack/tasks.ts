@@ -45,6 +45,13 @@ const STILL_MS = 60_000;
 const RESTARTING_LOOKS = 5;
 /** Lines of a failed service's log that are shown. */
 const LOG_LINES = 20;
+/** How long the producer may take from its start to its first price: a connection takes up to 10 s to fail, ms. */
+const READY_MS = 15_000;
+/** The service whose readiness is more than that it runs: its container stays healthy while the exchange is away. */
+const PRODUCER = "coinbase-producer";
+/** Prints the answer of its /readyz. Asked inside the container: that needs no port, and no proxy gets between. */
+const ASK_READY =
+  "console.log(await (await fetch('http://127.0.0.1:8000/readyz', { signal: AbortSignal.timeout(5000) })).text())";
 
 const never = new AbortController().signal;
 
@@ -62,6 +69,18 @@ async function readContainers(docker: Docker, files: readonly string[]): Promise
   const ran = await docker.run([...files, "ps", "--all", "--format", "json"]);
   if (ran.code !== 0) throw failed(ran, "Cannot tell how the services are as `docker compose ps` must answer");
   return parseContainers(ran.stdout);
+}
+
+/** Why the producer brings no prices, in its own words; empty: it does, or this stack has none. */
+async function notReady(docker: Docker, files: readonly string[], { services }: Project): Promise<string[]> {
+  if (!services.some(({ name }) => name === PRODUCER)) return [];
+  const ran = await docker.run([...files, "exec", "--no-TTY", PRODUCER, "deno", "eval", ASK_READY]);
+  try {
+    if (ran.code !== 0) throw new Error(lastLines(ran.stderr, 1));
+    return (JSON.parse(ran.stdout) as { reasons: string[] }).reasons;
+  } catch (error) {
+    return [`/readyz gives no answer: ${error instanceof Error ? error.message : error}`];
+  }
 }
 
 /** Tells of each service once when it is ready, and remembers how each was at the last look. */
@@ -197,9 +216,14 @@ export async function up(forms: Forms, around: Surroundings): Promise<number> {
   const ran = await starting;
 
   if (ran.code === 0 && blind === undefined && progress.which("ready").length === project.services.length) {
+    let reasons = await notReady(docker, files, project);
+    for (const end = clock.elapsed() + READY_MS; reasons.length > 0 && clock.elapsed() < end;) {
+      await clock.sleep(LOOK_MS, never);
+      reasons = await notReady(docker, files, project);
+    }
     tell("");
-    for (const line of await welcome(forms, project, around)) tell(line);
-    return 0;
+    for (const line of await welcome(forms, project, reasons, around)) tell(line);
+    return reasons.length === 0 ? 0 : 1;
   }
   if (blind !== undefined) tell(blind.message);
   return await tellFailure(ran, progress, blind === undefined, seconds(), files, around);
@@ -242,8 +266,14 @@ async function tellFailure(
   return 1;
 }
 
-/** What a person wants to know when all is well. */
-async function welcome(forms: Forms, project: Project, { dir, ask }: Surroundings): Promise<string[]> {
+/** What a person wants to know when everything runs, and whether prices come. */
+async function welcome(
+  forms: Forms,
+  project: Project,
+  /** Why no prices come. */
+  reasons: readonly string[],
+  { dir, ask }: Surroundings,
+): Promise<string[]> {
   const port = (name: string) => project.services.find((service) => service.name === name)?.ports[0];
   const kafka = ["broker", "broker-2", "broker-3"].map(port).filter((found) => found !== undefined);
   const influx = await Deno.readTextFile(`${dir}/influxv2.env`);
@@ -252,7 +282,13 @@ async function welcome(forms: Forms, project: Project, { dir, ask }: Surrounding
   // where nobody looks on, the output is likely kept somewhere
   const password = ask === undefined ? "in grafana.env" : valueIn(grafana, "GF_SECURITY_ADMIN_PASSWORD");
   const lines = [
-    "All is well.",
+    ...reasons.length === 0 ? ["All is well."] : [
+      `All services run, but no prices come: ${PRODUCER} says "${reasons.join("; ")}".`,
+      `It keeps trying: \`deno task stack:logs ${PRODUCER}\` shows each attempt, docs/runbook.md says what to do.`,
+      ...forms.demo
+        ? []
+        : ["If Coinbase cannot be reached from here, `deno task stack --demo` takes simulated prices instead."],
+    ],
     "",
     `  Grafana    http://localhost:${port("grafana")}    user ${user}, password ${password}`,
     `  InfluxDB   http://localhost:${port("influxdb")}    user ${
@@ -269,8 +305,10 @@ async function welcome(forms: Forms, project: Project, { dir, ask }: Surrounding
   return [
     ...lines,
     "",
-    "Look first at Grafana, Dashboards, Prices: the first points are there within seconds.",
-    "Then watch a record pass: kcat -C -b localhost:" + `${port("broker")} -t ticker_batch -o end`,
+    ...reasons.length > 0 ? [] : [
+      "Look first at Grafana, Dashboards, Prices: the first points are there within seconds.",
+      `Then watch a record pass: kcat -C -b localhost:${port("broker")} -t ticker_batch -o end`,
+    ],
     forms.demo
       ? "It comes back after a reboot. To end it: deno task stack:down. With the real Coinbase: deno task stack"
       : "It comes back after a reboot. To end it, and keep the data: deno task stack:down",
@@ -305,7 +343,7 @@ export async function logs(services: readonly string[], { docker }: Surroundings
 export async function status({ docker, tell }: Surroundings): Promise<number> {
   await checkDocker(docker);
   const files = composeArgs(ALL_FORMS);
-  const { services } = await readProject(docker, files);
+  const project = await readProject(docker, files);
   const basic = await readProject(docker, composeArgs({ zookeeper: false, cluster: false, demo: false }));
   const containers = await readContainers(docker, files);
   if (containers.length === 0) {
@@ -313,7 +351,7 @@ export async function status({ docker, tell }: Surroundings): Promise<number> {
     return 1;
   }
   let well = true;
-  for (const service of services) {
+  for (const service of project.services) {
     const container = containers.find((one) => one.service === service.name);
     // what only the other forms have
     if (container === undefined && !basic.services.some(({ name }) => name === service.name)) continue;
@@ -324,6 +362,11 @@ export async function status({ docker, tell }: Surroundings): Promise<number> {
       `  ${service.name.padEnd(20)} ${condition.as.padEnd(12)} ${(container?.status ?? "").padEnd(28)} ${ports}`
         .trimEnd(),
     );
+    if (service.name === PRODUCER && condition.is === "ready") {
+      const reasons = await notReady(docker, files, project);
+      if (reasons.length > 0) tell(`  ${"".padEnd(20)} but no prices come: ${reasons.join("; ")}`);
+      well &&= reasons.length === 0;
+    }
   }
   return well ? 0 : 1;
 }

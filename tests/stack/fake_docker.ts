@@ -12,7 +12,7 @@ export type Call =
   | "info"
   | "image"
   | "volume"
-  | `compose ${"version" | "config" | "ps" | "build" | "pull" | "up" | "logs" | "down"}`;
+  | `compose ${"version" | "config" | "ps" | "build" | "pull" | "up" | "exec" | "logs" | "down"}`;
 
 /** What it does: shell commands. A list: one after the other, call by call; the last one again and again. */
 export type Answers = Partial<Record<Call, string | readonly string[]>>;

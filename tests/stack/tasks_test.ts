@@ -83,6 +83,66 @@ stackTest("stack: makes secrets, builds, starts, tells of each service, and give
   ]);
 });
 
+const PRODUCER = {
+  "compose config": prints(JSON.stringify({
+    name: "crypto-data-streaming",
+    services: { "coinbase-producer": serviceJson([8000]), "grafana": serviceJson([3000]) },
+  })),
+  "compose ps": [
+    "",
+    prints(
+      `${containerJson("coinbase-producer", "running", "healthy")}\n${containerJson("grafana", "running", "healthy")}`,
+    ),
+  ],
+} satisfies Answers;
+const readyz = (...reasons: string[]) => prints(JSON.stringify({ ready: reasons.length === 0, reasons, warnings: [] }));
+const CONNECTING = readyz("no data from Coinbase: connecting");
+const UNREACHABLE = readyz("no data from Coinbase: getaddrinfo ENOTFOUND ws-feed.exchange.coinbase.com");
+
+stackTest("stack: all is well once the producer's /readyz says so", {
+  ...PRODUCER,
+  "compose exec": [CONNECTING, CONNECTING, readyz()],
+}, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 0);
+  assert(stack.told.includes("All is well."));
+  const asked = (await stack.calls()).filter((call) => call.includes(" exec "));
+  assertEquals(asked.length, 3);
+  assertMatch(asked[0] ?? "", /exec --no-TTY coinbase-producer deno eval .*127\.0\.0\.1:8000\/readyz/);
+});
+
+stackTest("stack: says why no prices come and what to do when the producer is not ready", {
+  ...PRODUCER,
+  "compose exec": [CONNECTING, UNREACHABLE],
+}, async (stack) => {
+  assertEquals(await up(PLAIN, stack.surroundings), 1);
+  assertMatch(stack.text, /no prices come: coinbase-producer says "no data from Coinbase: getaddrinfo ENOTFOUND/);
+  assertStringIncludes(stack.text, "`deno task stack --demo` takes simulated prices");
+  assertStringIncludes(stack.text, "http://localhost:3000 ");
+  assert(!/All is well|within seconds/.test(stack.text), stack.text);
+});
+
+stackTest("stack: a producer that does not answer brings no prices", {
+  ...PRODUCER,
+  "compose exec": "echo 'error: Uncaught (in promise) TypeError: error sending request' >&2; exit 1",
+}, async (stack) => {
+  assertEquals(await up({ ...PLAIN, demo: true }, stack.surroundings), 1);
+  assertMatch(stack.text, /"\/readyz gives no answer: error: Uncaught .*TypeError: error sending request"/);
+  assert(!/All is well|--demo/.test(stack.text), stack.text);
+});
+
+stackTest("stack:status says why no prices come although every container is healthy", {
+  ...PRODUCER,
+  "compose ps": PRODUCER["compose ps"].slice(1),
+  "compose exec": [UNREACHABLE, readyz()],
+}, async (stack) => {
+  assertEquals(await status(stack.surroundings), 1);
+  assertMatch(
+    stack.text,
+    /^ {2}coinbase-producer +healthy .*\n +but no prices come: no data from Coinbase: getaddrinfo/m,
+  );
+  assertEquals(await status(stack.surroundings), 0);
+});
+
 stackTest("stack: keeps secrets that are there, and shows the login on a terminal", {}, async (stack) => {
   await Deno.writeTextFile(`${stack.dir}/influxv2.env`, "DOCKER_INFLUXDB_INIT_USERNAME='me'\n");
   await Deno.writeTextFile(`${stack.dir}/grafana.env`, "GF_SECURITY_ADMIN_PASSWORD=mine\n");
