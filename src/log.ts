@@ -20,7 +20,7 @@ export interface Logger {
   warn(message: string, fields?: Fields): void;
   /** Data was lost or a person is needed. */
   error(message: string, fields?: Fields): void;
-  /** For what may come in storms: the same message at most once per 10 s, with the count of those in between. */
+  /** For what may come in storms: the same message at most once per 10 s, with the number of those in between in `suppressed`. */
   often(level: Level, message: string, fields?: Fields): void;
 }
 
@@ -109,7 +109,7 @@ export function createLogger({ format, level, clock, write = toStderr }: LogOpti
         before.count++;
         return;
       }
-      log[atLevel](message, before === undefined || before.count === 0 ? fields : { ...fields, unsaid: before.count });
+      log[atLevel](message, before === undefined || before.count === 0 ? fields : { ...fields, suppressed: before.count });
       told.set(message, { at: now, count: 0 });
     },
   };

@@ -90,8 +90,8 @@ Deno.test("log.often() says a message once per 10 s, then with the count of thos
   }
   assertEquals(lines.filter((line) => line.includes("Still")).map(said), [
     "Still away try=0",
-    "Still away try=10 unsaid=9",
-    "Still away try=20 unsaid=9",
+    "Still away try=10 suppressed=9",
+    "Still away try=20 suppressed=9",
   ]);
   assertEquals(lines.filter((line) => line.includes("Another")).length, 3);
 });

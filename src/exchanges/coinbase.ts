@@ -110,7 +110,7 @@ function decodeSubscriptions(message: Record<string, unknown>): Decoded {
 /** `{"type":"error","message":"Failed to subscribe","reason":"XRP-GBP is delisted"}`: the product only stands in the words. */
 function decodeError(message: Record<string, unknown>): Decoded {
   const words = [message.message, message.reason].filter((part) => typeof part === "string" && part !== "") as string[];
-  const refused = words.join(": ").slice(0, 300) || "error without words";
+  const refused = words.join(": ").slice(0, 300) || "no reason given";
   // the whole first word: AR-USD is a suffix of HBAR-USD
   const product = typeof message.reason === "string" ? message.reason.split(" ", 1)[0] : undefined;
   return product !== undefined && PRODUCT.test(product)

@@ -279,7 +279,7 @@ const CONTROL: { name: string; message: Record<string, unknown>; wanted: Partial
   {
     name: "an error whose texts are none",
     message: { type: "error", message: 5, reason: {} },
-    wanted: { refused: "error without words" },
+    wanted: { refused: "no reason given" },
   },
   {
     name: "an error with more words than a log line should hold",
