@@ -345,7 +345,8 @@ async function runReplay(args: readonly string[]): Promise<void> {
   }
   tell(
     `${stats.received} ticks, ${stats.repeated} repeats, rejected: ${describeRejected(stats)}, ` +
-      `${stats.ignored} ignored, ${stats.control} heartbeats and replies, of ${stats.frames} lines\n`,
+      `${stats.ignored} ignored, ${stats.withoutTrade} tickers without a trade, ` +
+      `${stats.control} heartbeats and replies, of ${stats.frames} lines\n`,
   );
   if (stats.frames === 0) tell(`Nothing was read: ${path === "-" ? "stdin" : path} is empty\n`);
 }

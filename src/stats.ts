@@ -45,6 +45,8 @@ export class Stats {
   ignored = 0;
   /** Heartbeats, acknowledgements and refusals. */
   control = 0;
+  /** Tickers that report no trade: without a time, or of a product that was never traded. */
+  withoutTrade = 0;
   /** Ticks that passed every check and went on the road. */
   received = 0;
   /** That product's last tick once more. */

@@ -287,7 +287,7 @@ test("main: replay prints the records of a file and nothing else, and a summary 
   assertEquals(program.stdout, `${RECORDS.join("\n")}\n`);
   assertEquals(
     program.stderr,
-    "2 ticks, 1 repeats, rejected: 1 bad-json, 1 ignored, 1 heartbeats and replies, of 6 lines\n",
+    "2 ticks, 1 repeats, rejected: 1 bad-json, 1 ignored, 0 tickers without a trade, 1 heartbeats and replies, of 6 lines\n",
   );
 });
 

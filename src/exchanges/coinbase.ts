@@ -41,6 +41,11 @@ function reject(reason: RejectReason): Decoded {
 function decodeTicker(message: Record<string, unknown>, receivedTime: number | undefined): Decoded {
   const product = message.product_id;
   if (typeof product !== "string" || !PRODUCT.test(product)) return reject("bad-product");
+  if (isWithoutTime(message)) {
+    const neverTraded = isZero(message.price);
+    if (!neverTraded && parsePrice(message.price) === undefined) return reject("bad-price");
+    return { ticks: NONE, rejected: NONE, withoutTrade: { product, neverTraded } };
+  }
   const sequence = parseCount(message.sequence);
   if (sequence === undefined) return reject("bad-sequence");
   const price = parsePrice(message.price);
@@ -72,6 +77,16 @@ function decodeTicker(message: Record<string, unknown>, receivedTime: number | u
     ask: parseDecimal(message.best_ask),
   };
   return { ticks: [tick], rejected: NONE };
+}
+
+/** As of a product that was never traded: its price is "0", and its time absent or that of year 1. */
+function isZero(price: unknown): boolean {
+  return price === undefined || price === null || price === "" || parseDecimal(price) === 0;
+}
+
+function isWithoutTime({ time, price }: Record<string, unknown>): boolean {
+  if (time === undefined || time === null || time === "") return true;
+  return isZero(price) && typeof time === "string" && time.startsWith("0001-01-01T00:00:00");
 }
 
 /** `{"type":"heartbeat","last_trade_id":1092969669,"product_id":"BTC-USD","sequence":136118091026,"time":"2026-09-15T11:01:54.000000Z"}` */

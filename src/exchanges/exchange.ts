@@ -19,6 +19,8 @@ export interface Decoded {
   readonly ticks: readonly Tick[];
   /** One reason for each tick the frame should have given and did not. */
   readonly rejected: readonly RejectReason[];
+  /** A ticker that reports no trade, which is no fault. `neverTraded`: the exchange says that there never was one. */
+  readonly withoutTrade?: { readonly product: string; readonly neverTraded: boolean };
   /** A sign of life. */
   readonly heartbeat?: Heartbeat;
   /** All products the exchange now sends prices of, as it says itself. */

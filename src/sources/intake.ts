@@ -73,8 +73,12 @@ export class Intake {
         this.#handler.onRepeat?.(tick);
       }
     }
-    const { heartbeat, subscribed, refused } = decoded;
-    const empty = decoded.ticks.length === 0 && decoded.rejected.length === 0;
+    const { heartbeat, subscribed, refused, withoutTrade } = decoded;
+    let empty = decoded.ticks.length === 0 && decoded.rejected.length === 0;
+    if (withoutTrade !== undefined && (products === undefined || products.has(withoutTrade.product))) {
+      stats.withoutTrade++;
+      empty = false;
+    }
     if (heartbeat !== undefined || subscribed !== undefined || refused !== undefined) stats.control++;
     else if (empty) stats.ignored++;
     return decoded;

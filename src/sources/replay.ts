@@ -1,5 +1,5 @@
 // Recorded frames from a file or a pipe take the same way as live ones: the intake. One frame a line, plain or wrapped as
-// `{"at": unix seconds, "data": frame}` with the frame as object or text.
+// `{"at": unix seconds, "data": frame}` with the frame as object or text. Blank lines are skipped.
 
 import { type Tick, toRecord } from "../record.ts";
 import type { Stats } from "../stats.ts";
@@ -63,6 +63,7 @@ export async function replay(
   const intake = new Intake(options, { onTick: (tick: Tick) => void (records += `${toRecord(tick)}\n`) });
   for await (const lines of linesOf(bytes, options.maxFrameLength)) {
     for (const line of lines) {
+      if (line.trim() === "") continue;
       // a line above the limit has lost its middle: it goes on to be rejected for its length
       const { frame, receivedTime } = line.length > options.maxFrameLength ? { frame: line } : unwrap(line);
       intake.accept(frame, receivedTime);

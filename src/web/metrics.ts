@@ -37,6 +37,7 @@ export async function renderMetrics({ stats, source, sinks }: MetricsInput): Pro
   counter("feed_frames_total", "Frames received", [[{}, stats.frames]]);
   counter("feed_frames_ignored_total", "Frames that were not for us", [[{}, stats.ignored]]);
   counter("feed_frames_control_total", "Heartbeats, acknowledgements, refusals", [[{}, stats.control]]);
+  counter("feed_tickers_without_trade_total", "Tickers that report no trade", [[{}, stats.withoutTrade]]);
   counter("feed_ticks_received_total", "Ticks that passed every check", [[{}, stats.received]]);
   counter("feed_ticks_repeated_total", "A product's last tick once more", [[{}, stats.repeated]]);
   counter(

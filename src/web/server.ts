@@ -138,6 +138,7 @@ function statusOf(
       frames: stats.frames,
       ignored: stats.ignored,
       control: stats.control,
+      withoutTrade: stats.withoutTrade,
       received: stats.received,
       rejected: stats.rejected,
       repeated: stats.repeated,

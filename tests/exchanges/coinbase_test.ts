@@ -99,9 +99,6 @@ for (
 
 for (
   const time of [
-    undefined,
-    null,
-    "",
     1_791_101_700,
     "2026-10-04",
     "2026-10-04T08:15:00",
@@ -117,6 +114,35 @@ for (
 ) {
   Deno.test(`coinbase.decode() rejects time ${JSON.stringify(time)}`, () => {
     assertEquals(coinbase.decode(frame({ time }), RECEIVED), rejected("bad-time"));
+  });
+}
+
+for (const time of [undefined, null, ""]) {
+  Deno.test(`coinbase.decode() takes a ticker with time ${JSON.stringify(time)} for one that reports no trade`, () => {
+    assertEquals(coinbase.decode(frame({ time, sequence: undefined, trade_id: undefined }), RECEIVED), {
+      ...NOTHING,
+      withoutTrade: { product: "BTC-USD", neverTraded: false },
+    });
+    // what is no price is junk with or without a time
+    assertEquals(coinbase.decode(frame({ time, price: "junk" }), RECEIVED), rejected("bad-price"));
+  });
+}
+
+for (
+  const changes of [
+    { price: "0" },
+    { price: "0.00000000", sequence: 0, trade_id: 0 },
+    { price: undefined },
+    { price: "", time: "" },
+    { price: "0", time: "0001-01-01T00:00:00.000000Z" },
+  ]
+) {
+  Deno.test(`coinbase.decode() knows a product that was never traded by ${JSON.stringify(changes)}`, () => {
+    const never = { time: undefined, sequence: undefined, trade_id: undefined, ...changes };
+    assertEquals(coinbase.decode(frame(never), RECEIVED), {
+      ...NOTHING,
+      withoutTrade: { product: "BTC-USD", neverTraded: true },
+    });
   });
 }
 

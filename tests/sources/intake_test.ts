@@ -68,6 +68,14 @@ Deno.test("Intake rejects a frame above the limit unread, and takes one that jus
   assertEquals([ticks.length, stats.rejectedTotal], [1, 1]);
 });
 
+Deno.test("Intake counts a ticker that reports no trade by itself, and ignores that of a product nobody asked for", () => {
+  const { intake, ticks, stats } = setUp({ products: new Set(["BTC-USD"]) });
+  intake.accept(frame({ time: undefined }), RECEIVED);
+  intake.accept(frame({ time: undefined, price: "0", sequence: undefined }), RECEIVED);
+  intake.accept(frame({ time: undefined, product_id: "ETH-USD" }), RECEIVED);
+  assertEquals([ticks, stats.withoutTrade, stats.ignored, stats.rejectedTotal, stats.frames], [[], 2, 1, 0, 3]);
+});
+
 const COUNTED: { name: string; text: string; field: "ignored" | "rejectedTotal" | undefined }[] = [
   { name: "a frame of another type as ignored", text: '{"type":"status","products":[]}', field: "ignored" },
   { name: "junk as rejected", text: "junk", field: "rejectedTotal" },

@@ -116,7 +116,7 @@ const LINES: { name: string; text: string | Uint8Array<ArrayBuffer>; prices: num
   { name: "nothing", text: "", prices: [], frames: 0 },
   { name: "a last line without its end", text: `${line(1)}\n${line(2)}`, prices: [1, 2], frames: 2 },
   { name: "Windows line ends", text: `${line(1)}\r\n${line(2)}\r\n`, prices: [1, 2], frames: 2 },
-  { name: "empty lines, which are no frames", text: `\n${line(1)}\n\n\r\n${line(2)}\n`, prices: [1, 2], frames: 5 },
+  { name: "no frame in blank lines", text: `\n${line(1)}\n\n\r\n \t\n${line(2)}\n\n`, prices: [1, 2], frames: 2 },
   { name: "junk between frames", text: `${line(1)}\n{"type":"tick\n${line(2)}\n`, prices: [1, 2], frames: 3 },
   { name: "a byte order mark", text: `\ufeff${line(1)}\n`, prices: [1], frames: 1 },
   {

@@ -127,6 +127,7 @@ test("/api/status tells of link, products, open gaps, sinks and counters", async
         frames: 0,
         ignored: 0,
         control: 0,
+        withoutTrade: 0,
         received: 7,
         rejected: stats.rejected,
         repeated: 0,
@@ -640,6 +641,7 @@ test("/metrics is Prometheus text with our prefix, names and types", async () =>
   assertEquals(types, {
     feed_frames_total: "counter",
     feed_frames_ignored_total: "counter",
+    feed_tickers_without_trade_total: "counter",
     feed_frames_control_total: "counter",
     feed_ticks_received_total: "counter",
     feed_ticks_repeated_total: "counter",
