@@ -109,7 +109,10 @@ export function createLogger({ format, level, clock, write = toStderr }: LogOpti
         before.count++;
         return;
       }
-      log[atLevel](message, before === undefined || before.count === 0 ? fields : { ...fields, suppressed: before.count });
+      log[atLevel](
+        message,
+        before === undefined || before.count === 0 ? fields : { ...fields, suppressed: before.count },
+      );
       told.set(message, { at: now, count: 0 });
     },
   };

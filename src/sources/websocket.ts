@@ -223,7 +223,7 @@ export class WebSocketSource implements Source {
           const now = clock.now();
           this.#watch.frame();
           const decoded = this.#intake.accept(text, now);
-          if (decoded.ticks.length === 0) this.#other(text, decoded, now);
+          this.#handleRest(text, decoded, now);
         },
         onOversize: (bytes) => {
           this.#watch.frame();
@@ -305,11 +305,11 @@ export class WebSocketSource implements Source {
     this.#requests.push(clock.elapsed());
   }
 
-  /** What a frame without ticks had to say. */
-  #other(text: string, decoded: Decoded, now: number): void {
+  /** What a frame holds beside ticks. */
+  #handleRest(text: string, decoded: Decoded, now: number): void {
     const { exchange, clock, log } = this.#options;
     const { heartbeat, subscribed, refused, refusedProduct, rejected } = decoded;
-    if (heartbeat !== undefined) return this.#watch.heartbeat(heartbeat, now);
+    if (heartbeat !== undefined) this.#watch.heartbeat(heartbeat, now);
     if (subscribed !== undefined) {
       if (subscribed.length > 0) this.#acknowledged = true;
       log.debug("Subscribed", { products: subscribed });

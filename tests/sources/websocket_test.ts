@@ -456,6 +456,43 @@ test("WebSocketSource counts junk, huge and cut-off frames and goes on", async (
   assert(lines.length > 0 && lines.every((line) => line.length < 1000), "whole payloads are logged");
 });
 
+/** Coinbase, if it put several messages into one frame as a list. */
+const BUNDLED: Exchange = {
+  ...coinbase,
+  decode(text, receivedTime) {
+    const parts = (JSON.parse(text) as unknown[]).map((part) => coinbase.decode(JSON.stringify(part), receivedTime));
+    return {
+      ...Object.assign({}, ...parts),
+      ticks: parts.flatMap(({ ticks }) => ticks),
+      rejected: parts.flatMap(({ rejected }) => rejected),
+    };
+  },
+};
+
+test("WebSocketSource reads all that a frame holds: ticks, a heartbeat, a refusal, subscriptions, a bad tick", async () => {
+  using peer = new Peer();
+  await using feed = new Running(peer.url, { exchange: BUNDLED });
+  const line = await within("it connects", peer.upgrade());
+  await line.frame();
+  const time = new Date().toISOString();
+  const ticker = { type: "ticker", product_id: "BTC-USD", sequence: 7, price: "5", time, trade_id: 3 };
+  await line.send(frame(
+    TEXT,
+    JSON.stringify([
+      ticker,
+      { ...ticker, product_id: "SOL-USD", price: "-5" },
+      { type: "heartbeat", product_id: "BTC-USD", last_trade_id: 3, time },
+      { type: "subscriptions", channels: [{ name: "ticker", product_ids: ["BTC-USD", "SOL-USD"] }] },
+      { type: "error", message: "Failed to subscribe", reason: "ETH-USD is delisted" },
+    ]),
+  ));
+  await until("the tick is there", () => feed.ticks.length === 1);
+  assertEquals(feed.status.products.map(({ state }) => state), ["live", "refused", "waiting"]);
+  assert(feed.status.delaySeconds !== undefined, "the heartbeat is lost");
+  assertEquals(feed.stats.rejected["bad-price"], 1);
+  assertEquals([feed.log.find("Subscribed").length, feed.log.find("Frame rejected").length], [1, 1]);
+});
+
 test("WebSocketSource says that the local clock looks wrong, until it is right", async () => {
   await using simulator = await Simulator.start(BRISK);
   simulator.levers.clockOffset(3_600_000);
