@@ -35,14 +35,16 @@ export interface ApiOptions {
 }
 
 /** A tick as readers of the API get it. */
-export function tickText(tick: Tick, withOpen24h = false): string {
-  const { sequence, lastSize, side, open24h } = tick;
+export function tickText(tick: Tick, onStream = false): string {
+  const { sequence, lastSize, side, open24h, receivedTime } = tick;
   // the record, and what else is known
   let text = `${toRecord(tick).slice(0, -1)},"time":${tick.exchangeTimeUs / 1e6},"sequence":${sequence}`;
   if (lastSize !== undefined) text += `,"size":${lastSize}`;
   if (side !== undefined) text += `,"side":"${side}"`;
-  if (withOpen24h && open24h !== undefined) text += `,"open24h":${open24h}`;
-  return `${text}}`;
+  if (!onStream) return `${text}}`;
+  if (open24h !== undefined) text += `,"open24h":${open24h}`;
+  // a stream sends old ticks too, after a break: when one arrived tells how old it is
+  return `${text},"received":${receivedTime / 1000}}`;
 }
 
 function candleText(candle: StoredCandle): string {

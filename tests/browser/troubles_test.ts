@@ -152,6 +152,42 @@ browserTest(
   },
 );
 
+browserTest("whatever is chosen while nothing comes, no age on the page is smaller than the API's", async () => {
+  await using scene = await openScene({ ticksPerSecond: 10, batchMs: 500, channel: "ticker_batch" });
+  const { simulator, program, tab } = scene;
+  await live(scene);
+  simulator.levers.silent(true);
+  await until("the last ticks are some seconds old", async () => {
+    const products = await program.get<{ ageSeconds?: number }[]>("/api/products");
+    return products.every(({ ageSeconds = 0 }) => ageSeconds >= 5);
+  });
+  for (const product of simulator.products) {
+    await tab.page.click(`[data-product="${product}"]`);
+    await tab.until(
+      "its candles are there",
+      (wanted) => __page.selection().product === wanted && __page.isLoaded(),
+      product,
+    );
+    // the stream brings again what it knows; each page shows that a moment later
+    const draws = await tab.page.evaluate(() => __page.draws());
+    await tab.until("the page was drawn several times", (before) => __page.draws() > before + 6, draws);
+    const shown = await tab.page.evaluate(async () => {
+      const products: { product: string; ageSeconds: number }[] = await (await fetch("api/products")).json();
+      const seconds = (text: string | undefined) => Number(/(\d+) s\b/.exec(text ?? "")?.[1] ?? 0);
+      const { product: chosen } = __page.selection();
+      return products.map(({ product, ageSeconds }) => ({
+        product,
+        api: Math.floor(ageSeconds),
+        row: seconds(document.querySelector<HTMLElement>(`[data-product="${product}"] .state`)?.innerText),
+        head: product === chosen ? seconds(document.getElementById("age")?.innerText) : undefined,
+      }));
+    });
+    assertEquals(shown.filter(({ api, row, head = api }) => row < api - 1 || head < api - 1), []);
+    if (shown.some(({ api }) => api > 50)) break;
+  }
+  assertClean(scene);
+});
+
 browserTest("junk, repeats and a flood move no candle that they should not move", async () => {
   await using scene = await openScene({ ticksPerSecond: 10, path: "/?product=BTC-USD&interval=5s" });
   const { simulator, tab, program } = scene;

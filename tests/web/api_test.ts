@@ -19,18 +19,23 @@ Deno.test("tickText() begins as the record does, and leaves out what is not know
     price: 4e-7,
     exchangeTimeUs: 1_700_000_000_123_456,
     recordTimeUs: 1_700_000_000e6,
+    receivedTime: 1_700_000_000_500,
     sequence: 7,
   });
   assertEquals(
     tickText(tick, true),
-    '{"product":"BTC-USD","w_time":1700000000,"price":4e-7,"time":1700000000.123456,"sequence":7}',
+    '{"product":"BTC-USD","w_time":1700000000,"price":4e-7,"time":1700000000.123456,"sequence":7,' +
+      '"received":1700000000.5}',
   );
   assertEquals(
     tickText({ ...tick, exchange: "kraken", product: 'a"b', lastSize: 0.01, side: "sell", open24h: 3 }, true),
     '{"product":"kraken:a\\"b","w_time":1700000000,"price":4e-7,"time":1700000000.123456,"sequence":7,' +
-      '"size":0.01,"side":"sell","open24h":3}',
+      '"size":0.01,"side":"sell","open24h":3,"received":1700000000.5}',
   );
-  assertEquals(JSON.parse(tickText({ ...tick, open24h: 3 })).open24h, undefined);
+  assertEquals(
+    tickText({ ...tick, open24h: 3 }),
+    '{"product":"BTC-USD","w_time":1700000000,"price":4e-7,"time":1700000000.123456,"sequence":7}',
+  );
 });
 
 // ---- what cannot be used

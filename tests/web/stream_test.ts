@@ -75,6 +75,7 @@ test("a stream begins with how things are, then brings every tick and gap", asyn
     size: 0.5,
     side: "buy",
     open24h: 5,
+    received: first.receivedTime / 1000,
   });
   const { kind: _, ...gap } = makeGap();
   assertEquals(stream.data("gap")[0], gap);

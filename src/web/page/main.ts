@@ -144,10 +144,10 @@ function take(batch: Batch): void {
   if (batch.states !== undefined) watchList.setStates(batch.states);
   // after a break the newest ticks say nothing of how old they are
   if (batch.again) void loadProducts();
-  watchList.add(batch.newest, now);
+  watchList.add(batch.newest, now, serverAhead);
   if (batch.ticks.length > 0) {
     history?.add(batch.ticks);
-    watchList.add(batch.ticks.slice(-1), now);
+    watchList.add(batch.ticks.slice(-1), now, serverAhead);
   }
   if (batch.gaps.length > 0) history?.addGaps(batch.gaps);
   if (batch.holes || batch.again) history?.refresh();
@@ -177,7 +177,9 @@ async function loadProducts(): Promise<void> {
   if (loadingProducts) return;
   loadingProducts = true;
   try {
-    watchList.setProducts(productsOf(await ask("api/products")), Date.now());
+    // ages are those of the answer's making: counted from the question, none looks younger than it is
+    const asked = Date.now();
+    watchList.setProducts(productsOf(await ask("api/products")), asked, serverAhead);
     listTrouble = undefined;
     productsAttempt = 0;
     if (selection.product === undefined || !watchList.products.includes(selection.product)) firstProduct();

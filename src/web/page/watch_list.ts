@@ -4,7 +4,7 @@
 import { make, setAttribute, setText } from "./dom.ts";
 import { ageText, changeText, PriceDigits, priceText } from "./format.ts";
 import { SPARK, type Spark, sparkPath } from "./sparkline.ts";
-import type { ProductRow, WireState, WireTick } from "./wire.ts";
+import { ageOf, type ProductRow, type WireState, type WireTick } from "./wire.ts";
 
 /** What the list is built from. */
 export interface WatchListOptions {
@@ -32,8 +32,8 @@ interface Row {
   readonly span: SVGTitleElement;
   readonly digits: PriceDigits;
   known: ProductRow;
-  /** When the price was new, the browser's clock, ms. */
-  freshAt: number | undefined;
+  /** When its last trade was made, the browser's clock, ms. */
+  tradedAt: number | undefined;
   open24h: number | undefined;
   lastTime: number;
   seen: boolean;
@@ -129,14 +129,17 @@ export class WatchList {
     if (this.#digitsOf(product).see(price) && row !== undefined) row.dirty = true;
   }
 
-  /** Since the last tick of a product came, seconds. */
+  /** Age of a product's last trade, seconds. */
   age(product: string, now: number): number | undefined {
-    const freshAt = this.#rows.get(product)?.freshAt;
-    return freshAt === undefined ? undefined : (now - freshAt) / 1000;
+    const tradedAt = this.#rows.get(product)?.tradedAt;
+    return tradedAt === undefined ? undefined : (now - tradedAt) / 1000;
   }
 
-  /** Takes the list as the API tells it. */
-  setProducts(products: readonly ProductRow[], now: number): void {
+  /**
+   * Takes the list as the API tells it.
+   * @param ahead what the server's clock is ahead of ours, ms
+   */
+  setProducts(products: readonly ProductRow[], now: number, ahead: number): void {
     const names = products.map(({ product }) => product);
     if (names.join("\n") !== this.products.join("\n")) this.#build(names);
     for (const known of products) {
@@ -146,7 +149,7 @@ export class WatchList {
       row.known = (known.time ?? 0) >= row.lastTime ? known : { ...known, ...priceOf(row.known) };
       row.lastTime = Math.max(row.lastTime, known.time ?? 0);
       if (known.price !== undefined) row.digits.see(known.price);
-      if (known.ageSeconds !== undefined) row.freshAt = now - known.ageSeconds * 1000;
+      if (known.ageSeconds !== undefined && row.known === known) row.tradedAt = now - known.ageSeconds * 1000;
       row.dirty = true;
     }
     this.setStates([...this.#told.values()]);
@@ -155,12 +158,15 @@ export class WatchList {
       time > (this.#rows.get(product)?.lastTime ?? time)
     );
     this.#early.clear();
-    this.add(early, now);
+    this.add(early, now, ahead);
     this.#options.onChange();
   }
 
-  /** Takes ticks. */
-  add(ticks: readonly WireTick[], now: number): void {
+  /**
+   * Takes ticks, new ones and those that the stream sends once more.
+   * @param ahead what the server's clock is ahead of ours, ms
+   */
+  add(ticks: readonly WireTick[], now: number, ahead: number): void {
     for (const tick of ticks) {
       const { product, price, time, open24h } = tick;
       const row = this.#rows.get(product);
@@ -168,9 +174,10 @@ export class WatchList {
         if (time >= (this.#early.get(product)?.time ?? 0)) this.#early.set(product, tick);
         continue;
       }
-      row.freshAt = now;
-      row.dirty = true;
       if (time < row.lastTime) continue;
+      row.dirty = true;
+      // one that is known is as old as before
+      if (time > row.lastTime) row.tradedAt = now - ageOf(tick, now + ahead);
       row.lastTime = time;
       row.digits.see(price);
       if (row.spark?.add(price, time)) row.sparkDrawnAt = -Infinity;
@@ -262,7 +269,7 @@ export class WatchList {
       span,
       digits: this.#digitsOf(product),
       known: { product, exchange: "", state: "waiting" },
-      freshAt: undefined,
+      tradedAt: undefined,
       open24h: undefined,
       lastTime: 0,
       seen: false,
@@ -285,7 +292,7 @@ export class WatchList {
     const isNewPrice = row.dirty;
     row.dirty = false;
     row.isDrawn = true;
-    const age = row.freshAt === undefined ? "now" : ageText((now - row.freshAt) / 1000);
+    const age = row.tradedAt === undefined ? "now" : ageText((now - row.tradedAt) / 1000);
     const isPlain = age === "now" || state === "refused";
     setText(row.state, !isKnown ? (age === "now" ? "unknown" : `${age} ago`) : isPlain ? state : `${state}, ${age}`);
     setAttribute(row.element, "data-state", isKnown ? state : "unknown");

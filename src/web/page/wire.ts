@@ -1,6 +1,6 @@
 // What the API and the stream tell a page, as it travels, and the checks at this edge. Field by field: README, "API".
 
-import type { Gap, RejectReason } from "../../record.ts";
+import { ageMs, type Gap, type RejectReason } from "../../record.ts";
 import type { SinkStatus } from "../../lane.ts";
 import type { ProductState, SourceStatus } from "../../sources/source.ts";
 
@@ -16,7 +16,7 @@ export interface ProductRow {
   readonly time?: number;
   /** Since the price 24 hours ago, percent. */
   readonly change24h?: number;
-  /** Since its last tick arrived, seconds. */
+  /** Age of its last trade, seconds. */
   readonly ageSeconds?: number;
   /** See {@link ProductState}. */
   readonly state: ProductState;
@@ -36,8 +36,10 @@ export interface WireTick {
   readonly sequence: number;
   /** Size of the trade, base units. */
   readonly size?: number;
-  /** Price 24 hours ago, quote currency. */
+  /** In the stream: price 24 hours ago, quote currency. */
   readonly open24h?: number;
+  /** In the stream: when it arrived, the server's clock, unix seconds. */
+  readonly received?: number;
 }
 
 /** One of `/api/candles`. */
@@ -147,6 +149,11 @@ export interface WireLever {
   readonly on?: boolean;
   /** `pulse`: does something once. `switch`: stays on. */
   readonly kind: "pulse" | "switch";
+}
+
+/** How old a tick of the stream is by the server's clock (`now`, ms), ms: as the API counts it. */
+export function ageOf({ time, received = time }: Pick<WireTick, "time" | "received">, now: number): number {
+  return ageMs({ exchangeTimeUs: time * 1e6, receivedTime: received * 1000 }, now);
 }
 
 /** What came from the server is not what it should be: another program answers there, or another version. */
