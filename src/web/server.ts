@@ -127,6 +127,7 @@ function statusOf(
   const reasons = notReadyReasons(source, pipeline);
   return {
     now: clock.now() / 1000,
+    pid: Deno.pid,
     ready: reasons.length === 0,
     reasons,
     warnings: warningsOf({ pipeline, cursor }),

@@ -116,6 +116,7 @@ test("/api/status tells of link, products, open gaps, sinks and counters", async
     JSON.parse(JSON.stringify({
       ...SOURCE,
       now: 1_700_000_000.25,
+      pid: Deno.pid,
       delaySeconds: 0.04,
       ready: true,
       reasons: [],
