@@ -195,26 +195,24 @@ async function runFeed(
   // what the store alone lacks must reach the open pages as soon as it is known
   const onStoreGap = (gap: Gap) => pages.declare(gap);
   const store = await openStore(config, log, onStoreGap);
-  if (store !== undefined && demo !== undefined) {
-    const written = await demo.writeHistory((ticks) => store.write(ticks, signal));
-    if (written === undefined) {
-      log.info("Stopped before the history was made");
-      return await store.close();
-    }
-  }
   using _lock = cursorFile === undefined ? undefined : lockCursor(cursorFile);
-  const last = await readPositions(config, store, log);
-  const source = new WebSocketSource({
-    exchange,
-    url: config.feedUrl,
-    channel: config.channel,
-    products: config.products,
-    maxFrameBytes: config.maxFrameBytes,
-    staleAfterMs: config.staleAfterMs,
-    last,
-    ...(command === "dev" ? { unreachableHint: UNREACHABLE_HINT } : {}),
-    ...shared,
-  });
+  // the demo has its history for that
+  const last = demo === undefined ? await readPositions(config, store, log) : undefined;
+  const feedFrom = (last: readonly Position[] | undefined) =>
+    new WebSocketSource({
+      exchange,
+      url: config.feedUrl,
+      channel: config.channel,
+      products: config.products,
+      maxFrameBytes: config.maxFrameBytes,
+      staleAfterMs: config.staleAfterMs,
+      last,
+      ...(command === "dev" ? { unreachableHint: UNREACHABLE_HINT } : {}),
+      ...shared,
+    });
+  const source = demo === undefined || store === undefined
+    ? feedFrom(last)
+    : demo.source((ticks, signal) => store.write(ticks, signal), feedFrom);
 
   const sinks: Sink[] = [];
   const live = store === undefined ? undefined : pages;

@@ -477,8 +477,10 @@ test("main: demo has a day of history, a page of its own and levers, and leaves 
   type Product = { product: string; price: number; state: string };
   const products = await ask<Product[]>(program, "/api/products");
   assertEquals(products.length, 8);
-  const candles = await ask<{ ticks: number }[]>(program, "/api/candles?product=BTC-USD&interval=1h");
-  assert(candles.length >= 24, String(candles.length));
+  await until("its day is complete", async () => {
+    const candles = await ask<{ ticks: number }[]>(program, "/api/candles?product=BTC-USD&interval=1h");
+    return candles.length >= 24;
+  }, 60_000);
   assertEquals((await ask<{ demo: boolean }>(program, "/api/status")).demo, true);
   const { levers } = await ask<{ levers: { name: string }[] }>(program, "/api/demo");
   assertEquals(levers.some(({ name }) => name === "hangUp"), true);

@@ -1,12 +1,14 @@
-// The demo: an exchange in the box with a day behind it, a store file of its own, and levers. What is fed from it, and
-// what is shown, is main's matter.
+// The demo: a simulated Coinbase with a day of history, a store file of its own, and levers. What is fed from it, and what
+// is shown, is main's matter.
 
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
-import type { Tick } from "../record.ts";
+import { coinbase } from "../exchanges/coinbase.ts";
+import type { Position, Tick } from "../record.ts";
 import { Simulator, type SimulatorOptions } from "../simulator/server.ts";
 import type { Sink } from "../sinks/sink.ts";
+import type { Source, SourceStatus } from "../sources/source.ts";
 import type { KafkaOptions } from "../sinks/kafka.ts";
 import type { DemoLevers } from "../web/demo_api.ts";
 import { BrokerLine } from "./broker_line.ts";
@@ -18,7 +20,7 @@ import { SlowSink } from "./slow_sink.ts";
 /** How long the history is, ms: a day. */
 export const HISTORY_MS = 86_400_000;
 
-/** A history that takes longer is told of, ms: of many products it takes a minute. */
+/** A history that takes longer is logged, ms: of many products it takes a minute. */
 const PATIENCE_MS = 1500;
 /** And so often again, ms. */
 const SAY_AGAIN_MS = 5000;
@@ -76,6 +78,16 @@ export interface Demo extends AsyncDisposable {
    * ticks, or with undefined: told to stop before its end. Rejects as `write` does.
    */
   writeHistory(write: (ticks: Tick[]) => Promise<unknown>): Promise<number | undefined>;
+  /**
+   * A source that has the history written first, and is then the live feed; so the page is there from the start, and no
+   * live tick is older than the history.
+   *
+   * @param feedFrom makes the feed that goes on behind these ticks, the last of each product
+   */
+  source(
+    write: (ticks: Tick[], signal: AbortSignal) => Promise<unknown>,
+    feedFrom: (last: readonly Position[]) => Source,
+  ): Source;
   /** The same sink, with a lever that slows it down. */
   slow(sink: Sink): Sink;
 }
@@ -91,21 +103,31 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
   );
   const slowSinks: SlowSink[] = [];
   const broker = new BrokerLine();
+  const expected = Math.max(1, products.length * historyMs / (exchange?.batchMs ?? 5000));
+  let count = 0;
+  let isWhole = false;
   const levers = starting.use(
-    new LeverPanel({ ...faults, simulator, slowSinks, broker: hasKafka ? broker : undefined }),
+    new LeverPanel({
+      ...faults,
+      simulator,
+      slowSinks,
+      broker: hasKafka ? broker : undefined,
+      // what a lever makes the exchange trade would stand in the middle of its past
+      notYet: () => isWhole ? undefined : "the day of history must be complete",
+    }),
   );
   const onAbort = () => levers.heal();
   signal?.addEventListener("abort", onAbort, { once: true });
   starting.defer(() => signal?.removeEventListener("abort", onAbort));
   const running = starting.move();
-  return {
+  const demo: Demo = {
     url: simulator.url,
     storeFile: join(folder.path, "prices.sqlite"),
     levers,
     onSocket: broker.onSocket,
     history: () => readHistory(simulator.past(), channel),
     async writeHistory(write) {
-      let count = 0;
+      count = 0;
       let sayAt = clock.elapsed() + PATIENCE_MS;
       let writing: Promise<unknown> = Promise.resolve();
       try {
@@ -113,11 +135,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
           await writing;
           signal?.throwIfAborted();
           if (clock.elapsed() >= sayAt) {
-            log?.info("The history of the demo is being made, the page comes when it is there", {
-              products: products.length,
-              ticks: count,
-              of: Math.round(products.length * historyMs / (exchange?.batchMs ?? 5000)),
-            });
+            log?.info("Making a day of history", { products: products.length, ticks: count, of: Math.round(expected) });
             sayAt = clock.elapsed() + SAY_AGAIN_MS;
           }
           count += batch.length;
@@ -130,7 +148,32 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
         if (signal?.aborted === true && error === signal.reason) return undefined;
         throw error;
       }
+      isWhole = true;
       return count;
+    },
+    source(write, feedFrom) {
+      const last = new Map<string, Tick>();
+      let feed: Source | undefined;
+      return {
+        status: (): SourceStatus =>
+          feed?.status() ?? {
+            exchange: coinbase.title,
+            url: simulator.url,
+            channel,
+            link: "connecting",
+            historyDone: Math.min(1, count / expected),
+            products: products.map((product) => ({ product, state: "waiting" })),
+          },
+        async run(emit, relief, signal) {
+          const written = await demo.writeHistory(async (ticks) => {
+            await write(ticks, signal);
+            for (const tick of ticks) last.set(tick.product, tick);
+          });
+          if (written === undefined) return log?.info("Stopped before the history was made");
+          feed = feedFrom([...last.values()]);
+          await feed.run(emit, relief, signal);
+        },
+      };
     },
     slow(sink) {
       const slowed = new SlowSink(sink, clock);
@@ -139,4 +182,5 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+  return demo;
 }

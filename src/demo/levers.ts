@@ -19,6 +19,8 @@ export interface LeverHandles {
   readonly awayMs?: number | undefined;
   /** Default {@link FLOOD_MS}. */
   readonly floodMs?: number | undefined;
+  /** What must be so before a lever can be pulled; undefined: nothing more. */
+  readonly notYet?: () => string | undefined;
 }
 
 /** How long the exchange takes no connection after it has hung up: long enough to see tries and pauses, ms. */
@@ -44,12 +46,14 @@ interface Entry extends Omit<Lever, "kind" | "on" | "name"> {
 /** See {@link DemoLevers}. */
 export class LeverPanel implements DemoLevers, Disposable {
   readonly #entries: ReadonlyMap<string, Entry>;
+  readonly #notYet: () => string | undefined;
   #back: ReturnType<typeof setTimeout> | undefined;
   #exchangeIsBack: () => void = () => {};
 
   /** Moves nothing. */
   constructor(handles: LeverHandles) {
     this.#entries = new Map(Object.entries(this.#table(handles)));
+    this.#notYet = handles.notYet ?? (() => undefined);
   }
 
   /** See {@link DemoLevers.list}. */
@@ -70,6 +74,8 @@ export class LeverPanel implements DemoLevers, Disposable {
     return new Promise((resolve) => {
       const entry = this.#entries.get(name);
       if (entry === undefined || entry.isThere?.() === false) return resolve(false);
+      const wish = this.#notYet();
+      if (wish !== undefined) throw new RangeError(`Cannot pull ${name} as ${wish}: it is still being made`);
       resolve(entry.pull(readOn(name, args, entry.isOn !== undefined)));
     });
   }

@@ -50,6 +50,8 @@ export interface SourceStatus {
   readonly lastTrouble?: string;
   /** All ticks are refused, since the local clock is wrong: by how much. */
   readonly clockTrouble?: string;
+  /** How much of the demo's history is made, 0 to 1, while it is being made. */
+  readonly historyDone?: number;
   /** All products that were asked for. */
   readonly products: readonly ProductStatus[];
 }

@@ -133,13 +133,13 @@ export class Api {
   async products(search: URLSearchParams): Promise<Response> {
     new Parameters(search, []);
     const { source, exchange, live, clock } = this.#options;
-    const { products } = source.status();
+    const { products, historyDone } = source.status();
     // without a price, or without what its ticks tell of yesterday: its last trade was heard in an earlier run
     const isStored = ({ product, price }: ProductStatus) =>
       price === undefined || live?.newest(seriesOf(exchange, product)) === undefined;
     if (products.some(isStored)) await this.#loadStored();
     const sinceMs = clock.elapsed() - this.#storedAt.elapsed;
-    return json(products.map(({ product, state, refused, price, time, ageSeconds }) => {
+    const rows = products.map(({ product, state, refused, price, time, ageSeconds }) => {
       const series = seriesOf(exchange, product);
       const stored = this.#stored?.get(series);
       const last = price === undefined ? stored : undefined;
@@ -155,7 +155,10 @@ export class Api {
         state,
         refused,
       };
-    }));
+    });
+    // while the history is being made the store has later ticks the next time
+    if (historyDone !== undefined) this.#stored = undefined;
+    return json(rows);
   }
 
   /** `/api/ticks` */

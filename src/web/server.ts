@@ -94,9 +94,10 @@ export function isOwnHost(header: string | null, allowedHosts: readonly string[]
 
 /** Why the program is not ready, in words; none: it is. */
 export function notReadyReasons(source: Source, pipeline: Pick<Pipeline, "status">): string[] {
-  const { link, exchange, lastTrouble, clockTrouble, lastFrameSeconds, products } = source.status();
+  const { link, exchange, lastTrouble, clockTrouble, lastFrameSeconds, historyDone, products } = source.status();
   const reasons: string[] = [];
-  if (link === "connecting") reasons.push(`no data from ${exchange}: ${lastTrouble ?? "connecting"}`);
+  if (historyDone !== undefined) reasons.push(`making a day of history, ${Math.floor(historyDone * 100)} %`);
+  else if (link === "connecting") reasons.push(`no data from ${exchange}: ${lastTrouble ?? "connecting"}`);
   else if (link === "silent") reasons.push(`nothing from ${exchange} for ${lastFrameSeconds} s`);
   if (clockTrouble !== undefined) reasons.push(clockTrouble);
   const accepted = products.filter(({ state }) => state !== "refused");

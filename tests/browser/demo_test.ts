@@ -68,6 +68,7 @@ browserTest(
     const took = performance.now() - since;
     tell(`the demo with its day of history is on the screen after ${Math.round(took)} ms`);
     await t.step("that was soon", () => assertSoon(took, load));
+    await tab.until("the day is whole, and prices come", () => __page.strip()?.kind === "live" || __page.strip());
     const status = async () => (await program.get<{ counters: Counters }>("/api/status")).counters;
     const lever = (name: string) => page.locator(`[data-lever="${name}"]`);
     const told = (wanted: string) =>

@@ -8,6 +8,7 @@ import type { Tick } from "../../src/record.ts";
 import { SqliteSink } from "../../src/sinks/sqlite.ts";
 import { Store } from "../../src/store/store.ts";
 import { Notebook } from "../fakes/log.ts";
+import { FakeSource } from "../fakes/source.ts";
 import { until } from "../simulator/client.ts";
 import { inTempDir } from "../fakes/folder.ts";
 import { mayDemo, PRODUCTS, skipped, startLesson } from "./lesson.ts";
@@ -165,10 +166,40 @@ demoTest("says that its history is being made once that takes longer, and not be
     const slow = { ...clock, elapsed: () => elapsed += stepMs };
     await using demo = await start(dir, { log, clock: slow, historyMs: 20 * 3_600_000 });
     await demo.writeHistory(() => Promise.resolve());
-    const told = log.find("info The history of the demo is being made, the page comes when it is there");
+    const told = log.find("info Making a day of history");
     assertEquals(told.length, times, told.join());
   }
 });
+
+demoTest(
+  "writes its history as a source, says how far it is, takes no lever until then, and then feeds",
+  async (dir) => {
+    await using demo = await start(dir, { historyMs: 3_600_000 });
+    const written: Tick[] = [];
+    const seen: (number | undefined)[] = [];
+    let feed: FakeSource | undefined;
+    let last: unknown;
+    const source = demo.source(async (ticks) => {
+      seen.push(source.status().historyDone);
+      await assertRejects(() => demo.levers.pull("junk", {}), RangeError, "the day of history must be complete");
+      written.push(...ticks);
+    }, (positions) => {
+      last = positions;
+      return feed = new FakeSource();
+    });
+    const stop = new AbortController();
+    const { link, products } = source.status();
+    assertEquals([link, products.map(({ state }) => state)], ["connecting", PRODUCTS.map(() => "waiting")]);
+    const done = source.run(() => {}, () => undefined, stop.signal);
+    await until("the feed runs", () => feed !== undefined);
+    assertEquals([...seen].sort(), seen);
+    assertEquals(source.status(), feed?.status());
+    assertEquals(last, PRODUCTS.map((product) => written.findLast((tick) => tick.product === product)));
+    assertEquals(await demo.levers.pull("junk", {}), { reached: 0, frames: 31 });
+    stop.abort();
+    await done;
+  },
+);
 
 demoTest("leaves nothing behind when it cannot start", async (dir) => {
   await assertRejects(() => start(dir, { historyMs: -1 }), RangeError, "pastMs");

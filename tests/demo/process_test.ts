@@ -1,10 +1,12 @@
-// The demo as a process, at its beginning: told to stop while its history is made, or without a place for it.
+// The demo as a process: its page while the history is made, told to stop meanwhile, without a place for it, and its stream.
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { inTempDir } from "../fakes/folder.ts";
 import type { Gap } from "../../src/record.ts";
+import type { ProductStatus } from "../../src/sources/source.ts";
+import type { WireCandle } from "../../src/web/page/wire.ts";
 import { Program } from "../browser/program.ts";
-import { until } from "../integration/feed.ts";
+import { until } from "../simulator/client.ts";
 import { Stream } from "../web/site.ts";
 
 const may = (["run", "net", "read", "write", "env"] as const)
@@ -47,11 +49,11 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     const child = start(`${dir}/tmp`, dir, { COINBASE_PRODUCTS: products });
     let told = "";
     for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
-      if (told === "") child.kill(signal);
+      const wasMaking = told.includes("Making a day of history");
       told += text;
+      if (!wasMaking && told.includes("Making a day of history")) child.kill(signal);
     }
     assertEquals((await child.status).code, 0, told);
-    assert(told.includes("The history of the demo is being made"), told);
     assert(told.includes("Stopped before the history was made") && !told.includes("AbortError"), told);
     assertEquals(await Array.fromAsync(Deno.readDir(`${dir}/tmp`)), []);
   });
@@ -69,6 +71,47 @@ test("the demo without a place for its store ends with 2 and one sentence", asyn
   );
 });
 
+const read = (response: Response) => response.json();
+
+test("the demo's page answers while its history is made; then the day is whole, and no gap claims a loss", async () => {
+  await using program = await Program.start({ command: "demo", settings: { KAFKA_BROKERS: "" } });
+  const status = () => program.get<{ historyDone?: number; link: string; products: ProductStatus[] }>("/api/status");
+  const candles = () => program.get<WireCandle[]>("/api/candles?product=BTC-USD&interval=1h&limit=100");
+  const first = await status();
+  assertEquals(first.link, "connecting");
+  assertLess(first.historyDone ?? 1, 1);
+  assertEquals((await fetch(`${program.url}/`).then((page) => page.text())).includes("<title>"), true);
+  const { ready, reasons } = await fetch(`${program.url}/readyz`).then(read);
+  assertEquals(ready, false);
+  assertMatch(String(reasons), /^making a day of history, \d+ %$/);
+  const early = await fetch(`${program.url}/api/demo/levers/outOfOrder`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: "{}",
+  });
+  assertEquals(early.status, 400);
+  assertMatch(await early.text(), /the day of history must be complete: it is still being made/);
+  await until("a part of the day is there", async () => (await candles()).length > 2, 60_000);
+  assertLess((await candles()).length, 24, "and not all of it");
+  const partly = await program.get<{ price?: number }[]>("/api/products");
+  assertEquals(partly.filter(({ price }) => price === undefined), [], "prices of the moment");
+
+  await until("the feed is live", async () => {
+    const { historyDone, products } = await status();
+    return historyDone === undefined && products.every(({ state }) => state === "live");
+  }, 60_000);
+  const whole = await candles();
+  assertEquals(whole.slice(1, -1).map(({ ticks, incomplete }) => [ticks, incomplete]), Array(23).fill([720, false]));
+  await until("each product's restart gap is closed", async () => {
+    const gaps = await program.get<Gap[]>("/api/gaps");
+    assertEquals(gaps.filter(({ from }) => from === null), [], "the end of the history is known");
+    return gaps.length === first.products.length && gaps.every(({ to }) => to !== null);
+  });
+  assertEquals((await program.get<Gap[]>("/api/gaps")).filter(({ missed }) => missed), []);
+  const changes = await program.get<{ change24h?: number }[]>("/api/products");
+  assertEquals(changes.filter(({ change24h }) => change24h === undefined), []);
+});
+
 test("the demo's stream tells of each gap of the store before /api/gaps does: slow disk and flood", async () => {
   await using program = await Program.start({ command: "demo", settings: { KAFKA_BROKERS: "" } });
   await using stream = await Stream.open(`${program.url}/api/stream?everyMs=1000`, {});
@@ -84,6 +127,7 @@ test("the demo's stream tells of each gap of the store before /api/gaps does: sl
     const answer = await fetch(`${program.url}/api/demo/levers/${name}`, request);
     assertEquals(answer.status, 200, await answer.text());
   };
+  await until("the history is complete", async () => (await fetch(`${program.url}/readyz`).then(read)).ready, 60_000);
   await pull("slowDisk", { on: true });
   await pull("flood", {});
   await until("the stream tells of ticks that the store lost", () => streamed().size > 0, 60_000);

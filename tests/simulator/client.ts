@@ -4,9 +4,13 @@
 export const mayListen: boolean = Deno.permissions.querySync({ name: "net", host: "127.0.0.1" }).state === "granted";
 
 /** Waits until the condition holds; fails, naming it, when that takes too long. */
-export async function until(what: string, condition: () => boolean, deadlineMs = 10_000): Promise<void> {
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  deadlineMs = 10_000,
+): Promise<void> {
   const deadline = performance.now() + deadlineMs;
-  while (!condition()) {
+  while (!await condition()) {
     if (performance.now() > deadline) throw new Error(`Cannot wait any longer until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }

@@ -231,6 +231,19 @@ test("/api/products tells the change also where the last trade was heard in an e
   assertEquals(await change(), 150);
 });
 
+test("/api/products asks the store again while the history is being made", async () => {
+  let price = 25;
+  await using web = new Site({
+    store: storeThat(() => Promise.resolve([makeTick({ product: "SOL-USD", price: price++ })])),
+    source: { products: [{ product: "SOL-USD", state: "waiting" }], historyDone: 0.5 },
+  });
+  const shown = async () => (await web.ask("/api/products")).json[0].price;
+  assertEquals([await shown(), await shown()], [25, 26]);
+  const { historyDone: _, ...state } = web.source.state;
+  web.source.state = state;
+  assertEquals([await shown(), await shown()], [27, 27]);
+});
+
 test("/api/products lists all in the order of the settings, with what is known of each", async () => {
   const stored = makeTick({
     product: "SOL-USD",

@@ -156,6 +156,7 @@ function take(batch: Batch): void {
 
 function takeStatus(next: WireStatus, now: number): void {
   const isFirst = status === undefined;
+  const wasGrowing = status?.historyDone !== undefined;
   status = next;
   statusAt = now;
   serverAhead = next.now * 1000 - now;
@@ -166,6 +167,12 @@ function takeStatus(next: WireStatus, now: number): void {
     for (const id of ["banner", "levers"]) byId(id, HTMLElement).hidden = !isDemo;
     drawNumbersPanel();
     if (isDemo) void levers.load();
+  }
+  if (next.historyDone !== undefined || wasGrowing) {
+    // the day of the demo is being written: prices and candles are those of the moment
+    void loadProducts();
+    history?.refresh();
+    if (next.historyDone === undefined) watchList.reloadSparks();
   }
   secondPassed = true;
 }

@@ -142,10 +142,11 @@ export class Road {
     };
   }
 
-  #socket({ link, lastTrouble, nextTrySeconds, lastFrameSeconds }: WireStatus): Stage {
+  #socket({ link, lastTrouble, nextTrySeconds, lastFrameSeconds, historyDone }: WireStatus): Stage {
     const rate = this.#rate(({ frames }) => frames);
     const opened = this.#lately("reconnects");
     const common = { id: "socket", title: "socket", rate };
+    if (historyDone !== undefined) return { ...common, text: "connects after the history", note: "", level: "warn" };
     if (link === "connecting") {
       const next = nextTrySeconds === undefined
         ? "connecting"

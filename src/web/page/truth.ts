@@ -68,7 +68,10 @@ function names(products: readonly string[]): string {
 export function truthOf({ link, status, statusAt, states, now }: TruthInput): Truth {
   if (!link.connected || status === undefined) return serverTruth(link, status !== undefined, now);
   const elapsed = Math.max(0, now - statusAt) / 1000;
-  const { exchange, clockTrouble, lastTrouble, nextTrySeconds, lastFrameSeconds, delaySeconds } = status;
+  const { exchange, clockTrouble, lastTrouble, nextTrySeconds, lastFrameSeconds, delaySeconds, historyDone } = status;
+  if (historyDone !== undefined) {
+    return { level: "warn", kind: "history", text: `making a day of history, ${Math.floor(historyDone * 100)} %` };
+  }
   if (status.link !== "open") {
     const since = lastFrameSeconds === undefined
       ? `no data from ${exchange} yet`

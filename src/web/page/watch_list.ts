@@ -187,6 +187,11 @@ export class WatchList {
     }
   }
 
+  /** Loads all small lines anew. */
+  reloadSparks(): void {
+    for (const row of this.#rows.values()) row.sparkAt = -Infinity;
+  }
+
   /** Takes states. */
   setStates(states: readonly WireState[]): void {
     for (const told of states) {

@@ -48,6 +48,7 @@ const CASES: [level: string, text: string, given: Case][] = [
   ],
   ["bad", "no data from Coinbase for 3 min, connecting", { status: { link: "connecting", lastFrameSeconds: 190 } }],
   ["warn", "connecting to Coinbase", { status: { link: "connecting" } }],
+  ["warn", "making a day of history, 41 %", { status: { link: "connecting", historyDone: 0.419 } }],
   [
     "bad",
     "no data from Coinbase yet, next try in 1 s (no route)",
