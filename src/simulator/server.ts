@@ -26,6 +26,10 @@ export type { RecordedFrame, Recording } from "./recording.ts";
 /** How long closing waits for the clients to take their Close before it cuts the lines. */
 const FAREWELL_MS = 250;
 const CONNECTIONS_LIMIT = 10_000;
+/** Until a request must have come, ms. */
+const REQUEST_MS = 15_000;
+/** After an accept that failed, ms. */
+const ACCEPT_AGAIN_MS = 100;
 
 /** How the simulated exchange behaves before any lever is pulled. */
 export interface SimulatorOptions {
@@ -223,7 +227,10 @@ export class Simulator implements AsyncDisposable {
         conn = await this.#listener.accept();
       } catch (error) {
         if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) return;
-        // out of file handles, or the peer left while it was in the queue: the next one may do better
+        // out of descriptors, or the peer left while it was in the queue: the next one may do better
+        const [oldest] = this.#lines;
+        if (oldest !== undefined) cut(oldest);
+        await new Promise((resolve) => setTimeout(resolve, ACCEPT_AGAIN_MS));
         continue;
       }
       const serving = this.#serve(conn).finally(() => this.#serving.delete(serving));
@@ -234,9 +241,11 @@ export class Simulator implements AsyncDisposable {
   /** Serves one connection to its end. Never rejects. */
   async #serve(conn: Deno.TcpConn): Promise<void> {
     this.#lines.add(conn);
+    const late = setTimeout(() => cut(conn), REQUEST_MS);
     try {
       conn.setNoDelay(true);
       const request = await readRequest(conn);
+      clearTimeout(late);
       const key = request === undefined ? undefined : upgradeKey(request);
       if (request === undefined) await writeReply(conn, { status: 400, body: refusal("Cannot read the request") });
       else if (key === undefined) await writeReply(conn, await this.#answer(conn, request));
@@ -245,6 +254,7 @@ export class Simulator implements AsyncDisposable {
     } catch (error) {
       if (!isLineError(error)) this.#failure ??= error;
     } finally {
+      clearTimeout(late);
       this.#lines.delete(conn);
       cut(conn);
     }

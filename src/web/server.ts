@@ -12,6 +12,7 @@ import type { ProductStatus, Source } from "../sources/source.ts";
 import type { Stats } from "../stats.ts";
 import type { StoreReader } from "../store/reader.ts";
 import { Api, StoreGate } from "./api.ts";
+import { Connections } from "./connections.ts";
 import { type DemoLevers, LEVERS_PATH, listLevers, pullLever } from "./demo_api.ts";
 import { renderMetrics } from "./metrics.ts";
 import { PAGE_PATHS, PAGE_STYLE_SOURCE, pageFile } from "./page.ts";
@@ -58,8 +59,6 @@ const NEXT_PORTS = 20;
 const MAX_URL = 8192;
 /** Until the last answers must have gone out, ms. */
 const LAST_ANSWERS_MS = 200;
-/** Until an answer that was handed to its connection is written, ms. */
-const FLUSH_MS = 5;
 
 /** On every answer: whatever it holds, a browser loads nothing foreign for it and shows it to no foreign page. */
 const HEADERS: readonly (readonly [string, string])[] = [
@@ -111,11 +110,15 @@ export function notReadyReasons(source: Source, pipeline: Pick<Pipeline, "status
 }
 
 /** What a person should know although prices flow: it does not make the program unready. */
-export function warningsOf({ pipeline, cursor }: Pick<WebOptions, "pipeline" | "cursor">): string[] {
+export function warningsOf(
+  { pipeline, cursor }: Pick<WebOptions, "pipeline" | "cursor">,
+  serverTrouble?: string | undefined,
+): string[] {
   const warnings = pipeline.status().flatMap(({ name, gapsTrouble }) =>
     gapsTrouble === undefined ? [] : [`gap records do not reach ${name}: ${gapsTrouble}`]
   );
   if (cursor?.trouble !== undefined) warnings.push(`the cursor cannot be written: ${cursor.trouble}`);
+  if (serverTrouble !== undefined) warnings.push(`the status server: ${serverTrouble}`);
   return warnings;
 }
 
@@ -123,6 +126,7 @@ export function warningsOf({ pipeline, cursor }: Pick<WebOptions, "pipeline" | "
 function statusOf(
   { source, pipeline, stats, demo, cursor }: WebOptions,
   clock: Clock,
+  serverTrouble: string | undefined,
 ): { products: readonly ProductStatus[] } & Record<string, unknown> {
   const status = source.status();
   const reasons = notReadyReasons(source, pipeline);
@@ -131,7 +135,7 @@ function statusOf(
     pid: Deno.pid,
     ready: reasons.length === 0,
     reasons,
-    warnings: warningsOf({ pipeline, cursor }),
+    warnings: warningsOf({ pipeline, cursor }, serverTrouble),
     demo: demo !== undefined,
     ...status,
     gaps: status.products.flatMap(({ gap }) => gap === undefined ? [] : [gap]),
@@ -174,7 +178,8 @@ class Site {
   readonly #open = new Set<Promise<void>>();
   #stopping = false;
 
-  constructor(options: WebOptions) {
+  /** @param serverTrouble why connections cannot be accepted, or undefined */
+  constructor(options: WebOptions, serverTrouble: () => string | undefined) {
     const { source, pipeline, stats, store, live, demo, exchange = DEFAULT_EXCHANGE, clock = systemClock } = options;
     this.#options = options;
     const page = (path: string, answer: Page) => this.#pages.set(path, answer);
@@ -185,14 +190,14 @@ class Site {
     page("/healthz", () => json({ alive: true }));
     page("/readyz", () => {
       const reasons = notReadyReasons(source, pipeline);
-      const warnings = warningsOf(options);
+      const warnings = warningsOf(options, serverTrouble());
       return json({ ready: reasons.length === 0, reasons, warnings }, reasons.length === 0 ? 200 : 503);
     });
     page("/metrics", async () => {
       const text = await renderMetrics({ stats, source: source.status(), sinks: pipeline.status() });
       return new Response(text, { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" } });
     });
-    page("/api/status", () => json(statusOf(options, clock)));
+    page("/api/status", () => json(statusOf(options, clock, serverTrouble())));
     if (store !== undefined) {
       const gate = new StoreGate();
       const api = new Api({ source, exchange: exchange.name, store, live, clock }, gate);
@@ -202,7 +207,7 @@ class Site {
       page("/api/gaps", ({ url }) => api.gaps(url.searchParams));
       if (live !== undefined) {
         const status = () => {
-          const { products, ...rest } = statusOf(options, clock);
+          const { products, ...rest } = statusOf(options, clock, serverTrouble());
           return { products, rest };
         };
         const onBug = (error: unknown) => this.#tellBug("/api/stream", error);
@@ -215,8 +220,8 @@ class Site {
   }
 
   /** Answers one request; never rejects. */
-  async answer(request: Request, { completed }: Pick<Deno.ServeHandlerInfo, "completed">): Promise<Response> {
-    const settled = completed.then(() => {}, () => {}).then(() => void this.#open.delete(settled));
+  async answer(request: Request, completed: Promise<void>): Promise<Response> {
+    const settled = completed.then(() => void this.#open.delete(settled));
     this.#open.add(settled);
     const response = await this.#answer(request, completed).catch((error): Response => {
       if (error instanceof HttpError) return json({ error: error.message }, error.status, error.headers);
@@ -242,8 +247,6 @@ class Site {
     await Promise.race([Promise.all(this.#open), patience]);
     over.abort();
     await patience;
-    // what is completed is with the connection, which needs a turn to write it
-    await new Promise((resolve) => setTimeout(resolve, FLUSH_MS));
   }
 
   async #answer(request: Request, completed: Promise<void>): Promise<Response> {
@@ -307,38 +310,33 @@ class Site {
   }
 }
 
-/**
- * Starts to listen. Throws a ConfigError where the address or port cannot be had. Its `shutdown()` ends the streams, lets
- * answers that are under way go out for a moment, then hangs up.
- */
-export function serveStatus(options: WebOptions): Deno.HttpServer<Deno.NetAddr> {
-  const { host, port, nextFreePort } = options;
-  const site = new Site(options);
-  const hangUp = new AbortController();
+/** A server that listens. */
+export interface StatusServer extends AsyncDisposable {
+  /** Where. */
+  readonly addr: Deno.NetAddr;
+  /** Ends the streams, lets answers that are under way go out for a moment, then hangs up. */
+  shutdown(): Promise<void>;
+}
+
+/** Starts to listen. Throws a ConfigError where the address or port cannot be had. Nothing that fails later ends the program. */
+export function serveStatus(options: WebOptions): StatusServer {
+  const { clock = systemClock, log } = options;
+  const listener = listen(options);
+  const site: Site = new Site(options, () => connections.trouble);
+  const connections: Connections = new Connections(listener, {
+    answer: (request, completed) => site.answer(request, completed),
+    clock,
+    log,
+  });
+  let stopped: Promise<void> | undefined;
+  const shutdown = () => stopped ??= site.stop().then(() => connections.close());
+  return { addr: listener.addr, shutdown, [Symbol.asyncDispose]: shutdown };
+}
+
+function listen({ host, port, nextFreePort }: WebOptions): Deno.TcpListener {
   for (let offset = 0;; offset++) {
     try {
-      const server = Deno.serve({
-        hostname: host,
-        port: port + offset,
-        signal: hangUp.signal,
-        automaticCompression: true,
-        onListen: () => {},
-      }, (request, info) => site.answer(request, info));
-      let stopped: Promise<void> | undefined;
-      const shutdown = () =>
-        stopped ??= site.stop().then(() => {
-          // the server's own shutdown() waits for a reader who does not read
-          hangUp.abort();
-          return server.finished;
-        });
-      return {
-        addr: server.addr,
-        finished: server.finished,
-        ref: () => server.ref(),
-        unref: () => server.unref(),
-        shutdown,
-        [Symbol.asyncDispose]: shutdown,
-      };
+      return Deno.listen({ hostname: host, port: port + offset });
     } catch (error) {
       const taken = error instanceof Deno.errors.AddrInUse;
       if (taken && nextFreePort && offset < NEXT_PORTS && port + offset < 65535) continue;

@@ -16,6 +16,8 @@ export interface ProgramOptions {
   readonly channel?: "ticker" | "ticker_batch";
   /** Called before the first start, with the path of the store that the program will open. */
   readonly before?: (storeFile: string) => Promise<void>;
+  /** How many descriptors it may have; default as many as this process. */
+  readonly descriptors?: number;
   /** Further settings, and stronger ones. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -53,7 +55,7 @@ export class Program extends RunningServer implements AsyncDisposable {
 
   /** Resolves when its page can be asked for. */
   static async start(options: ProgramOptions): Promise<Program> {
-    const { command = "dev", simulator, channel = "ticker", before, settings = {} } = options;
+    const { command = "dev", simulator, channel = "ticker", before, descriptors, settings = {} } = options;
     const dir = await folderFor("browser", undefined);
     const { port } = freePorts("port");
     const flags = await flagsOf(command);
@@ -63,7 +65,7 @@ export class Program extends RunningServer implements AsyncDisposable {
       command: [
         "sh",
         "-c",
-        'cd "$0" && exec "$@" > /dev/null',
+        `${descriptors === undefined ? "" : `ulimit -n ${descriptors} && `}cd "$0" && exec "$@" > /dev/null`,
         dir,
         Deno.execPath(),
         "run",

@@ -5,6 +5,7 @@ import { DELAY_BUCKETS, Stats } from "../../src/stats.ts";
 import type { SourceStatus } from "../../src/sources/source.ts";
 import { renderMetrics } from "../../src/web/metrics.ts";
 import type { DemoLevers, Lever } from "../../src/web/demo_api.ts";
+import { ANSWER_MS, REQUEST_MS } from "../../src/web/connections.ts";
 import { PAGE_PATHS } from "../../src/web/page.ts";
 import { isOwnHost } from "../../src/web/server.ts";
 import { FakeClock } from "../fakes/clock.ts";
@@ -426,6 +427,51 @@ test("those who send half a request and wait hold up nobody, and not the end", a
   await web.stop();
   assertLess(performance.now() - stopping, 1500);
   for (const conn of conns) conn.close();
+});
+
+test("connections that wait too long are closed, an open stream is not", async () => {
+  const clock = new FakeClock();
+  await using web = serveStore({ clock });
+  await using stream = await web.stream("?everyMs=250");
+  await stream.waits("status");
+  const opened = await Promise.all(
+    [
+      "",
+      "GET /healthz HT",
+      "GET /healthz HTTP/1.1\r\nHost: localhost\r\n",
+      "POST /api/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab",
+    ].map(async (half) => {
+      const conn = await Deno.connect({ hostname: "127.0.0.1", port: web.port });
+      await conn.write(new TextEncoder().encode(half));
+      const ended = { yes: false };
+      const reading = new Response(conn.readable).text().catch(() => {}).then(() => ended.yes = true);
+      return { ended, reading };
+    }),
+  );
+  // one that was asked after them is answered: so all of them were accepted
+  assertEquals((await web.ask("/healthz")).status, 200);
+  const open = () => opened.filter(({ ended }) => !ended.yes).length;
+  await clock.advance(REQUEST_MS - 2000);
+  assert(open() >= 3, `${open()} are open`);
+  await clock.advance(3000);
+  await Promise.all(opened.map(({ reading }) => reading));
+  const known = stream.data("status").length;
+  await clock.advance(10 * ANSWER_MS);
+  await stream.waits("status", known + 1);
+  assertEquals(stream.ended, false);
+});
+
+test("an answer that nobody takes is given up", async () => {
+  const clock = new FakeClock();
+  const many = Array.from({ length: 100_000 }, () => makeGap());
+  await using web = serve({ clock, store: storeThat(() => Promise.resolve(many)) });
+  const conn = await Deno.connect({ hostname: "127.0.0.1", port: web.port });
+  await conn.write(new TextEncoder().encode("GET /api/gaps HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+  await conn.read(new Uint8Array(10));
+  await clock.advance(ANSWER_MS + 2000);
+  // whether it was told or not is the system's choice; whole it is not
+  const rest = await new Response(conn.readable).text().catch(() => "");
+  assert(!rest.endsWith("]\n"), "the answer was cut");
 });
 
 test("what is no HTTP is refused, and nothing comes to harm", async () => {

@@ -7,7 +7,7 @@ import { LiveSink } from "../../src/sinks/live.ts";
 import type { ProductStatus, SourceStatus } from "../../src/sources/source.ts";
 import { Stats } from "../../src/stats.ts";
 import type { StoreReader } from "../../src/store/reader.ts";
-import { serveStatus, type WebOptions } from "../../src/web/server.ts";
+import { serveStatus, type StatusServer, type WebOptions } from "../../src/web/server.ts";
 import { Notebook } from "../fakes/log.ts";
 import { FakeSource } from "../fakes/source.ts";
 import { until } from "../simulator/client.ts";
@@ -35,7 +35,7 @@ export class Site implements AsyncDisposable {
   readonly log = new Notebook();
   readonly stats: Stats;
   readonly port: number;
-  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  readonly #server: StatusServer;
 
   constructor({ source, sinks = [], capacity, ...options }: SiteOptions = {}) {
     const clock = options.clock ?? systemClock;

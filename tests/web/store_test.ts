@@ -9,7 +9,7 @@ import { LiveSink } from "../../src/sinks/live.ts";
 import { SqliteSink } from "../../src/sinks/sqlite.ts";
 import { Stats } from "../../src/stats.ts";
 import { Store } from "../../src/store/store.ts";
-import { serveStatus } from "../../src/web/server.ts";
+import { serveStatus, type StatusServer } from "../../src/web/server.ts";
 import { makeGap, makeTick } from "../fakes/events.ts";
 import { Notebook } from "../fakes/log.ts";
 import { Random } from "../fakes/random.ts";
@@ -36,7 +36,7 @@ class Program implements AsyncDisposable {
   readonly live: LiveSink;
   readonly port: number;
   readonly log = new Notebook();
-  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  readonly #server: StatusServer;
   readonly #running: Promise<void>;
   readonly #stop = new AbortController();
 
