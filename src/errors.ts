@@ -14,7 +14,7 @@ export class ConfigError extends Error {
   }
 }
 
-/** The exchange refuses every product, or the channel: asking again will not help. Exit 3. */
+/** At the start the exchange refuses every product, the channel or the login. Exit 3. */
 export class RefusedError extends Error {
   /** Its class. */
   override name = "RefusedError";

@@ -46,7 +46,7 @@ export async function lookAtProgram(url: string, isStack: boolean, signal: Abort
   };
   const facts = { ready: status.ready, reasons, sinks, counters: status.counters };
   if (status.ready !== true) {
-    const isExchange = reasons.some((reason) => /^(?:no data from|nothing from)/.test(reason));
+    const isExchange = reasons.some((reason) => /^(?:no data from|nothing from)| sends no prices/.test(reason));
     const cause = isExchange
       ? "it has no data from the exchange, waits and tries again"
       : "one of the places that it writes to does not take what it has; it keeps and repeats it for as long as the queue lasts";

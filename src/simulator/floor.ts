@@ -269,6 +269,12 @@ export class Floor implements House {
     return reached;
   }
 
+  /** Puts a product back on the list; clients are not told, and must subscribe again. */
+  list(product: string): number {
+    this.#delisted.delete(product);
+    return 0;
+  }
+
   /** Does what is due. To be called every `PUMP_MS`; a late call catches up. */
   pump(): void {
     const now = performance.now();

@@ -104,7 +104,10 @@ function table(products: readonly string[]): Record<keyof Levers, Entry> {
       { ms: number(0, 3650 * DAY_MS), product: anyProduct },
       (levers, { ms, product }) => levers.future(ms, product),
     ),
-    wrongProductErrors: entry({ product }, (levers, { product }) => levers.wrongProductErrors(product)),
+    wrongProductErrors: entry(
+      { product, on: optional(onOff) },
+      (levers, { product, on }) => levers.wrongProductErrors(product, on),
+    ),
     refuseAll: entry({ on: onOff }, (levers, { on }) => levers.refuseAll(on)),
     dataFirst: entry({ on: onOff }, (levers, { on }) => levers.dataFirst(on)),
     slowDown: entry({ ms: number(0, 600_000) }, (levers, { ms }) => levers.slowDown(ms)),

@@ -44,8 +44,8 @@ export interface Levers {
   late(ms: number, product?: string): number;
   /** A new trade whose time lies so far in the future. */
   future(ms: number, product?: string): number;
-  /** `<product> is delisted` to all, and it cannot be had from now on. */
-  wrongProductErrors(product: string): number;
+  /** `<product> is delisted` to all, and no subscribe to it is taken until it is listed again (`on` false; default true). */
+  wrongProductErrors(product: string, on?: boolean): number;
   /** The behaviour of 2017: one bad product refuses the whole subscribe, with one error and no reply. */
   refuseAll(on: boolean): void;
   /** The last trades go out before the `subscriptions` reply, as seen in 2021. */
@@ -160,8 +160,8 @@ export function createLevers(floor: Floor): Levers {
     future(ms, product = floor.wantedProduct()) {
       return floor.publish(floor.market.tradeAt(product, floor.micros() + Math.round(ms * 1000)), true);
     },
-    wrongProductErrors(product) {
-      return floor.delist(product);
+    wrongProductErrors(product, on = true) {
+      return on ? floor.delist(product) : floor.list(product);
     },
     refuseAll(on) {
       switches.refuseAll = on;

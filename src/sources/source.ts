@@ -12,6 +12,9 @@ export type LinkState = "connecting" | "open" | "silent";
  */
 export type ProductState = "waiting" | "live" | "quiet" | "stalled" | "refused";
 
+/** Why there is no tick of a product, as far as the exchange says it. */
+export type ProductNote = "never traded" | "not subscribed";
+
 /** One product as a person wants to see it. */
 export interface ProductStatus {
   /** The exchange's id. */
@@ -20,6 +23,8 @@ export interface ProductStatus {
   readonly state: ProductState;
   /** Why the exchange refused it, in its words. */
   readonly refused?: string;
+  /** See {@link ProductNote}. */
+  readonly note?: ProductNote;
   /** Last price, quote currency. */
   readonly price?: number;
   /** Exchange time of that price, unix seconds. */

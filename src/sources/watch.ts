@@ -1,6 +1,7 @@
 // Is the feed alive? Three signals, kept apart: the link (any frame), each product (its heartbeats against its ticks), the
 // channel (all products at once). Knows what happened and what should be done; opens and closes the Gaps; does no I/O.
 
+import { backoffMs } from "../backoff.ts";
 import type { Clock } from "../clock.ts";
 import type { Heartbeat } from "../exchanges/exchange.ts";
 import {
@@ -14,7 +15,7 @@ import {
   type Tick,
 } from "../record.ts";
 import type { TimePrecision } from "../sequencer.ts";
-import type { ProductState, ProductStatus } from "./source.ts";
+import type { ProductNote, ProductState, ProductStatus } from "./source.ts";
 
 /** What a watch is built from. */
 export interface WatchOptions {
@@ -34,14 +35,18 @@ export interface WatchOptions {
   readonly clock: Clock;
   /** Shared by all that open gaps. */
   readonly gapTimes: GapTimes;
+  /** 0 included to 1 excluded, for the jitter of delays. */
+  readonly random: () => number;
   /** Takes each gap when it opens and again when it closes. */
   readonly emit: (gap: Gap) => void;
+  /** Called once for each piece of news that a person should read. */
+  readonly tell: (product: string, news: ProductNote | "accepted again") => void;
 }
 
 /** What should be done now. */
 export interface Advice {
   /** Close the link and open a new one, for this reason. */
-  readonly reconnect?: "link-silent" | "stalled";
+  readonly reconnect?: "link-silent" | "stalled" | "unanswered";
   /** Products to ask for again on this link. */
   readonly resubscribe: readonly string[];
 }
@@ -54,7 +59,11 @@ interface Watched {
   /** When `last` arrived in this run, elapsed ms. */
   arrivedAt?: number;
   refused?: string;
+  note?: ProductNote;
   gap?: Gap;
+  /** How often it was asked for since it was last heard, and when it is asked for again on this link, elapsed ms. */
+  asks: number;
+  askAt: number;
   /** Exchange time up to which a heartbeat showed that nothing is missing, us. */
   provenUs: number;
   /** The highest trade id in any heartbeat. */
@@ -63,9 +72,11 @@ interface Watched {
   askedAt: number;
   /** Its last trade was asked for and has not come yet. */
   awaited: boolean;
+  /** Whether a ticker of it came, and whether anything of it came. */
+  ticked: boolean;
+  heard: boolean;
   /** When the exchange last showed that nothing newer than `last` was traded. */
   provenAt: number | undefined;
-  heard: boolean;
   /** When its last heartbeat that could be compared with its ticks came. */
   heartbeatAt: number | undefined;
   /** Since when its heartbeats are ahead of its ticks. */
@@ -93,6 +104,8 @@ const LINK_DOUBT_MS = 3000;
 /** Reconnecting for a stalled product interrupts all others: the second time only after this, then twice as long, ... ms. */
 const STALL_RECONNECT_MS = 30_000;
 const STALL_RECONNECT_CAP_MS = 600_000;
+/** A product that is refused or not heard is asked for again after so long; asking disturbs no other product. */
+const ASK = { baseMs: 60_000, capMs: 3_600_000 };
 
 /** The state of one feed. */
 export class FeedWatch {
@@ -106,6 +119,8 @@ export class FeedWatch {
   #heartbeats = false;
   #stallReconnects = 0;
   #nextStallReconnectAt = 0;
+  /** What the exchange says that it sends on this link; undefined before it has said so. */
+  #listed: ReadonlySet<string> | undefined;
 
   /** Nothing is expected before `start()`. */
   constructor(options: WatchOptions) {
@@ -119,10 +134,13 @@ export class FeedWatch {
         ...(position === undefined ? {} : { last: position, tradedAt: clock.elapsed() - ageMs(position, clock.now()) }),
         provenUs: 0,
         newestTradeId: 0,
+        asks: 0,
+        askAt: 0,
         askedAt: 0,
         awaited: false,
-        provenAt: undefined,
+        ticked: false,
         heard: false,
+        provenAt: undefined,
         heartbeatAt: undefined,
         aheadAt: undefined,
         stalledAt: undefined,
@@ -167,10 +185,12 @@ export class FeedWatch {
     this.#open = true;
     this.#openedAt = elapsed;
     this.#heartbeats = false;
+    this.#listed = undefined;
     for (const watched of this.#products.values()) {
       watched.askedAt = elapsed;
+      watched.askAt = watched.refused === undefined ? elapsed : elapsed + this.#askDelayMs(watched);
       watched.awaited = true;
-      watched.heard = false;
+      watched.ticked = watched.heard = false;
       watched.provenAt =
         watched.heartbeatAt =
         watched.aheadAt =
@@ -210,7 +230,7 @@ export class FeedWatch {
     if (spacing >= BURST_MS) {
       watched.spacingMs += (spacing - watched.spacingMs) / Math.min(++watched.spacings, ENOUGH_SPACINGS);
     }
-    watched.heard = true;
+    this.#hear(watched);
     // an old tick says nothing about the trades after it
     if (isLate && tick.sequence <= last.sequence) return;
     if (watched.stalledAt !== undefined) this.#stallReconnects = 0;
@@ -225,7 +245,7 @@ export class FeedWatch {
   repeat(tick: Tick): void {
     const watched = this.#products.get(tick.product);
     if (watched === undefined) return;
-    watched.heard = true;
+    this.#hear(watched);
     // a copy that nobody asked for, or of a tick that came late, says nothing about now
     if (!watched.awaited || tick.sequence !== watched.last?.sequence) return;
     // nor does one that is older than what heartbeats have told of
@@ -257,6 +277,7 @@ export class FeedWatch {
     watched.newestTradeId = Math.max(watched.newestTradeId, lastTradeId);
     if (lastTradeId > known) {
       watched.aheadAt ??= elapsed;
+      if (watched.note === "never traded") delete watched.note;
       return;
     }
     watched.aheadAt = undefined;
@@ -266,11 +287,57 @@ export class FeedWatch {
     watched.provenUs = Math.max(watched.provenUs, Math.min(timeUs, receivedTime * 1000) - PROOF_MARGIN_US);
   }
 
-  /** The exchange will not give this product. True if it was not known before. */
+  /** A ticker of a product that was never traded. */
+  neverTraded(product: string): void {
+    const watched = this.#products.get(product);
+    // we have a trade of it
+    if (watched === undefined || watched.last !== undefined) return;
+    this.#accept(watched);
+    watched.heard = true;
+    this.#note(watched, "never traded");
+  }
+
+  /** The exchange says which products it now sends, all of them. */
+  subscribed(products: readonly string[]): void {
+    this.#listed = new Set(products);
+    for (const product of products) {
+      const watched = this.#products.get(product);
+      if (watched === undefined) continue;
+      this.#accept(watched);
+      if (watched.note === "not subscribed") delete watched.note;
+    }
+  }
+
+  /** A ticker of it came. */
+  #hear(watched: Watched): void {
+    this.#accept(watched);
+    if (watched.note !== undefined) delete watched.note;
+    watched.ticked = watched.heard = true;
+    watched.asks = 0;
+  }
+
+  #accept(watched: Watched): void {
+    if (watched.refused === undefined) return;
+    delete watched.refused;
+    this.#options.tell(watched.product, "accepted again");
+  }
+
+  #note(watched: Watched, note: ProductNote): void {
+    if (watched.note === note) return;
+    watched.note = note;
+    this.#options.tell(watched.product, note);
+  }
+
+  #askDelayMs(watched: Watched): number {
+    return backoffMs(watched.asks++, ASK, 0.5 + this.#options.random() / 2);
+  }
+
+  /** The exchange does not give this product for now. True if it was not known before. */
   refuse(product: string, words: string): boolean {
     const watched = this.#products.get(product);
     if (watched === undefined || watched.refused !== undefined) return false;
     watched.refused = words;
+    watched.askAt = this.#options.clock.elapsed() + this.#askDelayMs(watched);
     // the gap that is open goes on under its true name
     if (watched.gap !== undefined) this.#options.emit(watched.gap = { ...watched.gap, reason: "refused" });
     else this.#openGap(watched, "refused");
@@ -287,29 +354,35 @@ export class FeedWatch {
     // while nothing comes at all the link is the question, not its products
     if (silentMs >= Math.min(LINK_DOUBT_MS, staleAfterMs / 2)) return { resubscribe: [] };
     const asked: string[] = [];
-    let all = true, overdue = false;
+    const accepted = [...this.#products.values()].filter(({ refused }) => refused === undefined);
     for (const watched of this.#products.values()) {
-      if (watched.refused !== undefined) continue;
-      if (watched.stalledAt === undefined && this.#isStalled(watched, elapsed)) {
-        watched.stalledAt = elapsed;
-        watched.askedAt = elapsed;
-        watched.awaited = true;
+      if (watched.refused === undefined && watched.stalledAt === undefined && this.#isStalled(watched, elapsed)) {
+        watched.stalledAt = watched.askAt = elapsed;
+        watched.asks = 0;
         this.#openGap(watched, "stalled");
-        asked.push(watched.product);
       }
-      if (watched.stalledAt === undefined) all = false;
-      else if (elapsed - watched.stalledAt >= staleAfterMs) overdue = true;
+      const isSilent = elapsed - watched.askedAt >= staleAfterMs;
+      const isUnlisted = this.#isUnlisted(watched);
+      if (watched.refused === undefined && isSilent && isUnlisted) this.#note(watched, "not subscribed");
+      const isWanted = watched.refused !== undefined || watched.stalledAt !== undefined ||
+        (isSilent && (!watched.heard || isUnlisted));
+      if (!isWanted || elapsed < watched.askAt) continue;
+      watched.askedAt = elapsed;
+      watched.askAt = elapsed + this.#askDelayMs(watched);
+      watched.awaited = true;
+      asked.push(watched.product);
     }
-    if ((all || overdue) && elapsed >= this.#nextStallReconnectAt) {
+    const reconnect = this.#reconnectFor(accepted, elapsed);
+    if (reconnect !== undefined && elapsed >= this.#nextStallReconnectAt) {
       // the last time is long ago: this is another story
       if (elapsed - this.#nextStallReconnectAt >= STALL_RECONNECT_CAP_MS) this.#stallReconnects = 0;
       const wait = Math.min(STALL_RECONNECT_CAP_MS, STALL_RECONNECT_MS * 2 ** Math.min(this.#stallReconnects++, 10));
       this.#nextStallReconnectAt = elapsed + wait;
-      return { reconnect: "stalled", resubscribe: [] };
+      return { reconnect, resubscribe: [] };
     }
     if (!this.#options.ownHeartbeats && !this.#heartbeats && elapsed - this.#openedAt >= 3000) {
       // the product that was to beat for a large list is none the exchange knows: ask for one that ticks
-      const ticking = [...this.#products.values()].find((w) => w.refused === undefined && w.heard);
+      const ticking = accepted.find(({ ticked }) => ticked);
       if (ticking !== undefined) {
         if (!asked.includes(ticking.product)) asked.push(ticking.product);
         this.#heartbeats = true;
@@ -318,15 +391,43 @@ export class FeedWatch {
     return { resubscribe: asked };
   }
 
+  /** Why a new link could help, where it costs the other products less than it may bring. */
+  #reconnectFor(accepted: readonly Watched[], elapsed: number): Advice["reconnect"] {
+    const { staleAfterMs } = this.#options;
+    if (accepted.length === 0) return undefined;
+    if (accepted.every(({ heard }) => !heard)) {
+      return elapsed - this.#openedAt >= 2 * staleAfterMs ? "unanswered" : undefined;
+    }
+    if (accepted.every(({ stalledAt }) => stalledAt !== undefined)) return "stalled";
+    // a product of which nothing came on this link either is asked for again, and disturbs no others
+    const isOverdue = accepted.some((watched) =>
+      watched.stalledAt !== undefined && elapsed - watched.stalledAt >= staleAfterMs && watched.heard &&
+      !this.#isUnlisted(watched)
+    );
+    return isOverdue ? "stalled" : undefined;
+  }
+
+  /** Whether the exchange leaves it out of what it says it sends, and sends no ticker of it on this link. */
+  #isUnlisted({ product, ticked }: Watched): boolean {
+    return !ticked && this.#listed !== undefined && this.#listed.size > 0 && !this.#listed.has(product);
+  }
+
+  /** Products that are stalled, and whether heartbeats tell of a trade that did not come. */
+  stalled(): { readonly product: string; readonly isTraded: boolean }[] {
+    return [...this.#products.values()].filter(({ stalledAt }) => stalledAt !== undefined)
+      .map(({ product, aheadAt }) => ({ product, isTraded: aheadAt !== undefined }));
+  }
+
   /** Each product as it stands. */
   status(): ProductStatus[] {
     const elapsed = this.#options.clock.elapsed();
     return [...this.#products.values()].map((watched) => {
-      const { product, last, tradedAt, refused, gap } = watched;
+      const { product, last, tradedAt, refused, note, gap } = watched;
       return {
         product,
         state: this.#stateOf(watched, elapsed),
         ...(refused === undefined ? {} : { refused }),
+        ...(note === undefined ? {} : { note }),
         ...(last === undefined ? {} : { price: last.price, time: last.exchangeTimeUs / 1e6 }),
         ...(tradedAt === undefined ? {} : { ageSeconds: Math.round(elapsed - tradedAt) / 1000 }),
         ...(gap === undefined ? {} : { gap }),
@@ -358,8 +459,6 @@ export class FeedWatch {
       watched.heartbeatAt = undefined;
       return true;
     }
-    // not even the last trade that each subscribe brings
-    if (!watched.heard) return true;
     return watched.spacings >= ENOUGH_SPACINGS && silentMs >= watched.spacingMs * SPACINGS * watched.patience;
   }
 

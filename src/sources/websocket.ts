@@ -76,6 +76,8 @@ export class WebSocketSource implements Source {
   #nextTryAt: number | undefined;
   #refusal: RefusedError | undefined;
   #oneByOne = false;
+  /** The exchange has taken a subscription in this run, so that no later refusal is final. */
+  #everAccepted = false;
   // of the current connection
   #client: WebSocketClient | undefined;
   #ticked = false;
@@ -103,6 +105,13 @@ export class WebSocketSource implements Source {
       last,
       clock,
       gapTimes,
+      random: options.random,
+      tell: (product, news) => {
+        const { log } = options;
+        if (news === "accepted again") log.info(`${exchange.title} accepts a product again`, { product });
+        else if (news === "never traded") log.info(`${exchange.title} has never traded a product`, { product });
+        else log.warn(`${exchange.title} does not send a product, the others go on`, { product, why: news });
+      },
       emit: (gap) => {
         // one that is written once more under another reason is still the same gap
         if (gap.opened > this.#newestGap) {
@@ -119,14 +128,14 @@ export class WebSocketSource implements Source {
       { exchange, channel, products: new Set(products), maxFrameLength: options.maxFrameBytes, last, stats },
       {
         onTick: (tick) => {
-          this.#ticked = true;
+          this.#ticked = this.#everAccepted = true;
           this.#tickedAt = clock.elapsed();
           this.#clockTrouble = undefined;
           this.#watch.tick(tick);
           this.#emit(tick);
         },
         onRepeat: (tick) => {
-          this.#ticked = true;
+          this.#ticked = this.#everAccepted = true;
           this.#watch.repeat(tick);
         },
       },
@@ -206,7 +215,7 @@ export class WebSocketSource implements Source {
     if (this.#opened++ > 0) stats.reconnects++;
     this.#openedAt = clock.elapsed();
     this.#client = client;
-    this.#acknowledged = false;
+    this.#acknowledged = this.#oneByOne = false;
     this.#refusedAt = undefined;
     this.#watch.linkOpened();
 
@@ -241,7 +250,9 @@ export class WebSocketSource implements Source {
         : verdict === "stalled" && this.#clockTrouble !== undefined
         ? this.#clockTrouble
         : verdict === "stalled"
-        ? `no prices came of ${this.#stalled().join(", ")}, which ${exchange.title} trades`
+        ? this.#stallWords()
+        : verdict === "unanswered"
+        ? `${exchange.title} sent nothing of any product`
         : `closed with code ${closed.code} ${closed.reason}`.trim();
       this.#lastTrouble = why;
       log.often("warn", `Connection to ${exchange.title} ended`, { why });
@@ -256,7 +267,7 @@ export class WebSocketSource implements Source {
     const { clock, log } = this.#options;
     const onAbort = () => void client.close();
     signal.addEventListener("abort", onAbort, { once: true });
-    await this.#subscribe(client, this.#watch.accepted(), signal);
+    await this.#subscribe(client, this.#options.products, signal);
     while (true) {
       const since = clock.elapsed();
       await clock.sleep(CHECK_MS, signal);
@@ -279,13 +290,23 @@ export class WebSocketSource implements Source {
     }
   }
 
-  #stalled(): string[] {
-    return this.#watch.status().filter(({ state }) => state === "stalled").map(({ product }) => product);
+  #stallWords(): string {
+    const stalled = this.#watch.stalled();
+    const traded = stalled.filter(({ isTraded }) => isTraded);
+    const names = (of: typeof stalled) => of.map(({ product }) => product).join(", ");
+    const words = `no prices came of ${names(stalled)}`;
+    if (traded.length === 0) return words;
+    const which = traded.length === stalled.length ? "which" : `of which ${names(traded)} is what`;
+    return `${words}, ${which} ${this.#options.exchange.title} trades`;
   }
 
   async #subscribe(client: WebSocketClient, products: readonly string[], signal: AbortSignal): Promise<void> {
     const { exchange, channel } = this.#options;
-    const parts = this.#oneByOne ? products.map((product) => [product]) : [products];
+    // an exchange may refuse a whole message because of one product: those that it has refused go alone
+    const accepted = new Set(this.#watch.accepted());
+    const alone = products.filter((product) => this.#oneByOne || !accepted.has(product));
+    const together = products.filter((product) => !alone.includes(product));
+    const parts = [...together.length > 0 ? [together] : [], ...alone.map((product) => [product])];
     for (const frame of parts.flatMap((part) => exchange.subscribe(part, channel))) {
       await this.#turn(signal);
       client.send(frame);
@@ -308,11 +329,16 @@ export class WebSocketSource implements Source {
   /** What a frame holds beside ticks. */
   #handleRest(text: string, decoded: Decoded, now: number): void {
     const { exchange, clock, log } = this.#options;
-    const { heartbeat, subscribed, refused, refusedProduct, rejected } = decoded;
+    const { heartbeat, subscribed, refused, refusedProduct, rejected, withoutTrade } = decoded;
     if (heartbeat !== undefined) this.#watch.heartbeat(heartbeat, now);
     if (subscribed !== undefined) {
-      if (subscribed.length > 0) this.#acknowledged = true;
+      if (subscribed.length > 0) this.#acknowledged = this.#everAccepted = true;
+      this.#watch.subscribed(subscribed);
       log.debug("Subscribed", { products: subscribed });
+    }
+    if (withoutTrade !== undefined) {
+      this.#everAccepted = true;
+      if (withoutTrade.neverTraded) this.#watch.neverTraded(withoutTrade.product);
     }
     if (refused !== undefined) this.#refuse(refused, refusedProduct);
     for (const reason of rejected) {
@@ -335,7 +361,9 @@ export class WebSocketSource implements Source {
     // any words may begin like a product
     if (product !== undefined && this.#options.products.includes(product)) {
       const isNew = this.#watch.refuse(product, words);
-      if (this.#watch.accepted().length === 0) return this.#giveUp(`${exchange.title} refuses every product: ${words}`);
+      if (this.#watch.accepted().length === 0 && !this.#everAccepted) {
+        return this.#giveUp(`${exchange.title} refuses every product: ${words}`);
+      }
       if (!isNew) return;
       this.#refusedAt = clock.elapsed();
       log.error(`${exchange.title} refuses a product, the others go on`, { product, words });
@@ -344,7 +372,7 @@ export class WebSocketSource implements Source {
     log.often("error", `${exchange.title} answers with an error`, { words });
     if (this.#acknowledged || this.#ticked) return;
     if (words.endsWith(`${channel} is not a valid channel`) || /authenticat/i.test(words)) {
-      this.#giveUp(`${exchange.title} refuses the channel ${channel}: ${words}`);
+      if (!this.#everAccepted) this.#giveUp(`${exchange.title} refuses the channel ${channel}: ${words}`);
     } else if (!this.#oneByOne) {
       // it does not say which product it means
       this.#oneByOne = true;

@@ -139,7 +139,7 @@ export class Api {
       price === undefined || live?.newest(seriesOf(exchange, product)) === undefined;
     if (products.some(isStored)) await this.#loadStored();
     const sinceMs = clock.elapsed() - this.#storedAt.elapsed;
-    const rows = products.map(({ product, state, refused, price, time, ageSeconds }) => {
+    const rows = products.map(({ product, state, refused, note, price, time, ageSeconds }) => {
       const series = seriesOf(exchange, product);
       const stored = this.#stored?.get(series);
       const last = price === undefined ? stored : undefined;
@@ -154,6 +154,7 @@ export class Api {
         ageSeconds: ageSeconds ?? (last && Math.round(ageMs(last, this.#storedAt.now) + sinceMs) / 1000),
         state,
         refused,
+        note,
       };
     });
     // while the history is being made the store has later ticks the next time

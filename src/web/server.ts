@@ -99,9 +99,10 @@ export function notReadyReasons(source: Source, pipeline: Pick<Pipeline, "status
   else if (link === "connecting") reasons.push(`no data from ${exchange}: ${lastTrouble ?? "connecting"}`);
   else if (link === "silent") reasons.push(`nothing from ${exchange} for ${lastFrameSeconds} s`);
   if (clockTrouble !== undefined) reasons.push(clockTrouble);
-  const accepted = products.filter(({ state }) => state !== "refused");
-  if (accepted.every(({ state }) => state === "stalled")) {
-    reasons.push(`${exchange} sends no prices: all products are stalled`);
+  // a product that waits is no fault: perhaps it was not traded
+  const troubles = products.map(({ state, note }) => note === "not subscribed" ? note : state);
+  if (troubles.every((trouble) => ["stalled", "refused", "not subscribed"].includes(trouble))) {
+    reasons.push(`${exchange} sends no prices: all products are ${[...new Set(troubles)].join(" or ")}`);
   }
   for (const sink of pipeline.status()) {
     if (sink.state !== "ok") reasons.push(`${sink.name} is ${sink.state}: ${sink.trouble ?? "no answer yet"}`);

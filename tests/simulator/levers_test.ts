@@ -254,7 +254,7 @@ for (const channel of ["ticker", "ticker_batch"]) {
   }
 }
 
-leverTest("wrongProductErrors() delists a product for all and for good", {}, async (simulator, client) => {
+leverTest("wrongProductErrors() delists a product for all, until it is listed again", {}, async (simulator, client) => {
   assertEquals(simulator.levers.wrongProductErrors("BTC-USD"), 1);
   assertEquals(simulator.levers.trade("BTC-USD"), 0);
   await until("it is told", () => client.of("error").length === 1);
@@ -263,6 +263,9 @@ leverTest("wrongProductErrors() delists a product for all and for good", {}, asy
   await using other = await Client.subscribe(simulator.url, ["BTC-USD", "ETH-USD"], ["ticker"]);
   assertEquals(other.of("error"), [error]);
   assertEquals(simulator.connections().map(({ subscribed }) => subscribed), [{}, { ticker: ["ETH-USD"] }]);
+  simulator.levers.wrongProductErrors("BTC-USD", false);
+  await using third = await Client.subscribe(simulator.url, ["BTC-USD"], ["ticker"]);
+  assertEquals([third.of("error").length, third.tickers().length], [0, 1]);
 });
 
 leverTest("refuseAll() refuses a whole subscribe for one bad product", {}, async (simulator) => {

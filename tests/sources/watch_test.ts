@@ -31,6 +31,7 @@ class HandClock implements Clock {
 class Story {
   readonly clock = new HandClock();
   readonly gaps: Gap[] = [];
+  readonly news: string[] = [];
   /** When (elapsed seconds) what was advised. */
   readonly advice: { at: number; reconnect?: string; resubscribe?: string }[] = [];
   readonly watch: FeedWatch;
@@ -60,7 +61,9 @@ class Story {
       staleAfterMs: 15_000,
       clock: this.clock,
       gapTimes: new GapTimes(),
+      random: () => 0.5,
       emit: (gap) => this.gaps.push(gap),
+      tell: (product, news) => this.news.push(`${product} ${news}`),
       ...options,
     });
   }
@@ -336,15 +339,118 @@ Deno.test("FeedWatch asks again for a product whose heartbeats stop, and believe
   assertEquals(story.advice.length, 1);
 });
 
-Deno.test("FeedWatch asks again for a product that never answers, then reconnects", () => {
+Deno.test("FeedWatch asks again and again for a product that never answers, and disturbs no other product for it", () => {
   const story = new Story(["A", "MUTE"]);
   story.beatless.add("MUTE");
   story.trade("A");
   story.watch.start();
   story.open();
-  story.pass(31, { each: () => story.live("A") });
-  assertEquals(story.advice, [{ at: 15, resubscribe: "MUTE" }, { at: 30, reconnect: "stalled" }]);
-  assertEquals(story.told("MUTE"), ["restart ?..?"]);
+  story.pass(4 * 3600, { each: () => story.live("A") });
+  // 15 s, then 1, 2, 4 ... 60 minutes: a quarter less by the jitter
+  const times = [15, 60, 150, 330, 690, 1410, 2850, 5550, 8250, 10_950, 13_650];
+  assertEquals(story.advice, times.map((at) => ({ at, resubscribe: "MUTE" })));
+  assertEquals([story.told("MUTE"), story.state("MUTE")], [["restart ?..?"], "waiting"]);
+  assertEquals([story.told("A"), story.news], [STARTED, []]);
+});
+
+Deno.test("FeedWatch disturbs no product for one that was never traded, and tells of it once", () => {
+  const story = new Story(["A", "NEW"]);
+  story.beatless.add("NEW");
+  story.trade("A");
+  story.watch.start();
+  story.open();
+  story.watch.neverTraded("NEW");
+  story.pass(3600, { step: 5, each: () => story.live("A") });
+  story.away(1);
+  story.watch.neverTraded("NEW");
+  const note = () => story.watch.status()[1]?.note;
+  assertEquals([story.advice, story.news, note(), story.state("NEW")], [
+    [],
+    ["NEW never traded"],
+    "never traded",
+    "waiting",
+  ]);
+  story.live("NEW");
+  assertEquals([note(), story.state("NEW")], [undefined, "live"]);
+  // of one whose trades we have it proves nothing
+  story.watch.linkLost("link-closed");
+  story.watch.linkOpened();
+  story.watch.neverTraded("A");
+  assertEquals([story.watch.status()[0]?.note, story.told("A").at(-1)?.startsWith("link-closed")], [undefined, true]);
+});
+
+Deno.test("FeedWatch asks again for a product that the exchange does not list, and disturbs no other for it", () => {
+  const story = new Story(["A", "B", "C"]);
+  story.beatless.add("C");
+  for (const product of ["A", "B"]) story.trade(product);
+  story.watch.start();
+  story.open();
+  story.watch.subscribed(["A", "B"]);
+  const note = () => story.watch.status()[2]?.note;
+  story.pass(14, { each: () => story.live("A", "B") });
+  // a list of many products is subscribed in several messages: the first answer does not know them all
+  assertEquals(note(), undefined);
+  story.pass(3600, { each: () => story.live("A", "B") });
+  assertEquals([note(), story.state("C"), story.news], ["not subscribed", "waiting", ["C not subscribed"]]);
+  assertEquals(story.advice.filter(({ resubscribe }) => resubscribe !== "C"), []);
+  assertEquals(story.advice.slice(0, 3).map(({ at }) => at), [15, 60, 150]);
+  story.watch.subscribed(["A", "B", "C"]);
+  assertEquals(note(), undefined);
+});
+
+Deno.test("FeedWatch reconnects when nothing comes of any product although there are frames", () => {
+  const story = new Story(["A", "B"]);
+  story.watch.start();
+  story.watch.linkOpened();
+  story.obedient = false;
+  story.pass(31, { beats: false, each: () => story.watch.frame() });
+  assertEquals(story.advice, [{ at: 15, resubscribe: "A,B" }, { at: 30, reconnect: "unanswered" }]);
+});
+
+Deno.test("FeedWatch reconnects once for a product that was live, as long as the new link brings nothing of it", () => {
+  const story = largeStory("P0").begin();
+  story.pass(300, { step: 5, each: () => story.live(...MANY) });
+  story.lost.add("P9");
+  story.pass(2 * 3600, { step: 5, each: () => story.live(...MANY) });
+  const reconnects = story.advice.filter(({ reconnect }) => reconnect !== undefined);
+  assertEquals(reconnects, [{ at: 365, reconnect: "stalled" }]);
+  assertEquals([story.told("P9").slice(2), story.state("P9")], [["stalled 300..?"], "stalled"]);
+  assert(story.advice.filter(({ resubscribe }) => resubscribe === "P9").length >= 6, "it is not asked for again");
+});
+
+Deno.test("FeedWatch asks again for a refused product with growing pauses, and takes it back when it is listed or ticks", () => {
+  for (const how of ["listed", "ticks"]) {
+    const story = new Story(["A", "B"]).begin();
+    story.pass(10, { each: () => story.live("A", "B") });
+    story.watch.refuse("B", "B is not a valid product");
+    story.lost.add("B");
+    story.beatless.add("B");
+    story.pass(3600, {
+      step: 5,
+      each() {
+        story.live("A");
+        if (story.watch.refuse("B", "B is not a valid product")) story.news.push("twice");
+      },
+    });
+    assertEquals(story.advice.map(({ at }) => at), [55, 145, 325, 685, 1405, 2845]);
+    assertEquals([story.state("B"), story.told("B").slice(2), story.news], ["refused", ["refused 10..?"], []]);
+    // a new link asks for all, and counts the time from there
+    story.away(1);
+    story.advice.length = 0;
+    story.pass(2699, { each: () => story.live("A") });
+    assertEquals(story.advice, []);
+    story.pass(1, { each: () => story.live("A") });
+    assertEquals(story.advice.map(({ resubscribe }) => resubscribe), ["B"]);
+
+    story.lost.clear();
+    if (how === "listed") {
+      story.watch.subscribed(["A", "B"]);
+      assertEquals([story.state("B"), story.told("B").length], ["waiting", 3]);
+    }
+    story.live("B");
+    assertEquals([story.state("B"), story.news], ["live", ["B accepted again"]]);
+    assertEquals(story.told("B").slice(3), [`refused 10..${Math.round(story.at)}`]);
+  }
 });
 
 Deno.test("FeedWatch takes a product that only its heartbeats tell of for stalled", () => {
@@ -868,7 +974,8 @@ Deno.test("FeedWatch gives an open gap its true name when the product is refused
   story.lost.add("A");
   story.pass(60, { each: () => story.live("B", "C") });
   story.away(5);
-  assertEquals([story.advice, story.told("A").length], [[], 4]);
+  assertEquals(story.advice.filter(({ resubscribe }) => resubscribe !== "A"), []);
+  assertEquals(story.told("A").length, 4);
 });
 
 // ---- a large list

@@ -303,7 +303,9 @@ test("WebSocketSource leaves out one refused product, and says so with the excha
   simulator.levers.hangUp();
   await until("it has reconnected", () => feed.stats.reconnects === 1);
   await feed.ticksOf("BTC-USD", "ETH-USD");
-  assertEquals(JSON.parse(simulator.received().at(-1)?.text ?? "").product_ids, ["BTC-USD", "ETH-USD"]);
+  await until("all are asked for", () => simulator.received().length === 3);
+  const asked = simulator.received().slice(1).map(({ text }) => JSON.parse(text).product_ids);
+  assertEquals(asked, [["BTC-USD", "ETH-USD"], ["XRP-GBP"]]);
 });
 
 test("WebSocketSource leaves out a product that is delisted while it runs", async () => {
@@ -316,6 +318,79 @@ test("WebSocketSource leaves out a product that is delisted while it runs", asyn
   assertEquals(summary(feed.gaps("ETH-USD")), ["restart closed", "refused open"]);
   assertEquals([feed.stats.gaps, feed.stats.reconnects], [4, 0]);
 });
+
+/** A simulator and a clock with which minutes pass in a second; 3 s of the source's time without a frame are 30 ms. */
+const RAPID = { ...BRISK, heartbeatMs: 10 };
+const RAPID_CLOCK = { clock: fastClock(100), staleAfterMs: 150_000 };
+
+test("WebSocketSource asks again for a refused product, on the same connection, until it comes", async () => {
+  await using simulator = await Simulator.start(RAPID);
+  simulator.levers.wrongProductErrors("ETH-USD");
+  await using feed = new Running(simulator.url, RAPID_CLOCK);
+  await feed.ticksOf("BTC-USD", "SOL-USD");
+  // each time it is refused again
+  await until("it is asked for again twice", () => simulator.received().length >= 3);
+  for (const { text } of simulator.received().slice(1)) assertEquals(JSON.parse(text).product_ids, ["ETH-USD"]);
+  assertEquals(feed.status.products[1]?.state, "refused");
+  simulator.levers.wrongProductErrors("ETH-USD", false);
+  await feed.ticksOf(...PRODUCTS);
+  assertEquals(feed.status.products[1]?.refused, undefined);
+  assertEquals([feed.log.find("refuses a product").length, feed.log.find("accepts a product again").length], [1, 1]);
+  assertEquals(summary(feed.gaps("ETH-USD")), ["refused closed"]);
+  assertEquals(summary(feed.gaps("BTC-USD")), ["restart closed"]);
+  assertEquals([feed.stats.gaps, simulator.connections().length], [3, 1]);
+});
+
+test("WebSocketSource asks for a refused product on each new connection, apart from the others", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  simulator.levers.refuseAll(true);
+  simulator.levers.wrongProductErrors("ETH-USD");
+  await using feed = new Running(simulator.url);
+  await feed.ticksOf("BTC-USD", "SOL-USD");
+  simulator.levers.wrongProductErrors("ETH-USD", false);
+  const before = simulator.received().length;
+  simulator.levers.hangUp();
+  await feed.ticksOf(...PRODUCTS);
+  const asked = simulator.received().slice(before).map(({ text }) => JSON.parse(text).product_ids);
+  assertEquals(asked, [["BTC-USD", "SOL-USD"], ["ETH-USD"]]);
+});
+
+test("WebSocketSource goes on when every product is refused after it had ticks", async () => {
+  await using simulator = await Simulator.start(RAPID);
+  await using feed = new Running(simulator.url, RAPID_CLOCK);
+  await feed.ticksOf(...PRODUCTS);
+  for (const product of PRODUCTS) simulator.levers.wrongProductErrors(product);
+  await until("all are refused", () => feed.status.products.every(({ state }) => state === "refused"));
+  await until("they are asked for again", () => simulator.received().length > PRODUCTS.length);
+  for (const product of PRODUCTS) simulator.levers.wrongProductErrors(product, false);
+  await feed.ticksOf(...PRODUCTS);
+  for (const product of PRODUCTS) assertEquals(summary(feed.gaps(product)), ["restart closed", "refused closed"]);
+});
+
+for (
+  const [what, error] of [
+    ["the channel", { message: "Failed to subscribe", reason: "ticker is not a valid channel" }],
+    ["the login", { message: "Authentication Failed" }],
+  ] as const
+) {
+  test(`WebSocketSource goes on when ${what} is refused on a later connection`, async () => {
+    using peer = new Peer();
+    await using feed = new Running(peer.url);
+    const first = await within("it connects", peer.upgrade());
+    await first.frame();
+    const time = new Date().toISOString();
+    const ticker = { type: "ticker", product_id: "BTC-USD", sequence: 7, price: "5", time, trade_id: 3 };
+    await first.send(frame(TEXT, JSON.stringify(ticker)));
+    await until("there is a tick", () => feed.ticks.length === 1);
+    first[Symbol.dispose]();
+    const second = await within("it connects again", peer.upgrade());
+    await second.frame();
+    await second.send(frame(TEXT, JSON.stringify({ type: "error", ...error })));
+    await until("it is told", () => feed.log.find("answers with an error").length === 1);
+    second[Symbol.dispose]();
+    await within("it connects again", peer.upgrade());
+  });
+}
 
 test("WebSocketSource ends with RefusedError when all products are refused", async () => {
   await using simulator = await Simulator.start(BRISK);
@@ -412,6 +487,50 @@ test("WebSocketSource asks again for a stalled product, and then reconnects", as
   await feed.ticksOf(...PRODUCTS);
   assertEquals(summary(feed.gaps("ETH-USD")), ["restart closed", "stalled closed"]);
   assertEquals(summary(feed.gaps("BTC-USD")), ["restart closed", "link-closed closed"]);
+});
+
+test("WebSocketSource disturbs no product for one that was never traded, or is missing in the subscriptions", async () => {
+  using peer = new Peer();
+  await using feed = new Running(peer.url, { ...RAPID_CLOCK, products: [...PRODUCTS, "NEW-USD"] });
+  const line = await within("it connects", peer.upgrade());
+  await line.frame();
+  const listed = ["BTC-USD", "SOL-USD", "NEW-USD"];
+  const tell = (message: Record<string, unknown>) => line.send(frame(TEXT, JSON.stringify(message)));
+  await tell({ type: "subscriptions", channels: [{ name: "ticker", product_ids: listed }] });
+  // each subscribe brings the last trade, which it has not
+  const never = { type: "ticker", product_id: "NEW-USD", price: "0", open_24h: "0", best_bid: "", side: "buy" };
+  await tell(never);
+  let sequence = 0;
+  const end = new AbortController();
+  const pump = (async () => {
+    while (!end.signal.aborted) {
+      const time = new Date().toISOString();
+      for (const product_id of ["BTC-USD", "SOL-USD"]) {
+        await tell({ type: "ticker", product_id, sequence: ++sequence, price: "5", time, trade_id: sequence });
+      }
+      await systemClock.sleep(5, end.signal).catch(() => {});
+    }
+  })();
+  try {
+    // a stalled product is cause for a reconnect before it is asked for a third time
+    for (let i = 0; i < 3; i++) {
+      const asked = JSON.parse(new TextDecoder().decode((await within("it asks again", line.frame()))?.payload));
+      assertEquals(asked.product_ids, ["ETH-USD"]);
+      await tell(never);
+    }
+  } finally {
+    end.abort();
+    await pump;
+  }
+  const notes = feed.status.products.map(({ state, note }) => note ?? state);
+  assertEquals(notes, ["live", "not subscribed", "live", "never traded"]);
+  assertEquals([feed.stats.reconnects, feed.stats.rejectedTotal, feed.status.link], [0, 0, "open"]);
+  for (const product of ["BTC-USD", "SOL-USD"]) assertEquals(summary(feed.gaps(product)), ["restart closed"]);
+  for (const product of ["ETH-USD", "NEW-USD"]) assertEquals(summary(feed.gaps(product)), ["restart open"]);
+  assertEquals([feed.log.find("does not send a product").length, feed.log.find("never traded a product").length], [
+    1,
+    1,
+  ]);
 });
 
 test("WebSocketSource gives no alarm for quiet products", async () => {

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertLess, assertMatch, assertStringIncludes, as
 import { ConfigError } from "../../src/errors.ts";
 import type { SinkStatus } from "../../src/lane.ts";
 import { DELAY_BUCKETS, Stats } from "../../src/stats.ts";
-import type { SourceStatus } from "../../src/sources/source.ts";
+import type { ProductStatus, SourceStatus } from "../../src/sources/source.ts";
 import { renderMetrics } from "../../src/web/metrics.ts";
 import type { DemoLevers, Lever } from "../../src/web/demo_api.ts";
 import { ANSWER_MS, REQUEST_MS } from "../../src/web/connections.ts";
@@ -50,6 +50,11 @@ test("/healthz says that the process lives, whatever else is wrong", async () =>
   assertEquals([status, json, headers.get("content-type")], [200, { alive: true }, "application/json"]);
 });
 
+const NONE_COMES: ProductStatus[] = [
+  { product: "A-USD", state: "stalled" },
+  { product: "B-USD", state: "refused", refused: "B-USD is delisted" },
+  { product: "C-USD", state: "waiting", note: "not subscribed" },
+];
 for (
   const [what, source, sinks, reasons] of [
     ["all is well", {}, [SINK], []],
@@ -62,6 +67,10 @@ for (
     ],
     ["it is only starting", { link: "connecting" }, [], ["no data from Coinbase: connecting"]],
     ["the link is silent", { link: "silent", lastFrameSeconds: 16.5 }, [SINK], ["nothing from Coinbase for 16.5 s"]],
+    ["no product can be had", { products: NONE_COMES }, [SINK], [
+      "Coinbase sends no prices: all products are stalled or refused or not subscribed",
+    ]],
+    ["one product only waits", { products: [...NONE_COMES, { product: "E-USD", state: "waiting" }] }, [SINK], []],
     ["the clock is wrong", { clockTrouble: "the local clock looks wrong" }, [SINK], ["the local clock looks wrong"]],
     [
       "sinks are not ready",
