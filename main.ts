@@ -11,7 +11,7 @@ import { runDoctor } from "./src/doctor/command.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "./src/exchanges/mod.ts";
 import { createLogger, type Logger } from "./src/log.ts";
 import { Pipeline } from "./src/pipeline.ts";
-import { type Gap, GapTimes, type Position } from "./src/record.ts";
+import { type Gap, GapTimes, type Position, type Tick } from "./src/record.ts";
 import { KafkaSink } from "./src/sinks/kafka.ts";
 import { LiveSink } from "./src/sinks/live.ts";
 import type { Sink } from "./src/sinks/sink.ts";
@@ -135,22 +135,32 @@ async function openStore(
   return storeFile === undefined ? undefined : await Store.open(storeFile, { ticksDays, candlesDays, log, onGap });
 }
 
-/** Where an earlier run ended, as far as anybody knows. */
-async function readPositions(
+/** The last tick of each product in the store; undefined where there is none, or it cannot be read. */
+async function readStored(
   { cursorFile, brokers }: Config,
   store: Store | undefined,
+  log: Logger,
+): Promise<readonly Tick[] | undefined> {
+  try {
+    return await store?.lastTicks();
+  } catch (error) {
+    if (!(error instanceof SinkError)) throw error;
+    if (cursorFile === undefined && brokers.length === 0) {
+      log.warn("Cannot ask the store where the last run ended: what was missed is unknown", { why: error.message });
+    }
+    return undefined;
+  }
+}
+
+/** Where an earlier run ended, as far as is known. */
+async function readPositions(
+  { cursorFile, brokers }: Config,
+  stored: readonly Tick[] | undefined,
   log: Logger,
 ): Promise<readonly Position[] | undefined> {
   if (cursorFile !== undefined) return await readCursor(cursorFile, log);
   // what the store has, Kafka may lack
-  if (store === undefined || brokers.length > 0) return undefined;
-  try {
-    return await store.lastTicks();
-  } catch (error) {
-    if (!(error instanceof SinkError)) throw error;
-    log.warn("Cannot ask the store where the last run ended: what was missed is unknown", { why: error.message });
-    return undefined;
-  }
+  return brokers.length > 0 ? undefined : stored;
 }
 
 /** `demo`: the exchange in the box takes the place of the real one, with a store of its own. */
@@ -196,8 +206,9 @@ async function runFeed(
   const onStoreGap = (gap: Gap) => pages.declare(gap);
   const store = await openStore(config, log, onStoreGap);
   using _lock = cursorFile === undefined ? undefined : lockCursor(cursorFile);
-  // the demo has its history for that
-  const last = demo === undefined ? await readPositions(config, store, log) : undefined;
+  // the demo starts where its history ends
+  const stored = demo === undefined ? await readStored(config, store, log) : undefined;
+  const last = demo === undefined ? await readPositions(config, stored, log) : undefined;
   const feedFrom = (last: readonly Position[] | undefined) =>
     new WebSocketSource({
       exchange,
@@ -207,6 +218,7 @@ async function runFeed(
       maxFrameBytes: config.maxFrameBytes,
       staleAfterMs: config.staleAfterMs,
       last,
+      stored: new Set(stored?.map(({ product }) => product)),
       ...(command === "dev" ? { unreachableHint: UNREACHABLE_HINT } : {}),
       ...shared,
     });

@@ -362,6 +362,7 @@ test("main: dev says that Coinbase cannot be reached, names the demo, and goes o
   const response = await fetch((await statusUrl(program)).replace("/api/status", "/readyz"));
   assertEquals(response.status, 503);
   assertStringIncludes(await response.text(), "no data from Coinbase");
+  assertStringIncludes((await ask<{ hint: string }>(program, "/api/status")).hint, "`deno task demo`");
   // and there it is
   await using _simulator = await Simulator.start({ port: Number(address.split(":")[1]), ticksPerSecond: 50 });
   await program.until("there are records", () => program.records.length > 0);

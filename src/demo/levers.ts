@@ -1,8 +1,11 @@
 // The levers of the demo's page: each makes one thing go wrong in a real way, and says what it teaches and what to
 // watch.
 
+import { coinbase } from "../exchanges/coinbase.ts";
 import { JUNK } from "../simulator/junk.ts";
 import type { Simulator } from "../simulator/server.ts";
+import { Intake } from "../sources/intake.ts";
+import { Stats } from "../stats.ts";
 import type { DemoLevers, Lever } from "../web/demo_api.ts";
 import type { BrokerLine } from "./broker_line.ts";
 import type { SlowSink } from "./slow_sink.ts";
@@ -107,6 +110,7 @@ export class LeverPanel implements DemoLevers, Disposable {
     const [first = ""] = products;
     const last = products.at(-1) ?? first;
     const [away, slow, flood] = [awayMs / 1000, SLOW_MS / 1000, floodMs / 1000];
+    const junk = countJunk();
     const rate = FLOOD_RATE.toLocaleString("en");
     const state: { silence: boolean; stopped: boolean } = { silence: false, stopped: false };
     return {
@@ -163,8 +167,10 @@ export class LeverPanel implements DemoLevers, Disposable {
         teaches:
           `${JUNK.length} messages arrive that are no prices (not JSON, cut short, a price of zero, of true, of ` +
           '"1e999"): what comes off a wire is checked before it is believed.',
-        watch: "On the road the box decode turns red and counts what it rejected, each with its reason, and no price " +
-          "moves because of it.",
+        watch:
+          `On the road the box decode turns red and counts ${junk.rejectedTotal} rejected, each with its reason, ` +
+          `and ${junk.ignored} ignored, as its type is unknown; ${junk.control} is an error message of the exchange ` +
+          "and counts as control. No price moves.",
         pull: () => ({ reached: levers.junk(JUNK.length), frames: JUNK.length }),
       },
       repeats: {
@@ -224,6 +230,16 @@ export class LeverPanel implements DemoLevers, Disposable {
       },
     };
   }
+}
+
+/** The counters after all the junk, counted as the feed counts it. */
+function countJunk(): Stats {
+  const stats = new Stats();
+  const limits = { channel: coinbase.defaultChannel, products: undefined, maxFrameLength: 1_048_576 };
+  const intake = new Intake({ exchange: coinbase, ...limits, stats }, { onTick() {} });
+  const decoder = new TextDecoder();
+  for (const frame of JUNK) intake.accept(typeof frame === "string" ? frame : decoder.decode(frame));
+  return stats;
 }
 
 /** What a switch is to be; false for a pulse. Throws a RangeError for anything else than asked for. */

@@ -51,6 +51,8 @@ export interface SourceStatus {
   readonly delaySeconds?: number;
   /** Until the next try, seconds, while there is no connection. */
   readonly nextTrySeconds?: number;
+  /** What a person can do while the exchange was never reached in this run. */
+  readonly hint?: string;
   /** Why the last connection ended. */
   readonly lastTrouble?: string;
   /** All ticks are refused, since the local clock is wrong: by how much. */

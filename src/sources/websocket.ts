@@ -40,7 +40,9 @@ export interface WebSocketSourceOptions {
   readonly gapTimes: GapTimes;
   /** Where an earlier run ended, as far as all sinks have confirmed it: the start of the `restart` gap. */
   readonly last?: readonly Position[] | undefined;
-  /** Said once when the first connection fails. */
+  /** Products of which the store has ticks: of the others a gap of unknown start is declared, but not counted. */
+  readonly stored?: ReadonlySet<string>;
+  /** Logged once when the first connection fails, and in the status until one succeeds. */
   readonly unreachableHint?: string;
 }
 
@@ -116,7 +118,8 @@ export class WebSocketSource implements Source {
         // one that is written once more under another reason is still the same gap
         if (gap.opened > this.#newestGap) {
           this.#newestGap = gap.opened;
-          stats.gaps++;
+          // without older ticks this is the first start, as far as anything shows
+          if (gap.from !== null || options.stored?.has(gap.product) === true) stats.gaps++;
         }
         this.#emit(gap);
         if (gap.to === null || !gap.missed || gap.reason === "restart") return;
@@ -171,7 +174,7 @@ export class WebSocketSource implements Source {
 
   /** See {@link Source.status}. */
   status(): SourceStatus {
-    const { exchange, channel, clock, staleAfterMs } = this.#options;
+    const { exchange, channel, clock, staleAfterMs, unreachableHint } = this.#options;
     const elapsed = clock.elapsed();
     const { frameAt } = this.#watch;
     const begun = this.#client !== undefined && frameAt !== undefined && frameAt >= this.#openedAt;
@@ -187,6 +190,7 @@ export class WebSocketSource implements Source {
         ? {}
         : { nextTrySeconds: Math.max(0, Math.round(this.#nextTryAt - elapsed)) / 1000 }),
       ...(this.#lastTrouble === undefined ? {} : { lastTrouble: this.#lastTrouble }),
+      ...(this.#hinted && this.#opened === 0 && unreachableHint !== undefined ? { hint: unreachableHint } : {}),
       ...(this.#clockTrouble === undefined ? {} : { clockTrouble: this.#clockTrouble }),
       products: this.#watch.status(),
     };

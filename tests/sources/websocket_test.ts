@@ -125,7 +125,7 @@ test("WebSocketSource hands on ticks in order, each gap's end before the tick th
       assert(i === 0 || tick.recordTimeUs > (ticks[i - 1] as Tick).recordTimeUs);
     }
   }
-  assertEquals([feed.stats.received, feed.stats.gaps], [feed.ticks.length, 6]);
+  assertEquals([feed.stats.received, feed.stats.gaps], [feed.ticks.length, 3]);
 });
 
 test("WebSocketSource takes data that comes before its subscriptions reply", async () => {
@@ -171,8 +171,10 @@ test("WebSocketSource goes on trying while the upgrade is refused, and says so",
   assertStringIncludes(feed.status.lastTrouble ?? "", "the upgrade was refused: 503");
   assert(feed.status.nextTrySeconds !== undefined || feed.log.find("503").length > 3);
   assertEquals(feed.log.find("try the simulator").length, 1);
+  assertEquals(feed.status.hint, "try the simulator");
   simulator.levers.refuseUpgrade(false);
   await feed.ticksOf(...PRODUCTS);
+  assertEquals(feed.status.hint, undefined);
   assertEquals([feed.status.link, feed.stats.reconnects, summary(feed.gaps("BTC-USD"))], [
     "open",
     0,
@@ -286,6 +288,16 @@ test("WebSocketSource begins with short waits again after 10 s with ticks", asyn
   assertEquals(waits(), [249.75, 499.5, 249.75]);
 });
 
+test("WebSocketSource declares each gap of unknown start, and counts it where older ticks are stored", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  await using feed = new Running(simulator.url, { stored: new Set(["BTC-USD"]) });
+  await feed.ticksOf(...PRODUCTS);
+  for (const product of PRODUCTS) {
+    assertEquals(feed.gaps(product).map(({ reason, from }) => `${reason} ${from}`), ["restart null", "restart null"]);
+  }
+  assertEquals(feed.stats.gaps, 1);
+});
+
 // ---- refusals
 
 test("WebSocketSource leaves out one refused product, and says so with the exchange's words", async () => {
@@ -299,7 +311,7 @@ test("WebSocketSource leaves out one refused product, and says so with the excha
   ]);
   assertEquals(feed.log.find("XRP-GBP is not a valid product").length, 1);
   assertEquals(summary(feed.gaps("XRP-GBP")), ["refused open"]);
-  assertEquals(feed.stats.gaps, 3);
+  assertEquals(feed.stats.gaps, 0);
   simulator.levers.hangUp();
   await until("it has reconnected", () => feed.stats.reconnects === 1);
   await feed.ticksOf("BTC-USD", "ETH-USD");
@@ -316,7 +328,7 @@ test("WebSocketSource leaves out a product that is delisted while it runs", asyn
   await until("it is refused", () => feed.status.products[1]?.state === "refused");
   await feed.ticksOf("BTC-USD", "SOL-USD");
   assertEquals(summary(feed.gaps("ETH-USD")), ["restart closed", "refused open"]);
-  assertEquals([feed.stats.gaps, feed.stats.reconnects], [4, 0]);
+  assertEquals([feed.stats.gaps, feed.stats.reconnects], [1, 0]);
 });
 
 /** A simulator and a clock with which minutes pass in a second; 3 s of the source's time without a frame are 30 ms. */

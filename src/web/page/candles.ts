@@ -328,8 +328,11 @@ export function regionsOf(
   for (const gap of gaps) {
     if (!gap.missed) continue;
     const to = gap.to ?? now;
-    // where nobody knows the start, it began somewhere after the last candle before it
-    const from = gap.from ?? candles[placeOf(candles, Math.min(gap.opened, to)) - 1]?.time ?? gap.opened;
+    // an unknown start is somewhere after the last candle before it
+    const before = candles[placeOf(candles, Math.min(gap.opened, to)) - 1]?.time;
+    // the first start ever: nothing was there that could be missing
+    if (gap.from === null && before === undefined && gap.reason === "restart") continue;
+    const from = gap.from ?? before ?? gap.opened;
     if (to >= first) regions.push({ from: Math.min(from, to), to, open: gap.to === null, gap });
   }
   return regions.sort((a, b) => a.from - b.from);

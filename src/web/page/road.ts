@@ -168,7 +168,7 @@ export class Road {
     });
     const repeated = this.#lately("repeated");
     const rejects = notes.length > 0 ? [`rejected: ${notes.join(", ")}`] : [];
-    const repeats = repeated > 0 ? [`${countText(repeated)} repeated`] : [];
+    const repeats = repeated > 0 ? [`${countText(repeated)} repeated, already known`] : [];
     const ignored = this.#lately("ignored");
     const ignores = ignored > 0 ? [`${countText(ignored)} ignored`] : [];
     return {
@@ -269,8 +269,17 @@ export function numbersOf(status: WireStatus, road: Road): NumberGroup[] {
         ...reasons.map(([reason]) =>
           row(`– ${reason}`, "", ({ rejected }) => (rejected as Readonly<Record<string, number>>)[reason] ?? 0, true)
         ),
-        row("repeated", "A product's last tick once more.", ({ repeated }) => repeated),
-        row("gaps", "Declared interruptions.", ({ gaps }) => gaps, true),
+        row(
+          "repeated",
+          "Already known: after each subscribe the exchange sends every product's last tick again.",
+          ({ repeated }) => repeated,
+        ),
+        row(
+          "gaps",
+          "Declared interruptions; a start is one for each product that was followed before.",
+          ({ gaps }) => gaps,
+          true,
+        ),
       ],
     },
     ...status.sinks.map(({ name, queueDepth }) => ({

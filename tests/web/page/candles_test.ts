@@ -219,7 +219,11 @@ const REGIONS: [name: string, gap: WireGap, region: readonly [from: number, to: 
   ["one that lasts", gap(610, null), [610, 700]],
   ["one in which nothing was missed", gap(130, 590, { missed: false }), undefined],
   ["one before all candles", gap(-900, -800), undefined],
-  ["one whose start nobody knows", gap(null, 590, { opened: START + 580 }), [120, 590]],
+  ["one of unknown start", gap(null, 590, { opened: START + 580 }), [120, 590]],
+  ["a restart of unknown start", gap(null, 590, { opened: START + 580, reason: "restart" }), [120, 590]],
+  ["a first start", gap(null, 0, { opened: START - 5, reason: "restart" }), undefined],
+  ["a first start that waits", gap(null, null, { opened: START - 5, reason: "restart" }), undefined],
+  ["a new file in place of a lost one", gap(null, 0, { opened: START, reason: "store-failed" }), [0, 0]],
 ];
 for (const [name, each, region] of REGIONS) {
   Deno.test(`page candles: of gaps, ${name} is shaded ${region === undefined ? "nowhere" : region.join(" to ")}`, () => {

@@ -78,7 +78,7 @@ const TROUBLES: [name: string, road: Road, states: WireState[] | undefined, told
     undefined,
     ["decode bad: rejected: 3 bad-json, 1 bad-price"],
   ],
-  ["repeats", roadAfter({}, { counters: { repeated: 50 } }), undefined, ["decode warn: 50 repeated"]],
+  ["repeats", roadAfter({}, { counters: { repeated: 50 } }), undefined, ["decode warn: 50 repeated, already known"]],
   [
     "a queue that fills",
     roadAfter({ sinks: [{ ...lane, queueDepth: 600 }] }),
