@@ -167,10 +167,9 @@ export class LeverPanel implements DemoLevers, Disposable {
         teaches:
           `${JUNK.length} messages arrive that are no prices (not JSON, cut short, a price of zero, of true, of ` +
           '"1e999"): what comes off a wire is checked before it is believed.',
-        watch:
-          `On the road the box decode turns red and counts ${junk.rejectedTotal} rejected, each with its reason, ` +
-          `and ${junk.ignored} ignored, as its type is unknown; ${junk.control} is an error message of the exchange ` +
-          "and counts as control. No price moves.",
+        watch: `On the road the box decode turns red: ${junk.rejectedTotal} rejected, each with its reason, and ` +
+          `${junk.ignored} ignored, as its type is unknown; ${junk.control} is an error message, counted as control, ` +
+          "and no price moves.",
         pull: () => ({ reached: levers.junk(JUNK.length), frames: JUNK.length }),
       },
       repeats: {
