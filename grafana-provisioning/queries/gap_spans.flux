@@ -6,9 +6,9 @@ at = (seconds) => time(v: int(v: seconds * 1000000.0 + 0.5) * 1000)
 earlier = (a, b) => if a < b then a else b
 
 // A gap is stored under the time when it was opened. That may be long before the range, and after it too: a program that did
-// not run says so later.
-spans = from(bucket: v.defaultBucket)
-  |> range(start: date.sub(d: 30d, from: v.timeRangeStart))
+// not run says so later, and its clock may have been ahead.
+declared = from(bucket: v.defaultBucket)
+  |> range(start: date.sub(d: 30d, from: v.timeRangeStart), stop: date.add(d: 30d, to: now()))
   |> filter(fn: (r) => r._measurement == "feed_gap" and r.product == "${product}")
   |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")
   |> group()
@@ -16,3 +16,21 @@ spans = from(bucket: v.defaultBucket)
   |> map(fn: (r) => ({r with end: if exists r.to and r.to_known then at(seconds: r.to) else v.timeRangeStop}))
   |> map(fn: (r) => ({r with begin: if exists r.from and r.from_known then at(seconds: r.from) else earlier(a: r._time, b: r.end)}))
   |> filter(fn: (r) => r.begin < v.timeRangeStop and r.end >= v.timeRangeStart)
+  |> map(fn: (r) => ({r with isGap: 1, since: 0}))
+
+// At the very first start nothing can be missing, and the program cannot know that it is the first: a gap that does not know its
+// start counts where there is an older tick.
+firstTicks = from(bucket: v.defaultBucket)
+  |> range(start: 0, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "kafka_consumer" and r._field == "price" and r.product == "${product}")
+  |> first()
+  |> map(fn: (r) => ({r with isGap: 0, since: int(v: r._time)}))
+
+// The sum gives each gap the time of the oldest tick of its product, or 0; records bear whole seconds.
+spans = union(tables: [firstTicks, declared])
+  |> group(columns: ["product"])
+  |> sort(columns: ["isGap"])
+  |> cumulativeSum(columns: ["since"])
+  |> group()
+  |> filter(fn: (r) => r.isGap == 1)
+  |> filter(fn: (r) => r.from_known or (r.since > 0 and r.since + int(v: 1s) < int(v: r.begin)))

@@ -1,6 +1,7 @@
 // Seconds that each stage takes, a series each. From the exchange to us: what its heartbeats took, the slowest of each window.
 // From there to Kafka's acknowledgement: half, 95 and 99 of 100 ticks are faster. From there into InfluxDB: what is not read yet,
 // and what waits in Telegraf, which is the number that waits by the rate at which they come. Of several producers the slowest.
+// Null where nothing is known. A logarithmic scale has no 0: what takes less than a millisecond is one millisecond.
 exchange = feed(field: "feed_exchange_delay_seconds")
   |> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false, timeSrc: "_start")
   |> group(columns: ["_time"])
@@ -72,5 +73,8 @@ union(tables: [
   quantile(name: "p99", quantile: 0.99),
   stored,
 ])
+  |> map(fn: (r) => ({r with _value: if r._value < 0.001 then 0.001 else r._value}))
   |> group(columns: ["_field"])
+  |> withNulls()
+  |> keep(columns: ["_time", "_value", "_field"])
   |> sort(columns: ["_time"])

@@ -1,6 +1,7 @@
 // One row per product: its state (numbered as in pipeline_states.flux) and the age of its last tick at the end of the time range,
-// for how long a tick of it is known that is not stored, and its gaps in the range. -1 is what nobody tells. Where several
-// producers follow it, or followed it a moment ago, the best of them: one is enough.
+// for how long a tick of it is known that is not stored, and its gaps in the range. -1 is what nobody tells; as a state it is a
+// product that no producer follows, and -2 one whose producer is silent. Where several producers follow it, or followed it a
+// moment ago, the best of them: one is enough.
 lately = date.sub(d: 1m, from: v.timeRangeStop)
 
 state = feed(field: "feed_product_state", start: lately)
@@ -11,6 +12,19 @@ state = feed(field: "feed_product_state", start: lately)
   |> map(fn: (r) => ({product: r.product, _field: "state", _value: float(v: numberOf(state: r.state))}))
   |> group(columns: ["product", "_field"])
   |> min()
+
+heard = feed(field: "feed_link_up", start: lately)
+  |> group()
+  |> distinct(column: "url")
+  |> findColumn(fn: (key) => true, column: "_value")
+
+silent = feed(field: "feed_product_state")
+  |> last()
+  |> group(columns: ["product"])
+  |> sort(columns: ["_time"])
+  |> tail(n: 1)
+  |> filter(fn: (r) => not contains(value: r.url, set: heard))
+  |> map(fn: (r) => ({product: r.product, _field: "silent", _value: 1.0}))
 
 age = feed(field: "feed_tick_age_seconds", start: lately)
   |> last()
@@ -32,12 +46,12 @@ gaps = missing
 absent = missing
   |> map(fn: (r) => ({product: r.product, _field: "missing", _value: r.missing}))
 
-union(tables: [state, age, lacks, gaps, absent])
+union(tables: [state, silent, age, lacks, gaps, absent])
   |> group()
   |> pivot(rowKey: ["product"], columnKey: ["_field"], valueColumn: "_value")
   |> map(fn: (r) => ({
     product: r.product,
-    state: if exists r.state then r.state else -1.0,
+    state: if exists r.state then r.state else if exists r.silent then -2.0 else -1.0,
     age: if exists r.age then r.age else -1.0,
     unstored: if exists r.unstored then r.unstored else -1.0,
     gaps: if exists r.gaps then r.gaps else 0.0,

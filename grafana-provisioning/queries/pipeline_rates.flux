@@ -1,12 +1,11 @@
 // Ticks a second at three places, a series each: received from the exchange, acknowledged by Kafka, stored in InfluxDB. What is
-// stored counts at its own time: a line that is back after an outage shows that nothing was lost.
+// stored counts at its own time: a line that is back after an outage shows that nothing was lost. Null where no producer told.
 import "date"
 
 // The difference first, windows after: the other way round those that hold two samples and those that hold one would differ.
 rate = (tables=<-, name) => tables
   |> derivative(unit: 1s, nonNegative: true)
   |> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: true, timeSrc: "_start")
-  |> filter(fn: (r) => exists r._value)
   |> group(columns: ["_time"])
   |> sum()
   |> group()

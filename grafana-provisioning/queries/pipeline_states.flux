@@ -1,5 +1,7 @@
-// How each product was, the worst of each window, as a number. A table each. Where several producers follow it, the best of them:
-// one is enough.
+// How each product was, the worst of each window, as a number; null where no producer told of it. A table each. Where several
+// producers follow it, the best of them: one is enough.
+import "date"
+
 feed(field: "feed_product_state")
   |> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false, timeSrc: "_start")
   |> map(fn: (r) => ({_time: r._time, product: r.product, url: r.url, _value: numberOf(state: r.state)}))
@@ -7,5 +9,11 @@ feed(field: "feed_product_state")
   |> max()
   |> group(columns: ["product", "_time"])
   |> min()
+  |> group(columns: ["product"])
+  |> withNulls()
+  // the newest windows may still get their sample
+  |> filter(fn: (r) => exists r._value or r._time < date.sub(d: 30s, from: v.timeRangeStop))
+  // any other column would become a second bar
+  |> keep(columns: ["_time", "_value", "product"])
   |> group(columns: ["product"])
   |> sort(columns: ["_time"])

@@ -1,4 +1,5 @@
-// What waits, the most of each window, a series each: in the producer for a sink, in Telegraf for InfluxDB.
+// What waits, the most of each window, a series each: in the producer for a sink, in Telegraf for InfluxDB. Null where neither
+// told.
 queues = feed(field: "feed_queue_depth")
   |> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false, timeSrc: "_start")
   |> map(fn: (r) => ({_time: r._time, place: "producer, for " + r.sink, _value: r._value}))
@@ -13,4 +14,6 @@ union(tables: [queues, buffer])
   |> group(columns: ["place", "_time"])
   |> sum()
   |> group(columns: ["place"])
+  |> withNulls()
+  |> keep(columns: ["_time", "_value", "place"])
   |> sort(columns: ["_time"])

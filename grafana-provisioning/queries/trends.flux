@@ -1,6 +1,6 @@
-// The last price of each window, a table per product: the small lines of the market table.
+// The mean price of each window, null where no tick came, a table per product: the small lines of the market table.
 from(bucket: v.defaultBucket)
   |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
   |> filter(fn: (r) => r._measurement == "kafka_consumer" and r._field == "price")
-  |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false)
+  |> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: true)
   |> keep(columns: ["_time", "_value", "product"])

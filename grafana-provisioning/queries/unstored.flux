@@ -1,5 +1,6 @@
 // Stands after feed.flux. `unstored`, one table: each product, and for how many seconds the producer has told of a tick that
-// InfluxDB lacks; 0 where it lacks none. A quiet product lacks none, however long it is quiet.
+// InfluxDB lacks; 0 where it lacks none. A quiet product lacks none, however long it is quiet. Of a producer that is silent nobody
+// knows: no row, except for a tick that it did tell of.
 import "date"
 import "regexp"
 
@@ -27,17 +28,17 @@ unstored = union(tables: [newest, told])
   |> group(columns: ["product"])
   |> sort(columns: ["_time"])
   |> reduce(
-    identity: {stored: 0, since: 0, looks: 0},
+    identity: {stored: 0, since: 0, told: 0},
     fn: (r, accumulator) => {
       isStored = int(v: r._time) == 0
       return {
         stored: if isStored then r.tick else accumulator.stored,
-        looks: if isStored then accumulator.looks else accumulator.looks + 1,
+        told: if isStored then accumulator.told else int(v: r._time),
         since: if not isStored and accumulator.since == 0 and r.tick > accumulator.stored then int(v: r._time) else accumulator.since,
       }
     },
   )
-  |> filter(fn: (r) => r.looks > 0)
+  |> filter(fn: (r) => r.since > 0 or r.told > int(v: date.sub(d: 1m, from: v.timeRangeStop)))
   |> map(fn: (r) => ({
     product: r.product,
     _value: if r.since == 0 then 0.0 else float(v: int(v: v.timeRangeStop) - r.since) / 1000000000.0,

@@ -8,7 +8,7 @@ import datasource from "../../grafana-provisioning/datasources/influxdb.yaml" wi
 import notifications from "../../grafana-provisioning/alerting/notifications.yaml" with { type: "text" };
 import rules from "../../grafana-provisioning/alerting/rules.yaml" with { type: "text" };
 import { FILES } from "../../src/stack/dashboards.ts";
-import { INFLUXDB } from "../../src/stack/dashboards/grafana.ts";
+import { COLORS, INFLUXDB } from "../../src/stack/dashboards/grafana.ts";
 import { ALERTS } from "../../src/stack/dashboards/alerts.ts";
 import { PANELS, PIPELINE_PANELS } from "../../src/stack/dashboards/places.ts";
 import { QUERIES } from "../../src/stack/dashboards/queries.ts";
@@ -26,10 +26,43 @@ Deno.test("grafana-provisioning holds what `deno task dashboards` writes", () =>
   }
 });
 
+interface FieldConfig {
+  readonly unit?: string;
+  readonly decimals?: number;
+  readonly min?: number;
+  readonly noValue?: string;
+  readonly custom?: {
+    readonly drawStyle?: string;
+    readonly spanNulls?: boolean | number;
+    readonly insertNulls?: boolean | number;
+    readonly barMaxWidth?: number;
+    readonly width?: number;
+    readonly minWidth?: number;
+    readonly scaleDistribution?: { readonly type: string };
+  };
+}
+
+interface Panel {
+  readonly id: number;
+  readonly type: string;
+  readonly title: string;
+  readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
+  readonly targets: { readonly refId: string; readonly query: string }[];
+  readonly options: { readonly legend?: { readonly calcs: string[] } };
+  readonly fieldConfig: {
+    readonly defaults: FieldConfig;
+    readonly overrides: {
+      readonly matcher: { readonly options: string };
+      readonly properties: { readonly id: string; readonly value: unknown }[];
+    }[];
+  };
+  readonly transformations?: { readonly id: string; readonly options: { readonly configRefId?: string } }[];
+}
+
 interface Dashboard {
   readonly id?: number;
   readonly uid: string;
-  readonly panels: { id: number; title: string; gridPos: { x: number; y: number; w: number; h: number } }[];
+  readonly panels: Panel[];
   readonly annotations: { list: { filter: { ids: number[] } }[] };
   readonly templating: { list: { name: string; query: unknown; refresh?: number }[] };
   readonly description: string;
@@ -68,6 +101,113 @@ Deno.test("gaps are drawn on both charts of Prices and on the rates of Pipeline"
   assertEquals(dashboard.annotations.list[0]?.filter.ids, [PANELS.candles, PANELS.timeline]);
   const { annotations }: Dashboard = JSON.parse(pipeline);
   assertEquals(annotations.list[0]?.filter.ids, [PIPELINE_PANELS.rates]);
+});
+
+const ALL_PANELS = DASHBOARDS.flatMap(({ text }) => (JSON.parse(text) as Dashboard).panels);
+
+/** What an override sets in the column of that name. */
+function setIn(panel: Panel, column: string, property: string): unknown {
+  const own = panel.fieldConfig.overrides.filter(({ matcher }) => matcher.options === column);
+  return own.flatMap(({ properties }) => properties).findLast(({ id }) => id === property)?.value;
+}
+
+function panelOf(id: number, of: string): Panel {
+  const panel = (JSON.parse(of) as Dashboard).panels.find((panel) => panel.id === id);
+  assert(panel !== undefined);
+  return panel;
+}
+
+for (const { title, type, fieldConfig: { defaults, overrides }, options, targets } of ALL_PANELS) {
+  const { custom = {} } = defaults;
+  if (type === "table") {
+    Deno.test(`${title}: the small lines break where nothing came`, () => {
+      for (const { properties } of overrides) {
+        const options = properties.find(({ id }) => id === "custom.cellOptions")?.value as FieldConfig["custom"] & {
+          type: string;
+        };
+        if (options?.type === "sparkline") assertEquals(options.spanNulls, false);
+      }
+    });
+  } else if (["candlestick", "state-timeline", "timeseries"].includes(type)) {
+    Deno.test(`${title}: a missing value is not drawn as the last one, and no legend shows it`, () => {
+      assertEquals((options.legend?.calcs ?? []).filter((calc) => calc.startsWith("last")), []);
+      assertEquals(custom.insertNulls, undefined, "it cuts windows apart that are longer than it");
+      if (type === "candlestick" || custom.drawStyle === "bars") return;
+      // ms: this long a hole is bridged, which the query must fill with nulls
+      assert(typeof custom.spanNulls === "number" && custom.spanNulls <= 120_000, `${custom.spanNulls}`);
+      assertMatch(targets[0]?.query ?? "", /createEmpty: true/);
+    });
+  }
+}
+
+Deno.test("no query fills what is missing with the value before it", () => {
+  for (const [name, query] of Object.entries(QUERIES)) assert(!query.includes("usePrevious"), name);
+});
+
+Deno.test("in a cell that may be empty stands a dash or nothing, not the text for an empty table", () => {
+  const market = panelOf(PANELS.market, prices);
+  for (const column of ["last", "change", "age", "Trend #B"]) {
+    assertEquals(setIn(market, column, "noValue"), "-", column);
+  }
+  assertEquals(setIn(panelOf(PIPELINE_PANELS.gaps, pipeline), "state", "noValue"), " ");
+  // a tooltip shows it for each null
+  for (const { title, type, fieldConfig: { defaults: { noValue = "" } } } of ALL_PANELS) {
+    if (type === "timeseries" || type === "candlestick") assert(noValue.length < 6, `${title}: ${noValue}`);
+  }
+});
+
+Deno.test("all columns of a table can be seen on a page that is 800 pixels wide", () => {
+  for (const panel of ALL_PANELS.filter(({ type }) => type === "table")) {
+    // 24 columns of the grid take 775 there; 8 between panels, and 8 at each side of a table
+    const room = panel.gridPos.w * 775 / 24 - 8 - 16;
+    const columns = [...new Set(panel.fieldConfig.overrides.map(({ matcher }) => matcher.options))];
+    const widths = columns.map((column) =>
+      Number(
+        setIn(panel, column, "custom.width") ?? setIn(panel, column, "custom.minWidth") ??
+          panel.fieldConfig.defaults.custom?.minWidth,
+      )
+    );
+    const wanted = widths.reduce((sum, width) => sum + width, 0);
+    assert(wanted <= room, `${panel.title}: ${wanted} of ${room} pixels`);
+    // those without a width share what is left, so there is one at most
+    assert(columns.filter((column) => setIn(panel, column, "custom.width") === undefined).length <= 1, panel.title);
+  }
+  // "not followed" has twelve letters of about 7 pixels, and 12 beside them
+  assert(Number(setIn(panelOf(PIPELINE_PANELS.products, pipeline), "state", "custom.width")) >= 12 * 7 + 12);
+});
+
+Deno.test("bars have a greatest width, and no axis has labels at 0 and at a threshold beside it", () => {
+  for (const { title, fieldConfig: { defaults: { custom = {} } } } of ALL_PANELS) {
+    if (custom.drawStyle === "bars") assertEquals(custom.barMaxWidth, 12, title);
+    assert(custom.scaleDistribution?.type !== "symlog", title);
+  }
+  const { min, custom } = panelOf(PIPELINE_PANELS.delays, pipeline).fieldConfig.defaults;
+  assertEquals([min, custom?.scaleDistribution?.type], [0.001, "log"]);
+});
+
+Deno.test("a product that waits is not shown as trouble", () => {
+  for (const id of [PIPELINE_PANELS.states, PIPELINE_PANELS.products]) {
+    assertMatch(JSON.stringify(panelOf(id, pipeline)), new RegExp(`"text":"waiting","color":"${COLORS.faint}"`));
+  }
+});
+
+Deno.test("prices of one product have the decimals that the second query says, and nothing of the panel is stronger", () => {
+  for (const id of [PANELS.price, PANELS.summary, PANELS.candles, PANELS.timeline]) {
+    const { title, targets, transformations, fieldConfig: { defaults, overrides } } = panelOf(id, prices);
+    assertEquals(transformations?.[0]?.id, "configFromData", title);
+    const { configRefId } = transformations?.[0]?.options ?? {};
+    assertEquals(targets.map(({ refId, query }) => refId === configRefId ? query : ""), ["", QUERIES.decimals], title);
+    // a unit that keeps the zeros at the end
+    assertMatch(defaults.unit ?? "", /^currency:financial:.$/, title);
+    assertEquals(defaults.decimals, undefined, title);
+    const withDecimals = overrides.filter(({ properties }) => properties.some(({ id }) => id === "decimals"));
+    const others = ["change", "missing", "age", "ticks"];
+    assertEquals(
+      withDecimals.map(({ matcher }) => matcher.options).filter((name) => !others.includes(name)),
+      [],
+      title,
+    );
+  }
 });
 
 Deno.test("each dashboard leads to the other", () => {

@@ -34,9 +34,14 @@ const HOUR = 3600;
 const END = START + 2 * HOUR;
 /** The worse, the later. */
 const STATES = ["live", "quiet", "waiting", "stalled", "refused"];
-const PRODUCTS = ["BTC-USD", "ETH-USD", "XRP-USD", "NO-USD"];
+const PRODUCTS = ["BTC-USD", "ETH-USD", "NEW-USD", "XRP-USD", "NO-USD"];
+/** Of those that tick, the first moment. */
+const FIRST: Readonly<Record<string, number>> = { "BTC-USD": START, "ETH-USD": START + 600, "NEW-USD": START + 5500 };
 /** The producer is started again: its counters begin anew. */
 const RESTART = START + 4000;
+/** The producer is dead, and tells nothing. */
+const DEAD = [START + 4600, START + 4810] as const;
+const isDead = (at: number) => at >= DEAD[0] && at < DEAD[1];
 /** The link is down, and no heartbeat comes. */
 const DOWN = [START + 5000, START + 5120] as const;
 
@@ -50,14 +55,13 @@ const records: { at: number; reason: string }[] = [];
 function stateAt(product: string, at: number): string {
   if (product === "NO-USD") return "refused";
   if (product === "XRP-USD") return "quiet";
-  if (at >= DOWN[0] && at < DOWN[1]) return "waiting";
+  if (at >= DOWN[0] && at < DOWN[1] || product === "NEW-USD" && at < START + 5500) return "waiting";
   return product === "ETH-USD" && at >= START + 6000 && at < START + 6200 ? "stalled" : "live";
 }
 
-for (const product of ["BTC-USD", "ETH-USD"]) {
-  const from = product === "ETH-USD" ? START + 600 : START;
+for (const [product, from] of Object.entries(FIRST)) {
   for (let at = from; at < END; at += 0.2 + 4 * random.next()) {
-    if (stateAt(product, at) === "live") ticks.push({ at: Math.round(at * 1e6) / 1e6, product });
+    if (stateAt(product, at) === "live" && !isDead(at)) ticks.push({ at: Math.round(at * 1e6) / 1e6, product });
   }
 }
 // asked a little after each ten seconds
@@ -77,8 +81,10 @@ for (const product of ["BTC-USD", "ETH-USD"]) {
     if (random.chance(0.01)) counts.dropped += 7;
     if (random.chance(0.01)) counts.lost++;
     for (let i = random.int(0, 6); i > 0; i--) delays[random.int(0, 9)]++;
-    const put = (field: string, value: number, tags?: Record<string, string>) =>
-      metrics.push({ at, field, value, ...tags === undefined ? {} : { tags } });
+    const put = (field: string, value: number, tags?: Record<string, string>) => {
+      if (!isDead(at)) metrics.push({ at, field, value, ...tags === undefined ? {} : { tags } });
+    };
+    put("feed_link_up", 1);
     put("feed_ticks_received_total", counts.received);
     put("feed_ticks_sent_total", counts.sent, { sink: "kafka" });
     put("feed_ticks_sent_total", 5 * counts.sent, { sink: "live" });
@@ -124,11 +130,15 @@ const GAPS: readonly StoredGap[] = ([
   ["BTC-USD", 5100, 5200, "queue-full", 12],
   ["ETH-USD", 5000, 5120, "link-closed"],
   ["ETH-USD", 6000, 6200, "stalled"],
+  // where there is no older tick nothing can be missing
   ["NO-USD", null, null, "refused"],
+  ["NEW-USD", null, 5500, "restart"],
+  // nobody knows where the last run ended
+  ["BTC-USD", null, 3900, "restart"],
   ["XRP-USD", 3000, 3700, "restart"],
 ] as const).map(([product, from, to, reason, dropped = 0], i) => ({
   product,
-  opened: START + (from ?? 100) + 15 + i / 10,
+  opened: START + (from ?? (to ?? 5500) - 30) + 15 + i / 2,
   from: from === null ? null : START + from,
   to: to === null ? null : START + to,
   reason,
@@ -136,7 +146,15 @@ const GAPS: readonly StoredGap[] = ([
   missed: true,
 }));
 
+/** Begin, seconds since the epoch. */
+const beginOf = ({ from, to, opened }: StoredGap) => from ?? Math.min(opened, to ?? END);
+const counted = GAPS.filter((gap) =>
+  gap.from !== null || stored.some(({ at, product }) => product === gap.product && Math.floor(at) + 1 < beginOf(gap))
+);
+
 const view: View = { from: (END - HOUR) * 1000, to: END * 1000 };
+/** It ends while the producer is dead. */
+const viewOfDead: View = { from: (DEAD[0] - 900) * 1000, to: (DEAD[1] - 10) * 1000 };
 const inView = <T extends { readonly at: number }>(list: readonly T[]) =>
   list.filter(({ at }) => at * 1000 >= view.from && at * 1000 < view.to);
 
@@ -175,21 +193,34 @@ function ms(time: FluxValue | undefined): number {
   return value;
 }
 
-/** A table of times and values. */
-function seriesOf(rows: readonly FluxRow[], name: string, column = "_field"): Map<number, number> {
+type Series = Map<number, number | null>;
+
+/** A table of times and values. Any other column would become a second series, or a label in its name. */
+function seriesOf(rows: readonly FluxRow[], name: string, column = "_field"): Series {
+  const columns = new Set(rows.flatMap((row) => Object.keys(row)));
+  assertEquals([...columns].toSorted(), ["_time", "_value", column, "result", "table"].toSorted());
   const own = rows.filter((row) => row[column] === name);
   assertEquals(new Set(own.map((row) => row.table)).size <= 1, true, `${name} is one table`);
   const times = own.map((row) => ms(row._time));
   assertEquals(times, times.toSorted((a, b) => a - b), `${name} is in order`);
-  return new Map(own.map((row) => [ms(row._time), Number(row._value)]));
+  return new Map(own.map((row) => [ms(row._time), row._value === null ? null : Number(row._value)]));
 }
 
-function assertSeries(actual: Map<number, number>, expected: Map<number, number>, name: string): void {
-  const keys = (map: Map<number, number>) => [...map.keys()].toSorted((a, b) => a - b);
+function assertSeries(actual: Series, expected: Series, name: string): void {
+  const keys = (series: Series) => [...series.keys()].toSorted((a, b) => a - b);
   assertEquals(keys(actual), keys(expected), `${name}: windows`);
   for (const [at, value] of expected) {
-    assertAlmostEquals(actual.get(at) ?? NaN, value, Math.abs(value) * 1e-9 + 1e-9, `${name} at ${at}`);
+    const found = actual.get(at) ?? null;
+    if (value === null || found === null) assertEquals(found, value, `${name} at ${at}`);
+    else assertAlmostEquals(found, value, Math.abs(value) * 1e-9 + 1e-9, `${name} at ${at}`);
   }
+}
+
+/** Null for each window without a value: Grafana would draw a line through it. */
+function withNulls(series: Map<number, number>, length: number): Series {
+  const all = new Map(startsOf(length).map((start) => [start, series.get(start) ?? null]));
+  assert([...series.keys()].every((start) => all.has(start)));
+  return all;
 }
 
 /** As histogramQuantile: linear within the bucket, of two that it lies between the upper, and beyond the last bound that bound. */
@@ -232,20 +263,20 @@ Deno.test({
     ].join("\n"));
     const asked = new Set<string>();
 
-    const askQuery = async (query: string, panel: Partial<Panel> = {}) => {
+    const askQuery = async (query: string, panel: Partial<Panel> = {}, range = view) => {
       asked.add(query);
       const { maxDataPoints, interval } = panel;
-      const flux = withOptions(interpolate(query, { ...view, maxDataPoints, interval }, influx.bucket), view.to);
+      const flux = withOptions(interpolate(query, { ...range, maxDataPoints, interval }, influx.bucket), range.to);
       return await influx.query(flux, token);
     };
-    const ask = async (id: number) => {
+    const ask = async (id: number, range = view) => {
       const panel = dashboard.panels.find((panel) => panel.id === id);
       const [target, ...more] = panel?.targets ?? [];
       assert(panel !== undefined && target !== undefined && more.length === 0);
       const { maxDataPoints, interval } = panel;
       return {
-        rows: await askQuery(target.query, panel),
-        length: windowPeriodMs({ ...view, maxDataPoints, interval }),
+        rows: await askQuery(target.query, panel, range),
+        length: windowPeriodMs({ ...range, maxDataPoints, interval }),
       };
     };
 
@@ -261,7 +292,7 @@ Deno.test({
         // over a restart nobody knows the rate
         const known = rises(field, tags).filter(({ at }) => at - RESTART < 0 || at - RESTART >= 10);
         const expected = byWindow(known, length, (list) => mean(list.map(({ rise, seconds }) => rise / seconds)));
-        assertSeries(seriesOf(rows, name), expected, name);
+        assertSeries(seriesOf(rows, name), withNulls(expected, length), name);
       }
       const expected = new Map(startsOf(length).map((start) => [start, 0]));
       for (const [start, rate] of byWindow(inView(stored), length, (list) => list.length / (length / 1000))) {
@@ -276,7 +307,7 @@ Deno.test({
       const heartbeats = inView(metrics).filter(({ field }) => field === "feed_exchange_delay_seconds");
       assertSeries(
         seriesOf(rows, "exchange"),
-        byWindow(heartbeats, length, (list) => Math.max(...list.map(({ value }) => value))),
+        withNulls(byWindow(heartbeats, length, (list) => Math.max(...list.map(({ value }) => value))), length),
         "exchange",
       );
       // from the end of each window to the end of the next; the first has none before it
@@ -297,10 +328,10 @@ Deno.test({
         const expected = new Map<number, number>();
         for (const [start, cumulative] of counts) {
           const value = quantileOf(q, cumulative.map((count, i) => count - (cumulative[i - 1] ?? 0)));
-          if (value !== undefined) expected.set(start, value);
+          if (value !== undefined) expected.set(start, Math.max(0.001, value));
         }
         assert(expected.size > 50);
-        assertSeries(seriesOf(rows, name), expected, name);
+        assertSeries(seriesOf(rows, name), withNulls(expected, length), name);
       }
       // of two Telegrafs the one that reads is right
       const unread = byWindow(
@@ -314,9 +345,9 @@ Deno.test({
       const waiting = byWindow(inView(telegraf), length, (list) => mean(list.map(({ value }) => value)));
       const expected = new Map([...waiting].map(([start, number]) => {
         const rate = rates.get(start) ?? 0;
-        return [start, (unread.get(start) ?? 0) + (rate > 0 ? number / rate : 0)];
+        return [start, Math.max(0.001, (unread.get(start) ?? 0) + (rate > 0 ? number / rate : 0))];
       }));
-      assertSeries(seriesOf(rows, "stored"), expected, "stored");
+      assertSeries(seriesOf(rows, "stored"), withNulls(expected, length), "stored");
     });
 
     await t.step("states: of each product the worst of each window", async () => {
@@ -330,22 +361,50 @@ Deno.test({
           length,
           (list) => Math.max(...list.map(({ tags }) => STATES.indexOf(tags?.state ?? ""))),
         );
-        assertSeries(seriesOf(rows, product, "product"), expected, product);
+        assertSeries(seriesOf(rows, product, "product"), withNulls(expected, length), product);
       }
+    });
+
+    await t.step("a producer that is dead: nulls up to the end of the time range", async () => {
+      for (
+        const [id, column, names] of [
+          [PANELS.rates, "_field", ["received", "acknowledged"]],
+          [PANELS.delays, "_field", ["exchange", "p50", "p95", "p99"]],
+          [PANELS.states, "product", PRODUCTS],
+          [PANELS.waiting, "place", ["producer, for kafka", "producer, for live"]],
+        ] as const
+      ) {
+        const { rows, length } = await ask(id, viewOfDead);
+        for (const name of names) {
+          const series = [...seriesOf(rows, name, column)];
+          const alive = series.filter(([start]) => start + length <= DEAD[0] * 1000);
+          const dead = series.filter(([start]) => start >= DEAD[0] * 1000);
+          assert(alive.filter(([, value]) => value !== null).length > 10, name);
+          assertEquals(dead.filter(([, value]) => value !== null), [], name);
+          // a null ends a line and a bar where it stands; those of the last half minute may still come
+          assert((series.at(-1)?.[0] ?? 0) + length > viewOfDead.to - 30_000 - length, name);
+          assert(dead.length >= 5, name);
+        }
+      }
+      const { rows: products } = await ask(PANELS.products, viewOfDead);
+      // -2: its producer is silent
+      const expected = PRODUCTS.toSorted().map((product) => [product, -2, -1, -1]);
+      assertEquals(products.map(({ product, state, age, unstored }) => [product, state, age, unstored]), expected);
+      const { rows: [summary] } = await ask(PANELS.summary, viewOfDead);
+      assertEquals(summary?.waiting ?? null, null);
     });
 
     /** Seconds of the range that a product's gaps cover, tried one by one in steps of half a second. */
     const missingOf = (product: string) => {
-      const spans = GAPS.filter((gap) => gap.product === product);
+      const spans = counted.filter((gap) => gap.product === product);
       let seconds = 0;
       for (let at = END - HOUR; at < END; at += 0.5) {
-        const covered = ({ from, to, opened }: StoredGap) => at >= (from ?? opened) && at < (to ?? END);
-        if (spans.some(covered)) seconds += 0.5;
+        if (spans.some((gap) => at >= beginOf(gap) && at < (gap.to ?? END))) seconds += 0.5;
       }
       return seconds;
     };
     const gapsOf = (product: string) =>
-      GAPS.filter((gap) => gap.product === product && (gap.to === null || gap.to >= END - HOUR)).length;
+      counted.filter((gap) => gap.product === product && (gap.to === null || gap.to >= END - HOUR)).length;
     /** From the oldest look on that told of a tick of the product which is not stored. */
     const unstoredOf = (product: string) => {
       const last = Math.floor(stored.findLast((tick) => tick.product === product)?.at ?? NaN);
@@ -397,9 +456,10 @@ Deno.test({
       const most = (list: Sample[]) => Math.max(...list.map(({ value }) => value));
       for (const sink of ["kafka", "live"]) {
         const depth = inView(metrics).filter(({ field, tags }) => field === "feed_queue_depth" && tags?.sink === sink);
-        assertSeries(seriesOf(rows, `producer, for ${sink}`, "place"), byWindow(depth, length, most), sink);
+        const expected = withNulls(byWindow(depth, length, most), length);
+        assertSeries(seriesOf(rows, `producer, for ${sink}`, "place"), expected, sink);
       }
-      const buffer = byWindow(inView(telegraf), length, most);
+      const buffer = withNulls(byWindow(inView(telegraf), length, most), length);
       assertSeries(seriesOf(rows, "Telegraf, for InfluxDB", "place"), buffer, "Telegraf");
     });
 
@@ -427,19 +487,21 @@ Deno.test({
       );
       const found = new Map(rows.map((row) => [ms(row._time), Number(row._value)]));
       assertEquals([...found.keys()], startsOf(length));
+      assertEquals(Object.keys(rows[0] ?? {}).toSorted(), ["_time", "_value", "result", "table"]);
       for (const [start, value] of found) assertEquals(value, expected.get(start) ?? 0);
     });
 
     await t.step("gaps: those that touch the range, the newest first", async () => {
       const { rows } = await ask(PANELS.gaps);
-      const expected = GAPS.filter((gap) => gap.to === null || gap.to >= END - HOUR).map((gap) => ({
-        begin: (gap.from ?? gap.opened) * 1000,
+      const expected = counted.filter((gap) => gap.to === null || gap.to >= END - HOUR).map((gap) => ({
+        begin: beginOf(gap) * 1000,
         end: (gap.to ?? END) * 1000,
         product: gap.product,
         reason: gap.reason,
         dropped: gap.dropped,
-        state: gap.to === null ? "still lasting" : "",
+        state: gap.to === null ? "still lasting" : gap.from === null ? "start unknown" : "",
       }));
+      assertEquals(GAPS.length - counted.length, 2);
       const shown = rows.map(({ begin, end, product, reason, dropped, state }) => ({
         begin: ms(begin),
         end: ms(end),
@@ -453,10 +515,33 @@ Deno.test({
         expected.toSorted((a, b) => b.begin - a.begin || (a.product < b.product ? 1 : -1)),
       );
       assert(rows.every(({ begin, end, seconds }) => seconds === (ms(end) - ms(begin)) / 1000));
-      // and the same as regions on the chart, without a group key
+    });
+
+    await t.step("gaps on the chart: those that overlap are one region", async () => {
       const marks = await askQuery(dashboard.annotations.list[0]?.target.query ?? "");
-      assertEquals(marks.map(({ time }) => ms(time)).toSorted(), shown.map(({ begin }) => begin).toSorted());
+      const regions: { time: number; timeEnd: number; names: string[] }[] = [];
+      const inRange = counted.filter((gap) => gap.to === null || gap.to >= END - HOUR);
+      for (const gap of inRange.toSorted((a, b) => beginOf(a) - beginOf(b) || (a.product < b.product ? -1 : 1))) {
+        const [time, timeEnd, name] = [beginOf(gap) * 1000, (gap.to ?? END) * 1000, `${gap.product}: ${gap.reason}`];
+        const last = regions.at(-1);
+        if (last === undefined || time > last.timeEnd) regions.push({ time, timeEnd, names: [name] });
+        else {
+          last.timeEnd = Math.max(last.timeEnd, timeEnd);
+          last.names.push(name);
+        }
+      }
+      // two gaps of BTC-USD and one of ETH-USD share a region
+      assert(regions.some(({ names }) => names.length === 3));
+      assertEquals(
+        marks.map(({ time, timeEnd, text, tags }) => ({ time: ms(time), timeEnd: ms(timeEnd), text, tags })),
+        regions.map(({ names, ...rest }) => ({ ...rest, text: `No data of ${names.join(", ")}`, tags: "gap" })),
+      );
+      // with a group key Grafana would lose the end
       assert(marks.every((row) => row.table === 0));
+      assertEquals(
+        Object.keys(marks[0] ?? {}).toSorted(),
+        ["result", "table", "tags", "text", "time", "timeEnd"].toSorted(),
+      );
     });
 
     await t.step("in an empty bucket there is no error", async () => {

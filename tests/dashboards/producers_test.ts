@@ -135,7 +135,8 @@ Deno.test({
     };
     /** Second of the range -> value. */
     const seriesOf = (rows: readonly FluxRow[], name: string, column = "_field") => {
-      const own = rows.filter((row) => row[column] === name);
+      // null: nobody told in that window
+      const own = rows.filter((row) => row[column] === name && row._value !== null);
       const found = own.map((row): [number, number] => [
         Date.parse(String(row._time)) / 1000 - START,
         Number(row._value),

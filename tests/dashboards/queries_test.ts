@@ -8,6 +8,7 @@ import type { Tick } from "../../src/record.ts";
 import { PANELS } from "../../src/stack/dashboards/places.ts";
 import { CHOICES } from "../../src/stack/dashboards/prices.ts";
 import { QUERIES } from "../../src/stack/dashboards/queries.ts";
+import { PriceDigits } from "../../src/web/page/format.ts";
 import { Random } from "../fakes/random.ts";
 import type { FluxRow, FluxValue } from "../servers/flux_csv.ts";
 import { influxMissing, InfluxServer } from "../servers/influxdb.ts";
@@ -18,6 +19,7 @@ interface Panel {
   readonly id: number;
   readonly title: string;
   readonly maxDataPoints?: number;
+  readonly interval?: string;
   readonly targets: { readonly refId: string; readonly query: string }[];
 }
 
@@ -28,11 +30,11 @@ const dashboard: {
   readonly templating: { readonly list: { readonly type: string; readonly query: unknown }[] };
 } = JSON.parse(pricesJson);
 
-function targetOf(id: number, refId = "A"): { query: string; maxDataPoints: number | undefined } {
+function targetOf(id: number, refId = "A"): { query: string } & Pick<View, "maxDataPoints" | "interval"> {
   const panel = dashboard.panels.find((panel) => panel.id === id);
   const query = panel?.targets.find((target) => target.refId === refId)?.query;
   assert(query !== undefined);
-  return { query, maxDataPoints: panel?.maxDataPoints };
+  return { query, maxDataPoints: panel?.maxDataPoints, interval: panel?.interval };
 }
 
 const variableQuery = (dashboard.templating.list[0]?.query as { query: string }).query;
@@ -87,6 +89,9 @@ const ticks = [
     to: END,
     every: 60,
   }),
+  walk(random, { product: "WHOLE-USD", price: 1_234_567, precision: "seconds", from: END - DAY, to: END, every: 60 })
+    // prices without decimals
+    .map((tick) => ({ ...tick, price: Math.round(tick.price) })),
   walk(random, { product: "OLD-USD", price: 5, precision: "seconds", from: START, to: START + DAY, every: 60 }),
 ];
 
@@ -115,6 +120,24 @@ function expectedCandles({ from, to }: View, product: string, interval: Interval
     expected.push(candles.get(openTime) ?? { openTime, open: null, high: null, low: null, close: null, ticks: 0 });
   }
   return expected.map(({ openTime, open, high, low, close, ticks }) => ({ openTime, open, high, low, close, ticks }));
+}
+
+/** The same of windows of any length. */
+function foldedBy(length: number, view: { from: number; to: number }, product: string) {
+  const windows = [...windowsOf({ from: Math.floor(view.from / length) * length, to: view.to }, length)];
+  return windows.map(({ start: openTime }) => {
+    const prices = ticksIn(product, openTime, openTime + length).map(({ price }) => price);
+    const [open = null, close = null] = [prices[0], prices.at(-1)];
+    const [high, low] = open === null ? [null, null] : [Math.max(...prices), Math.min(...prices)];
+    return { openTime, open, high, low, close, ticks: prices.length };
+  });
+}
+
+/** How many decimals the page would show for the prices of a product in the range. */
+function decimalsIn(product: string, { from, to }: { from: number; to: number }): number {
+  const digits = new PriceDigits();
+  for (const { price } of ticksIn(product, from, to)) digits.see(price);
+  return digits.digits;
 }
 
 type Prices = Record<keyof Omit<Candle, "interval" | "volume">, FluxValue>;
@@ -163,6 +186,8 @@ const GAPS: readonly (StoredGap & { readonly shown: string | undefined })[] = [
   { at: [3500, 4000], opened: 4010, reason: "restart", shown: "restart" },
   { at: [4100, 4200], opened: 4115, reason: "stalled", shown: undefined },
   { at: [2000.25, null], opened: 2015, reason: "refused", product: "ETH-USD", shown: "refused, still lasting" },
+  // it has no tick that is older: nothing can be missing
+  { at: [null, 1500], opened: 1400, reason: "restart", product: "FIRST-USD", shown: undefined },
 ].map(({ at: [from, to], opened, reason, ...rest }) => ({
   product: "BTC-USD",
   dropped: 0,
@@ -256,23 +281,40 @@ Deno.test({
     );
 
     for (
-      const [minutes, interval] of [
-        [10, "5s"],
-        [30, "15s"],
-        [60, "30s"],
-        [180, "1m"],
-        [720, "5m"],
-        [1440, "15m"],
-        [4 * 1440, "1h"],
-        [20 * 1440, "4h"],
-        [60 * 1440, "1d"],
+      const [product, minutes, seconds] of [
+        ["BTC-USD", 10, 30],
+        ["BTC-USD", 30, 30],
+        ["BTC-USD", 60, 30],
+        ["BTC-USD", 61, 60],
+        ["BTC-USD", 180, 120],
+        ["BTC-USD", 300, 180],
+        ["BTC-USD", 720, 600],
+        ["BTC-USD", 1440, 900],
+        ["BTC-USD", 4 * 1440, 3600],
+        ["BTC-USD", 20 * 1440, 4 * 3600],
+        ["BTC-USD", 60 * 1440, 12 * 3600],
+        // many ticks a second
+        ["ETH-USD", 10, 5],
+        ["ETH-USD", 20, 10],
+        ["ETH-USD", 30, 15],
+        ["ETH-USD", 60, 30],
       ] as const
     ) {
-      await t.step(`candles of a range of ${minutes} minutes are ${interval} long with auto`, async () => {
+      await t.step(`candles of ${product} in ${minutes} minutes are ${seconds} s long with auto`, async () => {
         const view = { from: NOW - minutes * 60_000, to: NOW };
-        assertEquals(candlesOf(await candles(view, "BTC-USD", "auto")), expectedCandles(view, "BTC-USD", interval));
+        const rows = candlesOf(await candles(view, product, "auto"));
+        assertEquals(rows, foldedBy(seconds * 1000, view, product));
       });
     }
+
+    await t.step("with auto there are 60 to 120 candles, and none that holds less than six samples", async () => {
+      for (const minutes of [31, 59, 75, 121, 200, 245, 361, 599, 1201, 1900, 3700, 7000, 14_500, 30_000, 90_000]) {
+        const rows = candlesOf(await candles({ from: NOW - minutes * 60_000, to: NOW }, "BTC-USD", "auto"));
+        // one more where both ends are cut
+        assert(rows.length >= 60 && rows.length <= 121, `${rows.length} candles in ${minutes} minutes`);
+        assert((rows[1]?.openTime as number) - (rows[0]?.openTime as number) >= 30_000);
+      }
+    });
 
     for (
       const [choice, hours, interval] of [["1s", 1.25, "15s"], ["1m", 24, "5m"], ["5s", 72, "15m"]] as const
@@ -305,7 +347,10 @@ Deno.test({
           const reads = readsOf(await ask(query, { ...view, maxDataPoints }, { profile: true }));
           // the one plain read of the summary is that of gaps
           const plain = reads.filter((read) => !read.startsWith("ReadWindowAggregate"));
-          assert(reads.length > 0 && plain.length === (id === PANELS.summary ? 1 : 0), `panel ${id}: ${reads}`);
+          assert(
+            reads.length > 0 && plain.length === (id === PANELS.summary && refId === "A" ? 1 : 0),
+            `panel ${id}: ${reads}`,
+          );
         }
       }
       assertEquals(readsOf(await ask(QUERIES.alertNoTicks, alertView(NOW), { profile: true })), [
@@ -341,8 +386,8 @@ Deno.test({
 
     await t.step("market: every product of the range or of the last day, its change, and its age", async () => {
       for (const view of [look, { from: NOW - 1_800_000, to: NOW }, { from: START * 1000, to: (START + DAY) * 1000 }]) {
-        const { query, maxDataPoints } = targetOf(PANELS.market);
-        const rows = await ask(query, { ...view, maxDataPoints });
+        const { query, ...panel } = targetOf(PANELS.market);
+        const rows = await ask(query, { ...view, ...panel });
         const expected = [...kept.keys()].toSorted().flatMap((product) => {
           const inRange = ticksIn(product, view.from, view.to);
           const newest = ticksIn(product, NOW - DAY * 1000, NOW).at(-1);
@@ -351,26 +396,39 @@ Deno.test({
           const age = newest === undefined ? null : (NOW - newest.recordTimeUs / 1000) / 1000;
           return [{
             product,
-            last: last ?? null,
+            // all its digits, and zeros up to as many as its prices have
+            last: last?.toLocaleString("en-US", {
+              minimumFractionDigits: decimalsIn(product, view),
+              maximumFractionDigits: decimalsIn(product, view),
+            }) ?? "-",
             change: first === undefined || last === undefined ? null : last / first - 1,
             age,
           }];
         });
         assertEquals(rows.map((row) => row.product ?? ""), expected.map((row) => row.product));
         for (const [i, { last, change, age }] of expected.entries()) {
-          assertEquals(rows[i]?.last ?? null, last);
+          assertEquals(rows[i]?.last, last);
           if (change === null) assertEquals(rows[i]?.change ?? null, null);
           else assertAlmostEquals(Number(rows[i]?.change), change, 1e-12);
           if (age === null) assertEquals(rows[i]?.age ?? null, null);
           else assertAlmostEquals(Number(rows[i]?.age), age, 1e-6);
         }
         assert(rows.every((row) => row.table === 0));
+        assertEquals(columnsOf(rows[0]), ["age", "change", "last", "product"]);
+      }
+    });
+
+    await t.step("decimals: as many as the prices of the product have", async () => {
+      for (const product of ["BTC-USD", "SHIB-USD", "WHOLE-USD"]) {
+        const rows = await ask(QUERIES.decimals, { ...look, variables: { product } });
+        assertEquals(rows.map(({ decimals }) => decimals), [decimalsIn(product, look)]);
+        assertEquals(columnsOf(rows[0]), ["decimals"]);
       }
     });
 
     await t.step("market: the small lines, a table per product", async () => {
-      const { query, maxDataPoints } = targetOf(PANELS.market, "B");
-      const view = { from: NOW - 1_800_000, to: NOW, maxDataPoints };
+      const { query, ...panel } = targetOf(PANELS.market, "B");
+      const view = { from: NOW - 1_800_000, to: NOW, ...panel };
       const rows = await ask(query, view);
       assertEquals(columnsOf(rows[0]), ["_time", "_value", "product"]);
       const lines = Object.groupBy(rows, (row) => String(row.product));
@@ -379,7 +437,12 @@ Deno.test({
         [...kept.keys()].filter((product) => product !== "OLD-USD").toSorted(),
       );
       for (const [product, line = []] of Object.entries(lines)) {
-        assertEquals(line.map((row) => row._value), lastOfWindows(view, product));
+        const means = [...windowsOf(view, windowPeriodMs(view))].map(({ start, stop }) => {
+          const prices = ticksIn(product, start, stop).map((tick) => tick.price);
+          return prices.length === 0 ? null : prices.reduce((sum, price) => sum + price, 0) / prices.length;
+        });
+        assertEquals(line.map((row) => row._value === null), means.map((mean) => mean === null));
+        for (const [i, mean] of means.entries()) if (mean !== null) assertClose(line[i]?._value, mean);
         assertEquals(new Set(line.map((row) => row.table)).size, 1);
       }
     });
@@ -403,7 +466,7 @@ Deno.test({
     });
 
     await t.step("gaps: a region for each that touches the range and missed something", async () => {
-      for (const product of ["BTC-USD", "ETH-USD", "SHIB-USD"]) {
+      for (const product of ["BTC-USD", "ETH-USD", "SHIB-USD", "FIRST-USD"]) {
         const rows = await ask(annotationQuery, { ...look, variables: { product } });
         const expected = GAPS.filter((gap) => gap.product === product && gap.shown !== undefined).map((gap) => ({
           time: spanOf(gap).begin,
@@ -426,7 +489,7 @@ Deno.test({
     });
 
     await t.step("product: what ticked since a day before the range, BTC-USD first", async () => {
-      const recent = ["BTC-USD", "ETH-USD", "SHIB-USD", "kraken:BTC/USD, perp"];
+      const recent = ["BTC-USD", "ETH-USD", "SHIB-USD", "WHOLE-USD", "kraken:BTC/USD, perp"];
       const now = await ask(variableQuery, { from: NOW - 1_800_000, to: NOW });
       assertEquals(now.map((row) => row._value), recent);
       assertEquals(columnsOf(now[0]), ["_value"]);

@@ -39,7 +39,7 @@ export interface FieldConfig {
 /** A rule that changes the field config where it matches. */
 export interface Override {
   /** Which columns or series. */
-  readonly matcher: { readonly id: "byName" | "byValue"; readonly options: Json };
+  readonly matcher: { readonly id: "byName"; readonly options: Json };
   /** What changes there. */
   readonly properties: readonly { readonly id: string; readonly value: Json }[];
 }
@@ -119,16 +119,20 @@ export function order(...names: readonly string[]): { id: string; options: Json 
   return { id: "organize", options: { excludeByName: {}, indexByName, renameByName: {} } };
 }
 
-/** Prices of 0.00000827 and of 93,346.33 in the same panel: digits by size. No currency sign: products differ in theirs. */
-export const PRICE: FieldConfig = { unit: "locale", decimals: 8 };
+/**
+ * A price with its thousands apart and all of its decimals. Only the unit of amounts of money shows the zeros at the end too, which
+ * keep the width of a number that changes; it wants a currency, and products differ in theirs: a space without width.
+ */
+export const PRICE: FieldConfig = { unit: "currency:financial:\u200b" };
 
-/** Belongs to {@link PRICE}, in this order. */
-export const PRICE_DIGITS: readonly Override[] = ([[0.01, 6], [1, 4], [10, 3], [50, 2]] as const).map((
-  [value, decimals],
-) => ({
-  matcher: { id: "byValue", options: { reducer: "max", op: "gte", value } },
-  properties: [{ id: "decimals", value: decimals }],
-}));
+/** Gives all numbers of a panel as many decimals as that query says, the second of the panel; an override is stronger. */
+export const DECIMALS = {
+  id: "configFromData",
+  options: {
+    configRefId: "B",
+    mappings: [{ fieldName: "decimals", handlerKey: "decimals", reducerId: "lastNotNull" }],
+  },
+};
 
 /** A whole number of something. */
 export const COUNT: FieldConfig = { unit: "short", decimals: 0 };

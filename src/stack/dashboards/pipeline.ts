@@ -32,6 +32,8 @@ const BARS = {
   lineWidth: 0,
   fillOpacity: 80,
   stacking: { mode: "normal", group: "A" },
+  // pixels: a single bar would fill half of the panel
+  barMaxWidth: 12,
   axisBorderShow: false,
 };
 const legend = (...calcs: readonly string[]) => ({ showLegend: true, displayMode: "list", placement: "bottom", calcs });
@@ -51,7 +53,7 @@ const UNSTORED: FieldConfig = { unit: "s", decimals: 0, ...steps("text", [10, CO
 const STATES = [
   ["live", COLORS.up],
   ["quiet", COLORS.line],
-  ["waiting", COLORS.warning],
+  ["waiting", COLORS.faint],
   ["stalled", COLORS.down],
   ["refused", "#b877d9"],
 ] as const;
@@ -64,7 +66,8 @@ const summary = panel({
   description:
     "Covered: the share of the time without a declared gap, the mean of all products. Gaps that touch it. Reconnects: a few a " +
     "day are normal. Rejected: frames of the exchange and records of the topics that failed a check. Given up: ticks dropped " +
-    "from the full queue or refused by Kafka. Not stored since: for how long a tick is known that InfluxDB lacks.",
+    "from the full queue or refused by Kafka. Not stored since: for how long a tick is known that InfluxDB lacks. A producer that " +
+    "does not run declares its gap when it starts again.",
   gridPos: { x: 0, y: 0, w: 24, h: 4 },
   queries: [QUERIES.pipelineSummary],
   field: { ...fixed("text"), noValue: "-" },
@@ -91,17 +94,17 @@ const rates = panel({
   description:
     "Normally the lines lie on each other. A line below the one before it names the stage that waits or loses. What is " +
     "stored counts at its own time, so after an outage its line is filled up again; ticks of a product that share a whole " +
-    "second are stored as one. Several producers are added up. Amber: declared gaps.",
+    "second are stored as one. Several producers are added up. Amber: declared gaps, of several at a time one region.",
   gridPos: { x: 0, y: 4, w: 12, h: 9 },
   queries: [QUERIES.pipelineRates],
   ...SAMPLED,
-  field: { unit: "suffix:/s", decimals: 1, min: 0, noValue: NOTHING, custom: LINE },
+  field: { unit: "suffix:/s", decimals: 1, min: 0, custom: LINE },
   overrides: [
     column("received", fixed(COLORS.line)),
     column("acknowledged", fixed(COLORS.warning)),
     column("stored", fixed(COLORS.up)),
   ],
-  options: { legend: legend("lastNotNull"), tooltip: TOOLTIP },
+  options: { legend: legend("mean"), tooltip: TOOLTIP },
 });
 
 const delays = panel({
@@ -111,16 +114,17 @@ const delays = panel({
   description:
     "From the exchange to the producer: by its heartbeats, which come every second, and by both clocks. From there to " +
     "Kafka's acknowledgement: half, 95 and 99 of 100 ticks are faster; beyond 30 s all look like 30. From there into " +
-    "InfluxDB: the market's time that Telegraf has not read yet, and how long what it has read waits. Normal: below 1 s each. " +
-    "Of several producers the slowest.",
+    "InfluxDB: the market's time that Telegraf has not read yet, and how long what it has read waits. Normal: below 1 s each; less " +
+    "than 1 ms is drawn as 1 ms. Of several producers the slowest.",
   gridPos: { x: 12, y: 4, w: 12, h: 9 },
   queries: [QUERIES.pipelineDelays],
   interval: "30s",
   maxDataPoints: 240,
   field: {
     unit: "s",
-    noValue: NOTHING,
-    custom: { ...LINE, spanNulls: 120_000, scaleDistribution: { type: "symlog", log: 10, linearThreshold: 0.001 } },
+    min: 0.001,
+    // not symlog: its labels at 0 and at both thresholds lie on each other
+    custom: { ...LINE, spanNulls: 120_000, scaleDistribution: { type: "log", log: 10 } },
   },
   overrides: [
     column("exchange", { displayName: "exchange to us", ...fixed(COLORS.line) }),
@@ -129,7 +133,7 @@ const delays = panel({
     column("p99", { displayName: "to Kafka, 99 %", ...fixed(COLORS.down) }),
     column("stored", { displayName: "Kafka to InfluxDB", ...fixed(COLORS.up) }),
   ],
-  options: { legend: legend("lastNotNull", "max"), tooltip: TOOLTIP },
+  options: { legend: legend("max"), tooltip: TOOLTIP },
 });
 
 const states = panel({
@@ -137,17 +141,19 @@ const states = panel({
   type: "state-timeline",
   title: "How each product is",
   description:
-    "Live: ticks come. Quiet: the exchange's heartbeats say that nothing was traded. Waiting: no tick yet, or nobody knows. " +
-    "Stalled: the exchange trades it and does not tell us. Refused: it said no. Of each moment the worst; where several " +
-    "producers follow a product, the best of them.",
-  gridPos: { x: 0, y: 13, w: 12, h: 9 },
+    "Live: ticks come. Quiet: the exchange's heartbeats say that nothing was traded. Waiting: no tick for a while, and nothing " +
+    "shows whether there was a trade; normal for a product that is traded seldom and has no heartbeat of its own. Stalled: the " +
+    "exchange trades it and does not tell us. Refused: it said no. No bar: no producer told of it for a minute. Of each moment the " +
+    "worst; where several producers follow a product, the best of them.",
+  gridPos: { x: 0, y: 13, w: 24, h: 9 },
   queries: [QUERIES.pipelineStates],
   ...SAMPLED,
   field: {
     displayName: "${__field.labels.product}",
-    noValue: NOTHING,
+    // stands in the tooltip of a hole too
+    noValue: "No producer told",
     mappings: words(...STATE_WORDS),
-    // ms: longer than that without a word, and nobody knows
+    // ms: over a longer row of the query's nulls the bar breaks; `insertNulls` would cut windows that are longer
     custom: { fillOpacity: 80, lineWidth: 0, spanNulls: 60_000 },
   },
   options: {
@@ -166,8 +172,9 @@ const products = panel({
   title: "Products",
   description:
     "State and age of the last tick at the end of the time range; since when a tick is known that is not stored; declared " +
-    "gaps in the range, and the share of it that is covered. A click shows the prices.",
-  gridPos: { x: 12, y: 13, w: 12, h: 9 },
+    "gaps in the range, and the share of it that is covered. Silent: its producer tells nothing. Not followed: no producer has it " +
+    "in its list. A click shows the prices.",
+  gridPos: { x: 0, y: 22, w: 24, h: 9 },
   queries: [QUERIES.pipelineProducts],
   field: {
     noValue: NOTHING,
@@ -186,8 +193,8 @@ const products = panel({
     column("state", {
       displayName: "State",
       decimals: 0,
-      mappings: words(...STATE_WORDS, ["-1", "not followed", "text"]),
-      custom: { width: 90, cellOptions: { type: "color-text" } },
+      mappings: words(...STATE_WORDS, ["-1", "not followed", "text"], ["-2", "silent", COLORS.warning]),
+      custom: { width: 110, cellOptions: { type: "color-text" } },
     }),
     column("age", {
       displayName: "Last tick",
@@ -219,7 +226,7 @@ const waiting = panel({
     "Events in the producer's queue of each sink, and records that Telegraf has read and not yet written. Normally near 0; a " +
     "line that rises means that the stage after it is slow or away. The producer drops the oldest at QUEUE_CAPACITY; Telegraf " +
     "stops reading at 50,000, and what comes then waits in Kafka.",
-  gridPos: { x: 0, y: 22, w: 8, h: 8 },
+  gridPos: { x: 0, y: 31, w: 8, h: 8 },
   queries: [QUERIES.pipelineWaiting],
   ...SAMPLED,
   field: {
@@ -227,7 +234,6 @@ const waiting = panel({
     min: 0,
     displayName: "${__field.labels.place}",
     color: { mode: "palette-classic" },
-    noValue: NOTHING,
     custom: LINE,
   },
   options: { legend: legend("max"), tooltip: TOOLTIP },
@@ -240,7 +246,7 @@ const rejected = panel({
   description:
     "Frames of the exchange that the producer could not use, and records of the topics that Telegraf could not read, by " +
     "reason. Normally none. The runbook says what each reason means.",
-  gridPos: { x: 8, y: 22, w: 8, h: 8 },
+  gridPos: { x: 8, y: 31, w: 8, h: 8 },
   queries: [QUERIES.pipelineRejected],
   ...RARE,
   field: {
@@ -248,7 +254,8 @@ const rejected = panel({
     min: 0,
     displayName: "${__field.labels.reason}",
     color: { mode: "palette-classic" },
-    noValue: "None in this time range",
+    // stands in the tooltip of a window without one too
+    noValue: "None",
     custom: BARS,
   },
   options: { legend: legend("sum"), tooltip: TOOLTIP },
@@ -259,7 +266,7 @@ const reconnects = panel({
   type: "timeseries",
   title: "Reconnects",
   description: "Connections to the exchange after the first. A few a day are normal.",
-  gridPos: { x: 16, y: 22, w: 8, h: 8 },
+  gridPos: { x: 16, y: 31, w: 8, h: 8 },
   queries: [QUERIES.pipelineReconnects],
   ...RARE,
   field: {
@@ -267,7 +274,7 @@ const reconnects = panel({
     min: 0,
     displayName: "reconnects",
     ...fixed(COLORS.warning),
-    noValue: NOTHING,
+    noValue: "None",
     custom: BARS,
   },
   options: { legend: legend("sum"), tooltip: TOOLTIP },
@@ -278,20 +285,21 @@ const gaps = panel({
   type: "table",
   title: "Gaps",
   description: "Declared interruptions that touch the time range, the newest first, with the ticks known to be lost.",
-  gridPos: { x: 0, y: 30, w: 16, h: 8 },
+  gridPos: { x: 0, y: 39, w: 24, h: 8 },
   queries: [QUERIES.pipelineGaps],
   field: {
     noValue: "None in this time range",
     custom: CELLS,
   },
   overrides: [
-    column("begin", { displayName: "From", unit: "dateTimeAsIso", custom: { width: 160 } }),
-    column("end", { displayName: "To", unit: "dateTimeAsIso", custom: { width: 160 } }),
-    column("product", { displayName: "Product", custom: { width: 110 } }),
-    column("reason", { displayName: "Reason", custom: { width: 130 } }),
-    column("seconds", { displayName: "Lasted", unit: "s", decimals: 1, custom: { width: 100 } }),
-    column("dropped", { displayName: "Lost", ...COUNT, custom: { width: 70 } }),
-    column("state", { displayName: " " }),
+    column("begin", { displayName: "From", unit: "dateTimeAsIso", custom: { width: 150 } }),
+    column("end", { displayName: "To", unit: "dateTimeAsIso", custom: { width: 150 } }),
+    column("product", { displayName: "Product", custom: { width: 95 } }),
+    column("reason", { displayName: "Reason", custom: { width: 105 } }),
+    column("seconds", { displayName: "Lasted", unit: "s", decimals: 1, custom: { width: 80 } }),
+    column("dropped", { displayName: "Lost", ...COUNT, custom: { width: 60 } }),
+    // most gaps are over: the text for an empty table would stand there
+    column("state", { displayName: " ", noValue: " ", custom: { minWidth: 105 } }),
   ],
   options: table("sm"),
   transformations: [order("begin", "end", "product", "reason", "seconds", "dropped", "state")],
@@ -302,7 +310,7 @@ const alerts = panel({
   type: "alertlist",
   title: "Alerts",
   description: "What fires or is about to. Normally none.",
-  gridPos: { x: 16, y: 30, w: 8, h: 8 },
+  gridPos: { x: 0, y: 47, w: 24, h: 6 },
   queries: [],
   field: {},
   options: {
@@ -324,7 +332,7 @@ const runbook = panel({
   type: "text",
   title: "Runbook",
   description: "What each alert means and what to do. docs/runbook.md holds the same, and all messages of the program.",
-  gridPos: { x: 0, y: 38, w: 24, h: 20 },
+  gridPos: { x: 0, y: 53, w: 24, h: 20 },
   queries: [],
   field: {},
   options: { mode: "markdown", content: runbookOf() },

@@ -6,6 +6,7 @@ import {
   COLORS,
   column,
   dashboard,
+  DECIMALS,
   fixed,
   INFLUXDB,
   type Json,
@@ -13,7 +14,6 @@ import {
   order,
   panel,
   PRICE,
-  PRICE_DIGITS,
   ROW_OF_STATS,
   steps,
   table,
@@ -49,9 +49,8 @@ const price = panel({
   type: "stat",
   title: "${product}",
   gridPos: { x: 0, y: 0, w: 5, h: 4 },
-  queries: [QUERIES.price],
+  queries: [QUERIES.price, QUERIES.decimals],
   field: { ...PRICE, ...fixed("text"), noValue: "-" },
-  overrides: PRICE_DIGITS,
   options: {
     colorMode: "none",
     graphMode: "area",
@@ -61,6 +60,7 @@ const price = panel({
     reduceOptions: { calcs: ["lastNotNull"], fields: "", values: false },
     text: { valueSize: 26 },
   },
+  transformations: [DECIMALS],
 });
 
 const summary = panel({
@@ -71,10 +71,9 @@ const summary = panel({
     "Change from the first to the last price; highest and lowest; how long data is missing by declared gaps; how old " +
     "the newest tick is now.",
   gridPos: { x: 5, y: 0, w: 19, h: 4 },
-  queries: [QUERIES.summary],
+  queries: [QUERIES.summary, QUERIES.decimals],
   field: { ...PRICE, ...fixed("text"), noValue: "-" },
   overrides: [
-    ...PRICE_DIGITS,
     column("change", {
       displayName: "Change",
       unit: "percentunit",
@@ -91,7 +90,7 @@ const summary = panel({
     }),
   ],
   options: ROW_OF_STATS,
-  transformations: [order("change", "high", "low", "missing", "age")],
+  transformations: [DECIMALS, order("change", "high", "low", "missing", "age")],
 });
 
 const candles = panel({
@@ -100,18 +99,17 @@ const candles = panel({
   title: "${product} candles, ${Interval}",
   description:
     "Open, high, low and close of each interval (in UTC), standing at its start; the bars below count its ticks, they " +
-    `are no traded volume. ${SAMPLED} A time range too long for the chosen interval gets a longer one. Amber: declared gaps.`,
-  gridPos: { x: 0, y: 4, w: 15, h: 14 },
-  queries: [QUERIES.candles],
+    `are no traded volume. ${SAMPLED} "auto" shows 60 to 120 candles, with at least six of these samples each. A time range too ` +
+    "long for the chosen interval gets a longer one. Amber: declared gaps.",
+  gridPos: { x: 0, y: 4, w: 12, h: 14 },
+  queries: [QUERIES.candles, QUERIES.decimals],
   // narrower candles than a pixel are not drawn at all
   maxDataPoints: 300,
   field: {
     ...PRICE,
-    noValue: NOTHING,
     custom: { axisPlacement: "right", axisBorderShow: false, fillOpacity: 35 },
   },
   overrides: [
-    ...PRICE_DIGITS,
     column("open", fixed(COLORS.faint)),
     column("high", fixed(COLORS.up)),
     column("low", fixed(COLORS.down)),
@@ -129,20 +127,27 @@ const candles = panel({
     legend: NO_LEGEND,
     tooltip: { mode: "multi", sort: "none" },
   },
+  transformations: [DECIMALS],
 });
+
+/** Stands in a cell of a product without ticks; the text for an empty table would be cut off there. */
+const NO_PRICE = { noValue: "-" };
 
 const market = panel({
   id: PANELS.market,
   type: "table",
   title: "Market",
   description: "All products of the last day; last price and change within the time range. A click on a name shows it.",
-  gridPos: { x: 15, y: 4, w: 9, h: 14 },
+  gridPos: { x: 12, y: 4, w: 12, h: 14 },
   queries: [QUERIES.market, QUERIES.trends],
+  // a small line breaks where no tick came for so long
+  interval: "1m",
   maxDataPoints: 120,
   field: {
     noValue: NOTHING,
     custom: CELLS,
   },
+  // all of them fit into 363 pixels, half of a page that is 800 wide
   overrides: [
     column("product", {
       displayName: "Product",
@@ -151,10 +156,11 @@ const market = panel({
         url: `/d/${PRICES_UID}?var-product=\${__value.text}&var-Interval=\${Interval}&\${__url_time_range}`,
         targetBlank: false,
       }],
-      custom: { width: 95 },
+      custom: { width: 84 },
     }),
     column("Trend #B", {
       displayName: "Trend",
+      ...NO_PRICE,
       ...fixed(COLORS.line),
       custom: {
         cellOptions: {
@@ -166,26 +172,29 @@ const market = panel({
           fillOpacity: 10,
           gradientMode: "none",
           showPoints: "never",
-          spanNulls: true,
+          spanNulls: false,
           axisPlacement: "auto",
           barAlignment: 0,
         },
-        minWidth: 60,
+        minWidth: 50,
       },
     }),
-    column("last", { displayName: "Last", ...PRICE, custom: { width: 90 } }),
+    // text of the query, to be read as a number
+    column("last", { displayName: "Last", ...NO_PRICE, custom: { width: 104, align: "right" } }),
     column("change", {
       displayName: "Change",
+      ...NO_PRICE,
       unit: "percentunit",
       decimals: 2,
       ...steps(COLORS.down, [0, COLORS.up]),
-      custom: { width: 78, cellOptions: { type: "color-text" } },
+      custom: { width: 62, cellOptions: { type: "color-text" } },
     }),
     column("age", {
       displayName: "Age",
+      ...NO_PRICE,
       ...AGE,
       ...steps("text", [30, COLORS.warning], [300, COLORS.down]),
-      custom: { width: 78, cellOptions: { type: "color-text" } },
+      custom: { width: 62, cellOptions: { type: "color-text" } },
     }),
   ],
   options: table("lg"),
@@ -204,16 +213,15 @@ const timeline = panel({
     "The mean price of each stretch of time that one pixel stands for. The line breaks where no tick came for more " +
     "than a minute. Amber: declared gaps.",
   gridPos: { x: 0, y: 18, w: 24, h: 9 },
-  queries: [QUERIES.timeline],
+  queries: [QUERIES.timeline, QUERIES.decimals],
   field: {
     ...PRICE,
     ...fixed(COLORS.line),
     displayName: "mean",
-    noValue: NOTHING,
     custom: line(14, "right"),
   },
-  overrides: PRICE_DIGITS,
   options: { legend: NO_LEGEND, tooltip: { mode: "multi", sort: "desc" } },
+  transformations: [DECIMALS],
 });
 
 /** The dashboard as Grafana reads it. */

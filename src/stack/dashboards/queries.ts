@@ -9,12 +9,15 @@ import alertReconnects from "../../../grafana-provisioning/queries/alert_reconne
 import alertRejected from "../../../grafana-provisioning/queries/alert_rejected.flux" with { type: "text" };
 import alertStalled from "../../../grafana-provisioning/queries/alert_stalled.flux" with { type: "text" };
 import candles from "../../../grafana-provisioning/queries/candles.flux" with { type: "text" };
+import decimals from "../../../grafana-provisioning/queries/decimals.flux" with { type: "text" };
+import digits from "../../../grafana-provisioning/queries/digits.flux" with { type: "text" };
 import feed from "../../../grafana-provisioning/queries/feed.flux" with { type: "text" };
 import gapSpans from "../../../grafana-provisioning/queries/gap_spans.flux" with { type: "text" };
 import gaps from "../../../grafana-provisioning/queries/gaps.flux" with { type: "text" };
 import market from "../../../grafana-provisioning/queries/market.flux" with { type: "text" };
 import missing from "../../../grafana-provisioning/queries/missing.flux" with { type: "text" };
 import pipelineDelays from "../../../grafana-provisioning/queries/pipeline_delays.flux" with { type: "text" };
+import pipelineGapMarks from "../../../grafana-provisioning/queries/pipeline_gap_marks.flux" with { type: "text" };
 import pipelineGaps from "../../../grafana-provisioning/queries/pipeline_gaps.flux" with { type: "text" };
 import pipelineProducts from "../../../grafana-provisioning/queries/pipeline_products.flux" with { type: "text" };
 import pipelineRates from "../../../grafana-provisioning/queries/pipeline_rates.flux" with { type: "text" };
@@ -41,20 +44,21 @@ function query(...texts: readonly string[]): string {
 
 /** The gaps of one product are asked for by its name. */
 const OF_THE_PRODUCT = ' and r.product == "${product}"';
-const allGapSpans = gapSpans.replace(OF_THE_PRODUCT, "").replace("of the product that", "of all products that");
+const allGapSpans = gapSpans.replaceAll(OF_THE_PRODUCT, "").replace("of the product that", "of all products that");
 
 /** The queries as Grafana gets them, by what they are for. */
 export const QUERIES = {
   candles,
+  decimals: query(digits, decimals),
   gaps: query(gapSpans, gaps),
-  market,
+  market: query(digits, market),
   price,
   products,
   summary: query(gapSpans, summary),
   timeline,
   trends,
   pipelineDelays: query(feed, pipelineDelays),
-  pipelineGapMarks: query(allGapSpans, gaps),
+  pipelineGapMarks: query(allGapSpans, pipelineGapMarks),
   pipelineGaps: query(allGapSpans, pipelineGaps),
   pipelineProducts: query(feed, states, unstored, allGapSpans, missing, pipelineProducts),
   pipelineRates: query(feed, pipelineRates),

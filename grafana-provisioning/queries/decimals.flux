@@ -1,0 +1,14 @@
+// One row: how many decimals the prices of the product have needed so far in the time range.
+prices = () => from(bucket: v.defaultBucket)
+  |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> filter(fn: (r) => r._measurement == "kafka_consumer" and r._field == "price" and r.product == "${product}")
+
+// One price of each window, not every price: those would be read one by one.
+union(tables: [
+  prices() |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false),
+  prices() |> max(),
+  prices() |> min(),
+])
+  |> map(fn: (r) => ({decimals: neededFor(price: r._value)}))
+  |> group()
+  |> max(column: "decimals")
