@@ -11,6 +11,8 @@ kafka = feed(field: "feed_tick_delay_seconds_bucket")
   |> filter(fn: (r) => r.stage == "kafka")
   |> risen()
   |> sum()
+  // the sum of a producer that was asked only once is null
+  |> filter(fn: (r) => exists r._value)
   |> map(fn: (r) => ({url: r.url, le: float(v: r.le), _value: r._value}))
   |> group(columns: ["url"])
   |> sort(columns: ["le"])

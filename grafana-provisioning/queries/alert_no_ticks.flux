@@ -1,5 +1,5 @@
-// One number: how many ticks were stored, of all products together; 1 when there were none and the exchange says that there was
-// nothing to trade. 0 is what must not be.
+// One number: how many ticks were stored, of all products together; 1 when there were none and that is no outage. 0 is what must
+// not be.
 import "array"
 
 ticks = from(bucket: v.defaultBucket)
@@ -12,15 +12,23 @@ ticks = from(bucket: v.defaultBucket)
 valueOf = (tables=<-) => tables
   |> findColumn(fn: (key) => true, column: "_value")
 
-// Quiet: the link is open, heartbeats prove of a product that nothing was traded, and all that came is stored.
+// Quiet: the link is open, all that came is stored, and heartbeats prove of a product that nothing was traded; or nothing is
+// known of any product, and none is stalled. A product without a heartbeat of its own that is traded seldom waits for hours.
 link = feed(field: "feed_link_up", start: date.sub(d: 1m, from: v.timeRangeStop)) |> group() |> min() |> valueOf()
-proven = feed(field: "feed_product_state")
-  |> filter(fn: (r) => r.state == "live" or r.state == "quiet")
+// 2: proven, 1: stalled, 0: waiting; the most of all products.
+known = feed(field: "feed_product_state")
+  |> filter(fn: (r) => r.state != "refused")
+  |> map(fn: (r) => ({
+    // without a column of the input Flux gives no row
+    product: r.product,
+    _value: if r.state == "live" or r.state == "quiet" then 2 else if r.state == "stalled" then 1 else 0,
+  }))
   |> group()
-  |> count()
+  |> max()
   |> valueOf()
 late = unstored |> max() |> valueOf()
-isQuiet = length(arr: link) > 0 and link[0] > 0.0 and length(arr: proven) > 0 and (length(arr: late) == 0 or late[0] < 20.0)
+isQuiet = length(arr: link) > 0 and link[0] > 0.0 and length(arr: known) > 0 and known[0] != 1
+  and (length(arr: late) == 0 or late[0] < 20.0)
 
 union(tables: [ticks, array.from(rows: [{_value: if isQuiet then 1 else 0}])])
   |> group()

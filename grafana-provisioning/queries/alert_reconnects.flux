@@ -2,5 +2,7 @@
 feed(field: "feed_reconnects_total")
   |> risen()
   |> sum()
+  // the sum of a producer that was asked only once is null
+  |> filter(fn: (r) => exists r._value)
   |> map(fn: (r) => ({producer: r.url, _value: r._value}))
   |> group()

@@ -4,6 +4,8 @@ frames = feed(field: "feed_ticks_rejected_total")
   |> risen()
   |> group()
   |> sum()
+  // the sum of a producer that was asked only once is null
+  |> filter(fn: (r) => exists r._value)
   |> map(fn: (r) => ({place: "exchange", _value: r._value}))
 
 records = from(bucket: v.defaultBucket)

@@ -209,10 +209,33 @@ const STORIES: readonly (readonly [name: string, story: Story, fires: Fired])[] 
     { "no-ticks": [""] },
   ],
   [
-    "connected, and nobody knows of any product",
-    { products: { "BTC-USD": { ticks: [300], state: "waiting" } } },
-    { "no-ticks": [""] },
+    "a list of products without heartbeats of their own, and nothing was traded: nobody knows, and none is stalled",
+    { products: { "BTC-USD": { ticks: [300], state: "waiting" }, "ETH-USD": { ticks: [40_000], state: "waiting" } } },
+    {},
   ],
+  [
+    "a product that is traded seldom, and whose last trade is from last year",
+    {
+      products: {
+        "BTC-USD": { state: "quiet", ticks: [30_000_000] },
+        "OLD-USD": { state: "waiting", ticks: [40_000_000] },
+      },
+    },
+    {},
+  ],
+  [
+    "connected, and the exchange sends nothing of one product, while nobody knows of the others",
+    { products: { "BTC-USD": { ticks: [300], state: "stalled" }, "ETH-USD": { ticks: [300], state: "waiting" } } },
+    { "no-ticks": [""], "product-stalled": ["BTC-USD"] },
+  ],
+  [
+    "a product that never traded, among others",
+    { products: { "BTC-USD": {}, "NEVER-USD": { state: "waiting", ticks: [] } } },
+    {},
+  ],
+  ["the producer was started a moment ago, and asked once", { told: (ago) => ago < 15 }, {}],
+  ["the producer ended a moment ago", { told: (ago) => ago > 50, products: { "BTC-USD": { ticks: [51, 55] } } }, {}],
+  ["the producer was away for a moment", { told: (ago) => ago > 50 || ago < 15 }, {}],
   [
     "the producer is dead",
     { told: (ago) => ago > 240, products: { "BTC-USD": { ticks: [241, 245] } } },

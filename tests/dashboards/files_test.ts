@@ -210,6 +210,12 @@ Deno.test("prices of one product have the decimals that the second query says, a
   }
 });
 
+Deno.test("an alert is sent within seconds, and those of different products apart", () => {
+  assertMatch(notifications, /^ {4}group_by: \[grafana_folder, alertname, product\]$/m);
+  // Grafana's own are 30 s and 5 min
+  for (const name of ["group_wait", "group_interval"]) assertMatch(notifications, new RegExp(`^ {4}${name}: 5s$`, "m"));
+});
+
 Deno.test("each dashboard leads to the other", () => {
   assertMatch(prices, /"url": "\/d\/pipeline"/);
   assertMatch(pipeline, /"url": "\/d\/prices"/);

@@ -62,7 +62,7 @@ export const ALERTS: readonly Alert[] = [
       "`deno task stack:status`: which service is not healthy? Go along the way of a price: `coinbase-producer`, `broker`, " +
       "`telegraf`, `influxdb`.",
       `\`${STATUS}\`: \`reasons\` says what the producer lacks, the exchange or Kafka.`,
-      "*Ticks a second, stage by stage* on the dashboard *Pipeline*: the first line that is at 0 names the stage.",
+      "*Ticks a second, stage by stage* on the dashboard *Pipeline*: the first line that is at 0, or that ends, names the stage.",
     ],
     action: [
       "A service is down: `deno task stack:logs NAME` says why; `deno task stack` starts what does not run.",
@@ -139,7 +139,7 @@ export const ALERTS: readonly Alert[] = [
     symptom:
       "One product stands still while others go on. A quiet one does not: its heartbeats say that nothing was traded.",
     check: [
-      "*How each product is*: one product, or all?",
+      "*How each product is*: one product, or all? A bar that ends means that the producer tells nothing.",
       "The exchange's own page of that product: does it trade there?",
       "`deno task stack:logs coinbase-producer`: `Asking the exchange again for products`, `refuses a product`.",
     ],
