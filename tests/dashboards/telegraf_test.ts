@@ -28,7 +28,7 @@ function sourceAt(time: number): SourceStatus {
     channel: "ticker_batch",
     link: "open",
     delaySeconds: 0.05,
-    products: [{ product: "BTC-USD", state: "live", price: 1, time, ageSeconds: 1 }],
+    products: ["BTC-USD", "ETH-USD"].map((product) => ({ product, state: "live", price: 1, time, ageSeconds: 1 })),
   };
 }
 
@@ -94,6 +94,19 @@ Deno.test({
     }, 60_000);
     newest = now + 7.25;
     await until("seven seconds are behind", async () => (await behind())[0]?.[2] === 7.25, 60_000);
+
+    // another writer: more products than are remembered, and of ours an old record and one from the future
+    const foreign = Array.from({ length: 10_001 }, (_, i) => ({ product: `OTHER-${i}`, w_time: now, price: 1 }));
+    const ours = [now - 5000, now + 90_000].map((w_time) => ({ product: "BTC-USD", w_time, price: 1 }));
+    const followed = { product: "ETH-USD", w_time: now, price: 1 };
+    await produce(kafka.broker, TOPIC, [...foreign, ...ours, followed].map((record) => JSON.stringify(record)));
+    await until("a product that the producer follows counts", async () => {
+      return (await behind()).some(([product, , value]) => product === "ETH-USD" && value === 7.25);
+    }, 60_000);
+    assertEquals((await behind()).map(([product, , value]) => [product, value]), [["BTC-USD", 7.25], [
+      "ETH-USD",
+      7.25,
+    ]]);
 
     const fields = new Set((await series("prometheus")).map(({ _field }) => _field));
     assertEquals([...asked].filter((name) => !fields.has(name)), []);
