@@ -315,7 +315,7 @@ Deno.test({
         kind: "gap",
         exchange: "coinbase",
         product: "BTC-USD",
-        opened: i,
+        opened: 1_795_999_607 + i / 1000,
         from: i,
         to: null,
         reason: "stalled",
@@ -323,8 +323,13 @@ Deno.test({
         missed: true,
       }));
       await sink.writeGaps(gaps, forever);
-      const opened = (await kafka.read("many_gaps")).map(({ value }) => JSON.parse(value).opened);
-      assertEquals(opened, gaps.map((gap) => gap.opened));
+      const records = await kafka.read("many_gaps");
+      assertEquals(records.map(({ value }) => JSON.parse(value).opened), gaps.map((gap) => gap.opened));
+      // as the README says: the key is the product, the timestamp is `opened`, there are no headers
+      assertEquals(
+        records.map(({ key, timestamp, headers }) => ({ key, timestamp, headers })),
+        gaps.map((_gap, i) => ({ key: "BTC-USD", timestamp: 1_795_999_607_000 + i, headers: {} })),
+      );
     });
 
     await t.step("login: the right password works, a wrong one is fatal, an interrupted login is neither", async () => {

@@ -656,7 +656,8 @@ function version(): string {
   return /<kafka\.version>(.+)<\/kafka\.version>/.exec(pom)?.[1] ?? "";
 }
 
-function jars(): string {
+/** The folder with Kafka's own jars. */
+export function jars(): string {
   return `${cache()}/kafka/libs-${version()}`;
 }
 
