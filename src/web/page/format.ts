@@ -6,14 +6,14 @@ import type { GapReason } from "../../record.ts";
 /** Whose clock times are written in: the browser's zone, or UTC. */
 export type Zone = "local" | "UTC";
 
-/** More decimals than any exchange uses are the noise of a computation. */
-const MAX_DIGITS = 12;
+/** The most decimals that every browser can format. */
+const MAX_DECIMALS = 20;
 
-/** How many decimals a number has in its shortest decimal form: 2 of 90000.12, 8 of 1.234e-5. */
+/** How many decimals a number has in its shortest decimal form: 2 of 90000.12, 11 of 7.13e-9. */
 export function decimalsOf(value: number): number {
   const [mantissa = "", exponent = "0"] = String(value).split("e");
   const decimals = (mantissa.split(".")[1] ?? "").length - Number(exponent);
-  return Math.min(MAX_DIGITS, Math.max(0, decimals));
+  return Math.min(MAX_DECIMALS, Math.max(0, decimals));
 }
 
 /**
@@ -49,6 +49,11 @@ export function priceText(price: number, digits: number): string {
     NUMBERS.set(digits, format);
   }
   return format.format(price);
+}
+
+/** What a price's text needs more than the usual room, for the style sheet: nothing, or it is `long` or `longer`. */
+export function lengthOf(text: string): "long" | "longer" | undefined {
+  return text.length > 18 ? "longer" : text.length > 11 ? "long" : undefined;
 }
 
 /** A percentage with its sign: `+1.25%`, `−0.40%`, `0.00%`. */
