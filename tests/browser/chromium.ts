@@ -72,6 +72,8 @@ export class Chromium implements AsyncDisposable {
     try {
       const browser = await chromium.launch({
         executablePath: chromiumPath() ?? "",
+        // scroll bars take room, as they do for most people
+        ignoreDefaultArgs: ["--hide-scrollbars"],
         args: [`--proxy-server=http://127.0.0.1:${proxy.addr.port}`, "--font-render-hinting=none"],
         // as root it would not start with one; the pages are our own
         chromiumSandbox: false,

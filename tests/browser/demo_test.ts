@@ -264,7 +264,7 @@ browserTest(
           await page.setViewportSize({ width, height: 900 });
           assertEquals(await seriousFindings(tab), [], `${colorScheme} ${width} px`);
           assertEquals(
-            await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
+            await page.evaluate(() => document.documentElement.scrollWidth - document.body.clientWidth),
             0,
           );
         }

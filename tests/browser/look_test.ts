@@ -3,13 +3,16 @@
 import { assert, assertEquals, assertGreater, assertLess, assertNotEquals } from "@std/assert";
 import { until } from "../integration/feed.ts";
 import { seriousFindings } from "./axe.ts";
-import type { Tab } from "./chromium.ts";
+import { Chromium, type Tab } from "./chromium.ts";
+import { Program } from "./program.ts";
 import { assertClean, browserTest, openScene } from "./scene.ts";
 
 /** Nothing reaches out of the window at the side, and what must be seen is on it. */
 async function assertFits({ page }: Tab, width: number): Promise<void> {
   const tooWide = await page.evaluate(() => {
-    const { scrollWidth, clientWidth } = document.documentElement;
+    const { scrollWidth } = document.documentElement;
+    // what a scroll bar leaves
+    const { clientWidth } = document.body;
     const wide = [...document.querySelectorAll<HTMLElement>("body *")].filter((element) => {
       const { right, left, width } = element.getBoundingClientRect();
       return width > 0 && left >= 0 && right > clientWidth + 1 && getComputedStyle(element).position !== "absolute" &&
@@ -29,6 +32,8 @@ async function assertFits({ page }: Tab, width: number): Promise<void> {
   assert(chart !== null);
   assertGreater(chart.height, 200, `the chart at ${width} px`);
   assertGreater(chart.width, Math.min(330, width * 0.5), `the chart at ${width} px`);
+  const plot = await page.locator("#chart canvas").first().boundingBox();
+  assertEquals(Math.round(plot?.x ?? -1), Math.round(chart.x), "the plot begins where the chart does");
 }
 
 const drawn = (tab: Tab) =>
@@ -55,6 +60,239 @@ browserTest("it fits 360 px, 800 px, 1020 px, 1280 px and 4k, with the numbers o
     await tab.page.click("#numbers-button");
   }
   assertClean(scene);
+});
+
+/** Numbers on the page of which a part is covered or cut off, by what is around them. */
+const cutNumbers = ({ page }: Tab) =>
+  page.evaluate(() => {
+    const rectOf = (element: Element) => {
+      const range = document.createRange();
+      range.selectNodeContents(element);
+      return range.getBoundingClientRect();
+    };
+    const cut: string[] = [];
+    const numbers = ".row .price, .row .change, #price, #change, #legend .part, #numbers-tables td, .stage-text";
+    for (const element of document.querySelectorAll<HTMLElement>(numbers)) {
+      const { left, right } = rectOf(element);
+      if (right - left === 0) continue;
+      for (let box: Element | null = element; box !== null; box = box.parentElement) {
+        const { overflowX, contain } = getComputedStyle(box);
+        if (overflowX === "visible" && contain === "none" && box.localName !== "html") continue;
+        const start = box.getBoundingClientRect().left + box.clientLeft;
+        if (left < start - 0.5 || right > start + box.clientWidth + 0.5) {
+          cut.push(`${element.innerText} in .${box.className}`);
+        }
+      }
+      for (const other of element.closest(".row")?.querySelectorAll(".name, .spark, .price") ?? []) {
+        const name = other.getBoundingClientRect();
+        const mine = element.getBoundingClientRect();
+        const isBeside = name.bottom <= mine.top + 3 || name.top >= mine.bottom - 3 || name.width === 0;
+        if (other !== element && !isBeside && name.right > left + 0.5) {
+          cut.push(`${element.innerText} over ${other.className}`);
+        }
+      }
+    }
+    return cut;
+  });
+
+/** Prices that need more room than most, as the exchange writes them. */
+const LONG_PRICES: readonly [product: string, price: string][] = [
+  ["BTC-IDR", "1244508534"],
+  ["BTT-USD", "0.00000000713"],
+  ["PEPE-USD", "0.0000051234"],
+  ["BTC-VND", "123456789.123456"],
+  ["ATOM-BTC", "0.000000000012345678"],
+];
+
+browserTest(
+  "no number is cut off, however long: in the list, above the chart, in the tables, at every width",
+  async () => {
+    await using scene = await openScene({
+      ticksPerSecond: 0,
+      products: LONG_PRICES.map(([product]) => product),
+      path: "/?product=BTT-USD&interval=1s",
+    });
+    const { tab, simulator } = scene;
+    await tab.until(
+      "the list is there",
+      (count) => document.querySelectorAll(".row").length === count,
+      LONG_PRICES.length,
+    );
+    for (const [product, price] of LONG_PRICES) {
+      simulator.levers.trade(product, 5, price);
+    }
+    for (const [product, price] of LONG_PRICES) {
+      await tab.until(`the price of ${product} is shown, with all its digits`, ([product, price]) => {
+        const text = document.querySelector(`[data-product="${product}"] .price`)?.textContent?.replaceAll(",", "") ??
+          "";
+        return text.startsWith(price) && Number(text) === Number(price) || text;
+      }, [product, price] as const);
+    }
+    await tab.page.click("#numbers-button");
+    for (const width of [360, 390, 800, 1100, 1280, 2560]) {
+      await tab.page.setViewportSize({ width, height: 900 });
+      for (const [product, price] of LONG_PRICES) {
+        await tab.page.click(`[data-product="${product}"]`);
+        await tab.until("the chosen price is shown", (price) => {
+          const text = document.getElementById("price")?.textContent?.replaceAll(",", "") ?? "";
+          return innerWidth > 0 && text.startsWith(price) && __page.candles().length > 0;
+        }, price);
+        assertEquals(await cutNumbers(tab), [], `${product} at ${width} px`);
+      }
+      await assertFits(tab, width);
+    }
+    assertClean(scene);
+  },
+);
+
+browserTest("60 to 120 candles have room at first, at every width, until the user zooms", async () => {
+  await using scene = await openScene({ ticksPerSecond: 2, channel: "ticker_batch", pastMs: 3 * 3_600_000 });
+  const { tab } = scene;
+  const { page } = tab;
+  await tab.until("candles are drawn", () => __page.candles().length > 120 && __page.isLoaded());
+  const room = (width: number) =>
+    tab.until(`60 to 120 candles have room at ${width} px`, (width) => {
+      const room = __page.room();
+      return innerWidth === width && room > 59.9 && room < 120.1 || room;
+    }, width);
+  for (const width of [360, 800, 1280, 2560]) {
+    await page.setViewportSize({ width, height: 900 });
+    await room(width);
+    await using visitor = await scene.chromium.open({ viewport: { width, height: 900 } });
+    const fresh = await visitor.visit(scene.url);
+    await fresh.until("candles are drawn", () => __page.candles().length > 120);
+    await fresh.until("60 to 120 have room", () => __page.room() > 59.9 && __page.room() < 120.1 || __page.room());
+  }
+  await page.focus("#chart");
+  for (let i = 0; i < 4; i++) await page.keyboard.press("+");
+  await tab.until("fewer are in sight", () => __page.room() < 60);
+  await page.setViewportSize({ width: 2000, height: 900 });
+  await tab.until("what the user chose stays", () => innerWidth === 2000 && __page.room() < 60 || __page.room());
+  await page.click('[data-group=interval] [data-value="5m"]');
+  await tab.until("another interval begins anew", () => __page.room() > 59.9);
+  assertClean(scene);
+});
+
+browserTest("a channel of samples offers no button for an interval of less than six samples", async () => {
+  const offered = ({ page }: Tab) =>
+    page.evaluate(() => ({
+      buttons: [...document.querySelectorAll<HTMLElement>("[data-group=interval] button")].map(({ innerText }) =>
+        innerText
+      ),
+      more: [...document.querySelectorAll<HTMLOptionElement>("#other-intervals option")].map(({ value }) => value),
+    }));
+  for (const [channel, first, rest] of [["ticker", "15s", "30s"], ["ticker_batch", "30s", "15s"]] as const) {
+    await using scene = await openScene({ channel });
+    const { tab } = scene;
+    await tab.until(
+      `${first} is offered`,
+      (first) => document.querySelector(`[data-group=interval] button[data-value="${first}"]`) !== null,
+      first,
+    );
+    const { buttons, more } = await offered(tab);
+    assertEquals(buttons, [first, "1m", "5m", "15m", "1h", "4h", "1d"]);
+    assertEquals(more, ["", "1s", "5s", rest, "30m", "1w"]);
+    await tab.page.selectOption("#other-intervals", rest);
+    await tab.until("it can be chosen all the same", (rest) => __page.selection().interval === rest, rest);
+    assertEquals(await tab.page.inputValue("#other-intervals"), rest);
+    assertClean(scene);
+  }
+});
+
+browserTest("nothing moves when a state takes more words, nor for a scroll bar", async () => {
+  await using scene = await openScene({
+    ticksPerSecond: 5,
+    path: "/?product=ADA-USD&interval=1s",
+    settings: { STALE_AFTER_MS: "3000" },
+  });
+  const { tab, simulator } = scene;
+  const { page } = tab;
+  await drawn(tab);
+  await page.click("#numbers-button");
+  const places = async () => {
+    const found: Record<string, unknown> = {};
+    for (const [width, height] of [[800, 600], [1280, 800], [1265, 800]] as const) {
+      await page.setViewportSize({ width, height });
+      await tab.until("it has its size", (width) => innerWidth === width, width);
+      found[width] = await page.evaluate(() =>
+        ["strip", "road", "numbers-tables", "watch", "main", "price", "chart", "chart-key"].map((id) => {
+          // the tables below may get a row, and the chart is as high as they leave room
+          const { left, top, width, height } = document.getElementById(id)?.getBoundingClientRect() ?? new DOMRect();
+          const inside = id === "chart" || id === "chart-key" || id === "price";
+          const from = inside ? document.getElementById("main")?.getBoundingClientRect().top ?? 0 : 0;
+          return `${id}: ${Math.round(left)} ${Math.round(top - from + scrollY * Number(!inside))} ${
+            Math.round(width)
+          } ${id === "price" ? "" : Math.round(height)}`;
+        })
+      );
+    }
+    return found;
+  };
+  const before = await places();
+  simulator.levers.loseProduct("ADA-USD", true);
+  simulator.levers.wrongProductErrors("DOT-USD");
+  await tab.until(
+    "the states take more words",
+    () => /stopped telling of ADA-USD; .*refused DOT-USD/.test(__page.strip()?.text ?? ""),
+    undefined,
+    30_000,
+  );
+  assertEquals(await places(), before);
+  const rows = await page.evaluate(() =>
+    new Set([...document.querySelectorAll(".toolbar button")].map((each) => each.getBoundingClientRect().top)).size
+  );
+  assertEquals(rows, 1, "the buttons are in one row");
+
+  await page.setViewportSize({ width: 1280, height: 1200 });
+  const widths = () =>
+    page.evaluate(() => {
+      const { clientHeight, scrollHeight } = document.documentElement;
+      const { width = 0 } = document.getElementById("main")?.getBoundingClientRect() ?? {};
+      return { scrolls: scrollHeight > clientHeight, width };
+    });
+  const low = await widths();
+  await page.setViewportSize({ width: 1280, height: 700 });
+  assertEquals(await widths(), { ...low, scrolls: true });
+  assertEquals(low.scrolls, false);
+  assertClean(scene);
+});
+
+browserTest("on a phone the list comes before the levers, whole, and the road shows both ways apart", async () => {
+  await using chromium = await Chromium.start();
+  await using program = await Program.start({ command: "demo" });
+  await using visitor = await chromium.open({ viewport: { width: 390, height: 844 } });
+  const tab = await visitor.visit(program.url);
+  await tab.until(
+    "all is there",
+    () =>
+      document.querySelectorAll(".row").length === 8 && document.querySelector("[data-lever]") !== null &&
+      document.querySelectorAll(".stage").length === 7,
+    undefined,
+    30_000,
+  );
+  const { bottoms, list, stages } = await tab.page.evaluate(() => {
+    const bottom = (id: string) => document.getElementById(id)?.getBoundingClientRect().bottom ?? 0;
+    const { scrollHeight = 0, clientHeight = 0 } = document.getElementById("products") ?? {};
+    return {
+      bottoms: ["road-panel", "main", "watch", "levers"].map(bottom),
+      list: { scrollHeight, clientHeight },
+      stages: [...document.querySelectorAll(".stage .box")].map((box) => {
+        const { left, right, top } = box.getBoundingClientRect();
+        return { left, right, top };
+      }),
+    };
+  });
+  assertEquals(bottoms, bottoms.toSorted((a, b) => a - b), "road, chart, list, levers");
+  assertEquals(list.scrollHeight, list.clientHeight, "the list does not scroll inside itself");
+  const [exchange, socket, decode, firstQueue, firstSink, secondQueue, secondSink] = stages;
+  for (const [from, to] of [[exchange, socket], [socket, decode], [firstQueue, firstSink], [secondQueue, secondSink]]) {
+    assertEquals(from?.top, to?.top);
+    assertLess(from?.right ?? 0, to?.left ?? 0);
+  }
+  assertLess(decode?.top ?? 0, firstQueue?.top ?? 0);
+  assertLess(firstQueue?.top ?? 0, secondQueue?.top ?? 0);
+  assertEquals(firstQueue?.left, secondQueue?.left);
+  assertClean({ chromium, tab });
 });
 
 browserTest("dark and light by the system, also while it is open; the chart follows", async () => {
@@ -158,7 +396,8 @@ browserTest("the keyboard reaches everything, in an order that makes sense, and 
     const name of [
       "skip",
       "numbers-button",
-      "zone",
+      "local",
+      "UTC",
       "filter",
       "products",
       "1m",

@@ -243,14 +243,28 @@ browserTest("the crosshair's candle in words, local time and UTC, ticks and volu
     );
   const legend = () => page.innerText("#legend");
   assert((await legend()).includes(`${clock("Europe/Berlin")} to`), await legend());
-  await page.click("#zone");
+  const zones = () =>
+    page.evaluate(() =>
+      [...document.querySelectorAll<HTMLElement>("#zone button")].map((
+        button,
+      ) => [button.innerText, button.ariaPressed])
+    );
+  assertEquals(await zones(), [["local time", "true"], ["UTC", "false"]]);
+  await page.click("#zone [data-value=UTC]");
   assert((await legend()).includes(`${clock("UTC")} to`), await legend());
-  assertEquals(await page.getAttribute("#zone", "aria-pressed"), "true");
+  assertEquals(await zones(), [["local time", "false"], ["UTC", "true"]]);
   await page.reload();
   await tab.until("UTC is kept", (hour) =>
     __page.selection().zone === "UTC" &&
     (document.getElementById("legend")?.textContent ?? "").includes(`${hour} to`), clock("UTC"));
-  await page.click("#zone");
+  await page.click("#zone [data-value=local]");
+  // where both are the same there is nothing to choose
+  for (const timezoneId of ["UTC", "Africa/Abidjan"]) {
+    await using visitor = await scene.chromium.open({ timezoneId });
+    const other = await visitor.visit(scene.url);
+    await other.until("it says UTC", () => document.getElementById("zone")?.innerText === "UTC");
+    assertEquals(await other.page.locator("#zone button").count(), 0);
+  }
 
   await tab.until("all four prices, ticks and volume are told", () => {
     const words = document.getElementById("legend")?.innerText ?? "";

@@ -115,6 +115,14 @@ const LEAST_BELOW = 84;
 /** Above the bars there is room for the name of what they are, CSS pixels. */
 const LABEL_ROOM = 26;
 
+/** A candle is this wide, its distance to the next included, unless that makes too few or too many, CSS pixels. */
+const CANDLE_WIDTH = 8;
+const LEAST_CANDLES = 60;
+const MOST_CANDLES = 120;
+
+/** The library takes smaller distances between labels for none (and throws on some). */
+const MOST_LABEL_DECIMALS = 14;
+
 /** Empty places at the right of the newest candle. */
 const RIGHT_OFFSET = 4;
 
@@ -130,6 +138,8 @@ export class Chart {
   #kind: Below = "ticks";
   #zone: Zone;
   #digits = -1;
+  /** The width of a candle that suits the chart, CSS pixels. */
+  #spacing = CANDLE_WIDTH;
   #colors = colorsOf(document.documentElement);
   /** What stands on the axis, in order; `candle` is absent at an empty place. */
   #points: { readonly time: number; readonly candle?: PageCandle }[] = [];
@@ -158,7 +168,7 @@ export class Chart {
         timeVisible: true,
         secondsVisible: false,
         rightOffset: RIGHT_OFFSET,
-        barSpacing: 8,
+        barSpacing: CANDLE_WIDTH,
         minBarSpacing: 1,
         // a candle where an empty place was is a new one
         allowShiftVisibleRangeOnWhitespaceReplacement: true,
@@ -182,6 +192,9 @@ export class Chart {
       this.#look(param.time === undefined ? undefined : Number(param.time), false);
     });
     this.#chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.#ranged());
+    this.#fit();
+    // also when the axis of prices needs more of the width; the library is still laying out when it tells
+    this.#chart.timeScale().subscribeSizeChange(() => queueMicrotask(() => this.#fit()));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       this.#colors = colorsOf(document.documentElement);
       this.#paint();
@@ -196,6 +209,13 @@ export class Chart {
   /** What is drawn, candles only, in order of time. */
   get candles(): PageCandle[] {
     return this.#points.flatMap(({ candle }) => candle ?? []);
+  }
+
+  /** How many candles have room, as it is zoomed now. */
+  get room(): number {
+    const range = this.#chart.timeScale().getVisibleLogicalRange();
+    // both ends are middles of candles
+    return range === null ? 0 : range.to - range.from + 1;
   }
 
   /** What is shaded. */
@@ -275,8 +295,10 @@ export class Chart {
     this.#digits = digits;
     const formatter = (price: number) => priceText(price, digits);
     const tickmarksFormatter = (prices: number[]) => this.#marks(0, this.#prices, prices, formatter);
+    // the least distance of two labels, not what they say
+    const base = 10 ** Math.min(digits, MOST_LABEL_DECIMALS);
     this.#prices.applyOptions({
-      priceFormat: { type: "custom", minMove: 1 / 10 ** digits, formatter, tickmarksFormatter },
+      priceFormat: { type: "custom", minMove: 1 / base, base, formatter, tickmarksFormatter },
     });
   }
 
@@ -284,6 +306,15 @@ export class Chart {
   goToNow(): void {
     // not scrollToRealTime(): its motion stops where it is as soon as something is drawn
     this.#chart.timeScale().scrollToPosition(RIGHT_OFFSET, false);
+  }
+
+  /** Makes candles as wide as suits the chart's width, unless the user has zoomed. */
+  #fit(): void {
+    const width = this.#chart.timeScale().width();
+    const isZoomed = this.room > 0 && Math.abs(width / this.room - this.#spacing) > 0.01;
+    if (width === 0 || isZoomed) return;
+    this.#spacing = width / Math.min(MOST_CANDLES, Math.max(LEAST_CANDLES, width / CANDLE_WIDTH));
+    this.#chart.timeScale().applyOptions({ barSpacing: this.#spacing });
   }
 
   /** Shares the height among both panes. */

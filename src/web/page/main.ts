@@ -10,6 +10,7 @@ import { openFeed } from "./feed.ts";
 import {
   ageText,
   changeText,
+  lengthOf,
   priceText,
   REASON_TEXTS,
   volumeText,
@@ -42,6 +43,8 @@ export interface PageView {
   selection(): Selection & { below: Below; zone: Zone };
   /** The chart shows what the server told of the selection. */
   isLoaded(): boolean;
+  /** How many candles have room in the chart as it is zoomed now. */
+  room(): number;
   /** Streams come through a SharedWorker. */
   isShared(): boolean;
   /** How often the page was drawn. */
@@ -52,9 +55,10 @@ declare global {
   var __page: PageView;
 }
 
-/** In sight; the others are one click away. */
-const SHOWN_INTERVALS: readonly Interval[] = ["15s", "1m", "5m", "15m", "1h", "4h", "1d"];
-const OTHER_INTERVALS = INTERVALS.filter((interval) => !SHOWN_INTERVALS.includes(interval));
+/** The shortest interval with a button of its own: a channel of samples sends six in 30 s, and fewer make a candle a dash. */
+const SHORTEST = { ticks: "15s", samples: "30s" } as const;
+/** Intervals with a button; the others are behind "more". */
+const BUTTON_INTERVALS: readonly Interval[] = ["1m", "5m", "15m", "1h", "4h", "1d"];
 /** With fewer candles most of the chart is empty. */
 const YOUNG_CANDLES = 12;
 const BELOWS: readonly Below[] = ["ticks", "volume"];
@@ -97,6 +101,7 @@ let listTrouble: string | undefined;
 let draws = 0;
 let isNumbersOpen = false;
 let secondPassed = true;
+let shortest: typeof SHORTEST[keyof typeof SHORTEST] | undefined;
 
 const chart = new Chart({
   element: byId("chart", HTMLElement),
@@ -161,6 +166,7 @@ function takeStatus(next: WireStatus, now: number): void {
   statusAt = now;
   serverAhead = next.now * 1000 - now;
   road.add(next);
+  drawIntervals(next.channel === "ticker_batch" ? SHORTEST.samples : SHORTEST.ticks);
   const isDemo = next.demo;
   if (document.body.classList.contains("demo") !== isDemo || isFirst) {
     document.body.classList.toggle("demo", isDemo);
@@ -232,6 +238,7 @@ function show(next: Selection): void {
   const isOther = history?.product !== product || history?.interval !== interval;
   selection = next;
   chart.setStyle(style);
+  byId("main", HTMLElement).dataset["style"] = style;
   pressIntervals();
   press("style", style);
   watchList.choose(product);
@@ -326,8 +333,10 @@ function drawHead(now: number): void {
     refused: `refused by the exchange${known?.refused === undefined ? "" : ` (${known.refused})`}; `,
   }[state];
   const last = age === undefined ? "" : age < 2 ? "last tick now" : `last tick ${ageText(age)} ago`;
-  setText(byId("age", HTMLElement), `${words}${last}`.replace(/; $/, ""));
-  setAttribute(byId("age", HTMLElement), "data-state", state);
+  const ageElement = byId("age", HTMLElement);
+  setText(ageElement, `${words}${last}`.replace(/; $/, ""));
+  setAttribute(ageElement, "title", ageElement.textContent ?? "");
+  setAttribute(ageElement, "data-state", state);
   const title = product === undefined ? "Prices" : `${price} ${product}`;
   if (document.title !== title) document.title = title;
 }
@@ -356,6 +365,7 @@ function drawLegend(): void {
     part.hidden = texts[name] === "";
     setText(value, texts[name]);
   }
+  setAttribute(byId("legend", HTMLElement), "data-length", lengthOf(texts.close));
   if (isKeyed) setText(byId("chart-spoken", HTMLElement), legendText());
   drawGapNote(looked === undefined ? undefined : time, interval);
 }
@@ -398,8 +408,8 @@ function drawNotice(): void {
 function drawYoung(): void {
   const young = byId("young", HTMLElement);
   const count = history?.isWhole ? history.candles.length : 0;
-  const isShortest = selection.interval === INTERVALS[0];
-  setText(young, `Nothing older is stored yet.${isShortest ? "" : " Shorter candles show more."}`);
+  const isShort = intervalMs(selection.interval) <= intervalMs(shortest ?? SHORTEST.ticks);
+  setText(young, `Nothing older is stored yet.${isShort ? "" : " Shorter candles show more."}`);
   young.hidden = count === 0 || count >= YOUNG_CANDLES;
 }
 
@@ -414,8 +424,24 @@ function pressIntervals(): void {
   const { interval } = selection;
   press("interval", interval);
   const others = byId("other-intervals", HTMLSelectElement);
-  others.value = OTHER_INTERVALS.includes(interval) ? interval : "";
-  others.classList.toggle("chosen", others.value !== "");
+  const isOther = [...others.options].some(({ value }) => value === interval);
+  others.value = isOther ? interval : "";
+  others.classList.toggle("chosen", isOther);
+}
+
+/** Offers the intervals that suit the channel. */
+function drawIntervals(next: typeof SHORTEST[keyof typeof SHORTEST]): void {
+  if (next === shortest) return;
+  shortest = next;
+  const shown = [next, ...BUTTON_INTERVALS];
+  for (const before of document.querySelectorAll('[data-group="interval"] button')) before.remove();
+  buttons("interval", shown, (value) => choose({ interval: value as Interval }));
+  const rest = INTERVALS.filter((interval) => !shown.includes(interval));
+  byId("other-intervals", HTMLSelectElement).replaceChildren(
+    new Option("more", ""),
+    ...rest.map((interval) => new Option(interval, interval)),
+  );
+  pressIntervals();
 }
 
 /** Fills a group with buttons. */
@@ -439,19 +465,29 @@ function drawNumbersPanel(): void {
   requestDraw();
 }
 
-function drawZone(): void {
-  const button = byId("zone", HTMLElement);
-  const local = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  setText(button, zone === "UTC" ? "UTC" : "Local time");
-  setAttribute(
-    button,
-    "title",
-    zone === "UTC" ? `Times are UTC; switch to ${local}` : `Times are those of ${local}; switch to UTC`,
-  );
-  setAttribute(button, "aria-pressed", String(zone === "UTC"));
+/** A choice between this machine's time zone and UTC; where both are the same, there is none. */
+function makeZones(): void {
+  const group = byId("zone", HTMLElement);
+  const year = new Date().getFullYear();
+  const isUtc = [0, 6].every((month) => new Date(year, month).getTimezoneOffset() === 0);
+  if (isUtc) {
+    setText(group, "UTC");
+    return;
+  }
+  buttons("zone", ["local", "UTC"], (value) => {
+    zone = value === "UTC" ? "UTC" : "local";
+    memory.set("zone", zone);
+    chart.setZone(zone);
+    press("zone", zone);
+    drawLegend();
+  });
+  const [local] = group.children;
+  if (local === undefined) return;
+  setText(local, "local time");
+  setAttribute(local, "title", Intl.DateTimeFormat().resolvedOptions().timeZone);
+  press("zone", zone);
 }
 
-buttons("interval", SHOWN_INTERVALS, (value) => choose({ interval: value as Interval }));
 buttons("style", STYLES, (value) => choose({ style: value as Style }));
 buttons("below", BELOWS, (value) => {
   below = value as Below;
@@ -460,7 +496,6 @@ buttons("below", BELOWS, (value) => {
   press("below", below);
 });
 const others = byId("other-intervals", HTMLSelectElement);
-others.append(...OTHER_INTERVALS.map((interval) => new Option(interval, interval)));
 others.addEventListener("change", () => {
   if (others.value !== "") choose({ interval: others.value as Interval });
   pressIntervals();
@@ -468,13 +503,6 @@ others.addEventListener("change", () => {
 byId("numbers-button", HTMLElement).addEventListener("click", () => {
   isNumbersOpen = !isNumbersOpen;
   drawNumbersPanel();
-});
-byId("zone", HTMLElement).addEventListener("click", () => {
-  zone = zone === "UTC" ? "local" : "UTC";
-  memory.set("zone", zone);
-  chart.setZone(zone);
-  drawZone();
-  drawLegend();
 });
 byId("to-levers", HTMLElement).addEventListener("click", () => {
   byId("levers", HTMLElement).scrollIntoView({ block: "start" });
@@ -511,14 +539,15 @@ globalThis.__page = {
   strip: () => strip.truth,
   selection: () => ({ ...selection, below, zone }),
   isLoaded: () => history?.isLoaded === true && history.trouble === undefined,
+  room: () => chart.room,
   isShared: () => feed.isShared,
   draws: () => draws,
 };
 
-drawZone();
+makeZones();
+drawIntervals(SHORTEST.ticks);
 chart.setBelow(below);
 press("below", below);
-pressIntervals();
 press("style", selection.style);
 void loadProducts();
 if (selection.product !== undefined) {

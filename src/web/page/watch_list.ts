@@ -2,7 +2,7 @@
 // The list of all products: prices, changes, small lines, ages and states; filter and keys. Only rows that are seen are drawn.
 
 import { make, setAttribute, setText } from "./dom.ts";
-import { ageText, changeText, PriceDigits, priceText } from "./format.ts";
+import { ageText, changeText, lengthOf, PriceDigits, priceText } from "./format.ts";
 import { SPARK, type Spark, sparkPath } from "./sparkline.ts";
 import { ageOf, type ProductRow, type WireState, type WireTick } from "./wire.ts";
 
@@ -256,10 +256,12 @@ export class WatchList {
     const path = document.createElementNS(SVG, "path");
     const span = document.createElementNS(SVG, "title");
     svg.append(span, path);
+    const name = make("span", "name", product);
+    name.title = product;
     const price = make("span", "price");
     const change = make("span", "change");
     const state = make("span", "state");
-    const element = make("div", "row", make("span", "name", product), svg, price, state, change);
+    const element = make("div", "row", name, svg, price, state, change);
     element.id = id;
     element.dataset["product"] = product;
     element.setAttribute("role", "option");
@@ -303,7 +305,9 @@ export class WatchList {
     setAttribute(row.element, "data-state", isKnown ? state : "unknown");
     setAttribute(row.state, "title", refused);
     if (!isNewPrice) return;
-    setText(row.price, price === undefined ? "–" : priceText(price, row.digits.digits));
+    const text = price === undefined ? "–" : priceText(price, row.digits.digits);
+    setText(row.price, text);
+    setAttribute(row.element, "data-length", lengthOf(text));
     setText(row.change, change24h === undefined ? "" : changeText(change24h));
     setAttribute(row.change, "data-sign", change24h === undefined ? undefined : signOf(change24h));
     if (row.spark !== undefined && now - row.sparkDrawnAt > SPARK_DRAW_MS) {
