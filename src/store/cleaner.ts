@@ -38,9 +38,8 @@ export function* clean(
     const keepFrom = Math.floor((now / 1000 - ticksDays * DAY_S) / 60) * 60;
     const changed = db.prepare(
       // the minute of the newest tick stays, however old it is: it is where the product goes on
-      "UPDATE product SET ticks_from = new.keep FROM (SELECT p.id, min(?1, max(c.open_time)) AS keep FROM product p " +
-        "JOIN candle_1m c ON c.product = p.id AND c.origin = 'ticks' GROUP BY p.id) AS new " +
-        "WHERE new.id = product.id AND new.keep > ticks_from",
+      "UPDATE product SET ticks_from = min(?1, newest) FROM (SELECT id AS of, (SELECT max(open_time) FROM candle_1m " +
+        "WHERE product = p.id AND origin = 'ticks') AS newest FROM product p) WHERE of = id AND min(?1, newest) > ticks_from",
     ).run(keepFrom).changes;
     if (Number(changed) > 0) onForget();
     yield;

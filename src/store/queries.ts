@@ -157,7 +157,8 @@ export class Queries {
       for (const [place, key] of keys.entries()) {
         const id = this.#idOf(key);
         if (id === undefined) continue;
-        gaps.push(...this.#gaps("g.product = ? AND written_ms >= ? LIMIT ?", [id, since, limit + 1]));
+        // the plus: by when they were written, not all of the product
+        gaps.push(...this.#gaps("+g.product = ? AND written_ms >= ? LIMIT ?", [id, since, limit + 1]));
         let wanted = 3;
         for (const minutes of this.#minuteGroups(key, -Infinity, Infinity, false, () => wanted, 1)) {
           const found = this.#rowsOf(minutes, TICK, -Infinity, Infinity, { since, most: limit + 1 });

@@ -289,7 +289,8 @@ export class Writer {
 
   #lastReceived(): number {
     const row = this.#db.prepare(
-      "SELECT max(t.received_ms) AS received FROM product p JOIN tick t ON t.product = p.id AND t.sequence = " +
+      // CROSS: otherwise SQLite reads all ticks and looks up the product of each
+      "SELECT max(t.received_ms) AS received FROM product p CROSS JOIN tick t ON t.product = p.id AND t.sequence = " +
         "(SELECT last_sequence FROM candle_1m WHERE product = p.id AND origin = 'ticks' ORDER BY open_time DESC LIMIT 1)",
     ).get();
     return Number(row?.received ?? -Infinity);

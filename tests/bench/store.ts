@@ -15,6 +15,8 @@ const PRODUCTS = ["BTC-USD", "ETH-USD", "SOL-USD", "BNB-USD", "XRP-USD", "ADA-US
 const BATCH = 500;
 const BATCHES = 600;
 const ROUNDS = 5;
+/** Of a store that has run for weeks. */
+const LARGE = 5_000_000;
 const DAY_S = 86_400;
 const START_US = Date.UTC(2026, 9, 3) * 1000;
 
@@ -137,6 +139,19 @@ async function timed(what: string, limitMs: number, ask: () => Promise<readonly 
   );
 }
 
+/** From the start of a program to its first confirmed tick, ms: the median of several starts. */
+async function startMs(path: string): Promise<number> {
+  const took: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const before = performance.now();
+    await using store = await Store.open(path, { ticksDays: 0, log: silent });
+    await store.lastTicks();
+    await store.write([tickOf(1e9 + i, Date.now() * 1000)], never);
+    took.push(performance.now() - before);
+  }
+  return median(took);
+}
+
 try {
   const sinkRates: number[] = [], bareRates: number[] = [];
   for (let i = 0; i < ROUNDS; i++) {
@@ -207,6 +222,23 @@ try {
     const range = { from: START_US / 1e6, limit: 10_000 };
     await timed("a year of 1h candles", 100, () => store.candles(key, "1h", range, now));
     await timed("a year of 1d candles", 100, () => store.candles(key, "1d", range, now));
+  }
+  {
+    const path = `${folder}/large.sqlite`;
+    {
+      await using store = new Store(path, { ticksDays: 0, log: silent });
+      for (let i = 0; i < LARGE; i += 4000) {
+        const ticks = Array.from({ length: 4000 }, (_, k) => tickOf(i + k, START_US + (i + k) * 100_000));
+        await store.write(ticks, never);
+      }
+    }
+    const [empty, large] = [await startMs(`${folder}/empty.sqlite`), await startMs(path)];
+    judge(
+      "store, from the start to the first confirmed tick with 5 million ticks",
+      large < 1000,
+      `${round(large)} ms, ${round(large / empty)} times that of an empty store`,
+      "under 1000 ms",
+    );
   }
 } finally {
   Deno.removeSync(folder, { recursive: true });
