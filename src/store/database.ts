@@ -1,11 +1,13 @@
 // The file: found, locked, told apart from files that are not ours, opened, and moved aside when it is damaged. Everything that
 // goes wrong with it becomes a SinkError with a sentence.
 
+import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { reasonOf, SinkError } from "../errors.ts";
 import type { Level } from "../log.ts";
 import { STORED_INTERVALS } from "./candle_table.ts";
-import { adoptBackup, BACKUP_ID, headerOf, kindOf, SQLITE_SUFFIXES, statOf } from "./header.ts";
+import { Guard, identityOf } from "./guard.ts";
+import { adoptBackup, BACKUP_ID, headerOf, kindOf, realPathOf, SQLITE_SUFFIXES, statOf } from "./header.ts";
 import { APPLICATION_ID, migrate, pragma, VERSION } from "./schema.ts";
 
 /** The database, open for writing. */
@@ -94,21 +96,6 @@ export function storeErrorOf(error: unknown, path: string, attempt: string): unk
   return error;
 }
 
-function identityOf(path: string): string | undefined {
-  const stat = statOf(path);
-  return stat === undefined ? undefined : `${stat.dev}:${stat.ino}`;
-}
-
-/** Where a symbolic link leads: two names of one file must have one lock. */
-function realPathOf(path: string): string {
-  try {
-    return Deno.realPathSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return path;
-    throw error;
-  }
-}
-
 /** In a folder, and no folder itself: what cannot become one by waiting is a wrong setting. */
 function refuseWrongPlace(path: string, folder: string): void {
   const refuse = (what: string) => {
@@ -133,25 +120,30 @@ function refuseWrongPlace(path: string, folder: string): void {
   if (what !== undefined) refuse(what);
 }
 
-/** What stands at a path. */
-type Found = "new" | "ours" | "backup" | "damaged" | "foreign";
+/** What stands at a path; "unclear": a database whose header does not tell. */
+type Found = "new" | "ours" | "backup" | "damaged" | "foreign" | "unclear";
 
-/** Nothing yet, a database of ours, a backup of one, one that is damaged, or something that is none of our business. */
-function inspect(path: string, lockPath: string): Found {
-  if (statOf(path) === undefined) return "new";
-  const { length, isSqlite, isZeros, applicationId } = headerOf(path);
+/**
+ * By its header: nothing yet, a database of ours, a backup of one, one that is damaged, or something that is none of our business.
+ *
+ * @param wasLocked where our lock lies beside it the file was ours
+ */
+function inspect(file: Deno.FsFile, wasLocked: boolean): Found {
+  const { length, isSqlite, isZeros, applicationId } = headerOf(file);
   if (length === 0) return "new";
-  // where our lock lies beside it the file was ours
-  if (!isSqlite) return isZeros || statOf(lockPath) !== undefined ? "damaged" : "foreign";
+  if (!isSqlite) return isZeros || wasLocked ? "damaged" : "foreign";
   if (applicationId === APPLICATION_ID) return "ours";
-  if (applicationId === BACKUP_ID) return "backup";
-  // of a new database the header may still be in the WAL
+  return applicationId === BACKUP_ID ? "backup" : "unclear";
+}
+
+/** By its content, as of a new database the header may still be in the WAL. */
+function inspectContent(path: string, wasLocked: boolean): Found {
   try {
     using db = new DatabaseSync(path, { readOnly: true });
     if (pragma(db, "application_id") === APPLICATION_ID) return "ours";
     return Number(db.prepare("SELECT count(*) AS n FROM sqlite_master").get()?.n) === 0 ? "ours" : "foreign";
   } catch (error) {
-    if (isDamage(error)) return statOf(lockPath) !== undefined ? "damaged" : "foreign";
+    if (isDamage(error)) return wasLocked ? "damaged" : "foreign";
     throw error;
   }
 }
@@ -176,7 +168,7 @@ function moveAside(path: string, now: number, tell: Tell, why: string): void {
   tell("error", "The store was damaged: its file was moved aside, a new one begins", { path, aside, why });
 }
 
-/** The lock of a store: held as long as the file is open, and freed by the system however the program ends. */
+/** The lock of a store's name: held as long as the file is open, and freed by the system however the program ends. */
 function lock(path: string, lockPath: string, isFirst: boolean): Deno.FsFile {
   const file = Deno.openSync(lockPath, { read: true, write: true, create: true });
   if (file.tryLockSync(true)) {
@@ -205,6 +197,50 @@ export function closeQuietly(db: DatabaseSync): void {
   } catch {
     // what could be saved was saved by the commits
   }
+}
+
+/** Locks the file itself: see {@link Guard}. */
+function take(path: string, real: string, guard: Guard, isFirst: boolean): void {
+  guard.open(real);
+  if (guard.lock()) return;
+  throw new SinkError(
+    isFirst ? "fatal" : "retry",
+    `Cannot open the store ${path} as another program writes to the same file under another name (a hard link or a bind ` +
+      "mount); only one can: stop that program, or give this one a file of its own with STORE_FILE",
+  );
+}
+
+/** Opens the file that the guard holds. */
+function openGuarded(path: string, real: string, guard: Guard, tell: Tell): DatabaseSync {
+  let db: DatabaseSync;
+  try {
+    db = openSqlite(real);
+  } catch (error) {
+    if (!isLocked(error) || !guard.isLocked) throw error;
+    // on a network file system both kinds of lock may be one, and our own keeps SQLite out
+    guard.unlock();
+    db = openSqlite(real);
+    guard.lock();
+  }
+  const names = statOf(real)?.nlink ?? 1;
+  if (names < 2) return db;
+  if (guard.isLocked) {
+    tell(
+      "warn",
+      "The store has several names (hard links): use the same one always, as what kill -9 leaves is beside it",
+      {
+        path,
+        names,
+      },
+    );
+    return db;
+  }
+  closeQuietly(db);
+  throw new SinkError(
+    "fatal",
+    `Cannot use the store ${path} as it must have one name only: it has ${names} (hard links), and its file system cannot ` +
+      "keep a second program out; remove the others, or copy the file",
+  );
 }
 
 function openSqlite(path: string): DatabaseSync {
@@ -253,25 +289,44 @@ function probe(db: DatabaseSync): void {
  * must decide, `retry` where the disk may heal.
  *
  * @param isFirst a lock of somebody else is final
+ * @param ownGuard of a program that opens the store again and may still read from the file; the caller disposes of it
  */
-export function openDatabase(path: string, isFirst: boolean, now: () => number, tell: Tell): OpenDatabase {
+export function openDatabase(
+  path: string,
+  isFirst: boolean,
+  now: () => number,
+  tell: Tell,
+  ownGuard?: Guard,
+): OpenDatabase {
+  const guard = ownGuard ?? new Guard();
+  const letGo = () => ownGuard === undefined ? guard[Symbol.dispose]() : guard.unlock();
   const attempt = (): { db: DatabaseSync; replaces: boolean; file: Deno.FsFile; real: string; lockPath: string } => {
-    const folder = path.replace(/[^/\\]*$/, "");
-    refuseWrongPlace(path, folder);
-    if (folder !== "") Deno.mkdirSync(folder, { recursive: true });
+    refuseWrongPlace(path, path.replace(/[^/\\]*$/, ""));
+    Deno.mkdirSync(dirname(realPathOf(path)), { recursive: true });
     const real = realPathOf(path);
     const lockPath = `${real}.lock`;
-    const kind = inspect(real, lockPath);
     // the lock stays beside the file for ever: where it lies alone there was a file
     const wasLocked = statOf(lockPath) !== undefined;
+    let kind: Found = "new";
+    if (statOf(real) !== undefined) {
+      guard.open(real);
+      kind = inspect(guard.file, wasLocked);
+    }
     const wasLost = kind === "new" && wasLocked;
     if (kind === "foreign") refuseForeign(path);
     const file = lock(path, lockPath, isFirst);
     let db: DatabaseSync | undefined;
     try {
-      if (kind === "damaged") moveAside(real, now(), tell, "it does not begin as a database does");
+      take(path, real, guard, isFirst);
+      // under another name than that of a running program SQLite would not see its WAL: so not before the lock
+      if (kind === "unclear") kind = inspectContent(real, wasLocked);
+      if (kind === "foreign") refuseForeign(path);
+      if (kind === "damaged") {
+        moveAside(real, now(), tell, "it does not begin as a database does");
+        take(path, real, guard, isFirst);
+      }
       if (kind === "backup") {
-        const removed = adoptBackup(real);
+        const removed = adoptBackup(real, guard.file);
         tell("info", "A backup was put in place of the store: it is the store from now on", {
           path,
           ...(removed.length > 0 ? { removed: removed.join(", ") } : {}),
@@ -280,7 +335,7 @@ export function openDatabase(path: string, isFirst: boolean, now: () => number, 
       if (wasLost) tell("error", "The store's file was lost, a new one begins", { path });
       let replaces = kind === "damaged" || wasLost;
       const open = () => {
-        db = openSqlite(real);
+        db = openGuarded(path, real, guard, tell);
         const found = migrate(db);
         if (found > 0 && found < VERSION) {
           tell("info", "The store was brought to a newer version", { path, from: found, to: VERSION });
@@ -294,6 +349,7 @@ export function openDatabase(path: string, isFirst: boolean, now: () => number, 
         if (!isDamage(error)) throw error;
         if (db !== undefined) closeQuietly(db);
         moveAside(real, now(), tell, wordsOf(error));
+        take(path, real, guard, isFirst);
         replaces = true;
         return { db: open(), replaces, file, real, lockPath };
       }
@@ -307,7 +363,7 @@ export function openDatabase(path: string, isFirst: boolean, now: () => number, 
   };
   try {
     const { db, replaces, file, real, lockPath } = attempt();
-    const identity = identityOf(real);
+    const { identity } = guard;
     const lockIdentity = identityOf(lockPath);
     return {
       db,
@@ -317,6 +373,7 @@ export function openDatabase(path: string, isFirst: boolean, now: () => number, 
       close() {
         closeQuietly(db);
         try {
+          letGo();
           file.close();
         } catch {
           // closed already
@@ -324,6 +381,8 @@ export function openDatabase(path: string, isFirst: boolean, now: () => number, 
       },
     };
   } catch (error) {
+    if (isFirst) guard[Symbol.dispose]();
+    else letGo();
     throw storeErrorOf(error, path, "open");
   }
 }
@@ -337,8 +396,29 @@ export function putAside(path: string, why: unknown, now: () => number, tell: Te
   }
 }
 
-/** Opens the store for reading only, as others may while it is written. Throws SinkErrors. */
-export function openForReading(path: string): DatabaseSync {
+function refuseUnreadable(path: string): void {
+  const real = realPathOf(path);
+  using file = Deno.openSync(real);
+  const wasLocked = statOf(`${real}.lock`) !== undefined;
+  let kind = inspect(file, wasLocked);
+  if (kind === "unclear") kind = inspectContent(real, wasLocked);
+  if (kind === "foreign") refuseForeign(path);
+  if (kind === "backup" && SQLITE_SUFFIXES.some((suffix) => statOf(real + suffix) !== undefined)) {
+    // SQLite would mix them
+    throw new SinkError(
+      "retry",
+      `Cannot read the store ${path} as it is a backup that was put there, and what is beside it belongs to the store ` +
+        "before: the program puts that right when it runs",
+    );
+  }
+}
+
+/**
+ * Opens the store for reading only, as others may while it is written. Throws SinkErrors.
+ *
+ * @param isOpenHere this process may have it open for writing, and knows it as ours; see {@link Guard}
+ */
+export function openForReading(path: string, isOpenHere = false): DatabaseSync {
   try {
     const stat = statOf(path);
     if (stat === undefined) {
@@ -348,17 +428,7 @@ export function openForReading(path: string): DatabaseSync {
     if (what !== undefined) {
       throw new SinkError("fatal", `Cannot read the store ${path} as it must be a regular file: it is ${what}`);
     }
-    const real = realPathOf(path);
-    const kind = inspect(real, `${real}.lock`);
-    if (kind === "foreign") refuseForeign(path);
-    if (kind === "backup" && SQLITE_SUFFIXES.some((suffix) => statOf(real + suffix) !== undefined)) {
-      // SQLite would mix them
-      throw new SinkError(
-        "retry",
-        `Cannot read the store ${path} as it is a backup that was put there, and what is beside it belongs to the store ` +
-          "before: the program puts that right when it runs",
-      );
-    }
+    if (!isOpenHere) refuseUnreadable(path);
     const db = new DatabaseSync(path, { readOnly: true, timeout: BUSY_MS });
     try {
       db.exec("PRAGMA cache_size = -4096");

@@ -1,5 +1,6 @@
 // What a file is before SQLite opens it: its kind, its header, and the mark by which a backup is known when it is put back.
 
+import { basename, dirname, join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { APPLICATION_ID } from "./schema.ts";
 
@@ -39,6 +40,26 @@ export function kindOf({ isFile, isDirectory, isSymlink, isFifo, isSocket }: Den
   return isSocket === true ? "a socket" : "a device";
 }
 
+/** Where a path leads in the end, also where nothing is there yet: two names of one file must have one lock. */
+export function realPathOf(path: string): string {
+  try {
+    return Deno.realPathSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  const target = linkAt(path);
+  if (target !== undefined) return realPathOf(resolve(Deno.realPathSync(dirname(path)), target));
+  return statOf(dirname(path)) === undefined ? path : join(Deno.realPathSync(dirname(path)), basename(path));
+}
+
+function linkAt(path: string): string | undefined {
+  try {
+    return Deno.readLinkSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
 /** The beginning of a file. */
 export interface Header {
   /** At most 100. */
@@ -51,10 +72,10 @@ export interface Header {
   readonly applicationId: number;
 }
 
-/** Reads it. */
-export function headerOf(path: string): Header {
-  using file = Deno.openSync(path);
+/** Reads it from an open file: to close one would drop the locks of all connections that this process has to it. */
+export function headerOf(file: Deno.FsFile): Header {
   const bytes = new Uint8Array(HEADER_BYTES);
+  file.seekSync(0, Deno.SeekMode.Start);
   const length = file.readSync(bytes) ?? 0;
   const isSqlite = length === HEADER_BYTES && decoder.decode(bytes.subarray(0, MAGIC.length)) === MAGIC;
   return {
@@ -78,23 +99,22 @@ export function markBackup(path: string): void {
 }
 
 /**
- * Makes the backup at this path the store. Whoever calls it has the lock. After a crash at any point of it the next call does what
+ * Makes the backup at this path the store. Whoever calls it has the lock, and the file open. After a crash at any point of it the next call does what
  * is left: the mark goes last, once all that does not belong to the file is gone from the disk. Returns what was removed.
  */
-export function adoptBackup(path: string): string[] {
-  if (headerOf(path).applicationId !== BACKUP_ID) return [];
+export function adoptBackup(path: string, file: Deno.FsFile): string[] {
+  if (headerOf(file).applicationId !== BACKUP_ID) return [];
   const removed = SQLITE_SUFFIXES.map((suffix) => path + suffix).filter((name) => statOf(name) !== undefined);
   for (const name of removed) {
     // others may have the shm in their memory: shortened, it would end them; and nothing is ever read from it after a crash
     if (!name.endsWith("-shm")) {
       // empty it is harmless, and that it is empty can be made sure of
-      using file = Deno.openSync(name, { write: true });
-      file.truncateSync(0);
-      file.syncSync();
+      using old = Deno.openSync(name, { write: true });
+      old.truncateSync(0);
+      old.syncSync();
     }
     Deno.removeSync(name);
   }
-  using file = Deno.openSync(path, { write: true });
   const id = new Uint8Array(4);
   new DataView(id.buffer).setUint32(0, APPLICATION_ID);
   file.seekSync(ID_OFFSET, Deno.SeekMode.Start);

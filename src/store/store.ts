@@ -220,7 +220,7 @@ export class Store implements StoreReader, AsyncDisposable {
   }
 
   async #read<Q extends Question>(question: Q): Promise<Answers[Q["about"]]> {
-    const { generation } = this.#writer;
+    const generation = this.#writer.isStarted ? this.#writer.generation : undefined;
     return await this.#reader.ask({ ask: "read", path: this.path, generation, question }) as Answers[Q["about"]];
   }
 

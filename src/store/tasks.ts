@@ -368,7 +368,7 @@ async function isInUse(path: string): Promise<boolean> {
 /** Also under another name. */
 async function isSameFile(path: string, other: string): Promise<boolean> {
   try {
-    const [a, b] = await Promise.all([Deno.stat(path), Deno.stat(other)]);
+    const a = await Deno.stat(path), b = await Deno.stat(other);
     return a.dev === b.dev && a.ino === b.ino;
   } catch {
     // one of them is missing, or cannot be looked at: the copy will tell

@@ -15,6 +15,7 @@ import {
   putAside,
   storeErrorOf,
 } from "./database.ts";
+import { Guard } from "./guard.ts";
 import { packCandles, type PackedBatch, type PackedTicks } from "./packing.ts";
 import { Queries } from "./queries.ts";
 import type { ProductKey, Range } from "./reader.ts";
@@ -35,8 +36,13 @@ export type Ask =
   | { readonly ask: "open"; readonly settings: WriterSettings }
   | { readonly ask: "write"; readonly batch: PackedBatch }
   | { readonly ask: "close" }
-  /** `generation`: another than before, and the file is opened anew. */
-  | { readonly ask: "read"; readonly path: string; readonly generation: number; readonly question: Question };
+  /** `generation`: another than before, and the file is opened anew; undefined: this program only reads. */
+  | {
+    readonly ask: "read";
+    readonly path: string;
+    readonly generation: number | undefined;
+    readonly question: Question;
+  };
 
 /** What the reading thread answers. */
 export type Question =
@@ -112,6 +118,7 @@ function tell(level: Level, message: string, fields: Fields = {}): void {
 /** The file, opened again after every failure but a lock. */
 class Writing {
   readonly #settings: WriterSettings;
+  readonly #guard = new Guard();
   #open: OpenDatabase | undefined;
   #writer: Writer | undefined;
   #generation = 0;
@@ -135,7 +142,7 @@ class Writing {
     if (this.#writer !== undefined) return this.#writer;
     const { path } = this.#settings;
     const isFirst = this.#generation === 0;
-    const open = openDatabase(path, isFirst, Date.now, tell);
+    const open = openDatabase(path, isFirst, Date.now, tell, this.#guard);
     try {
       const isEmpty = open.db.prepare("SELECT 1 FROM product LIMIT 1").get() === undefined;
       const replaces = open.replaces || (!isFirst && isEmpty);
@@ -186,6 +193,12 @@ class Writing {
     this.#round = undefined;
     this.#open?.close();
     this.#open = this.#writer = undefined;
+  }
+
+  /** For good, after the reading thread has closed the file. */
+  end(): void {
+    this.close();
+    this.#guard[Symbol.dispose]();
   }
 
   /** After a failure: true when it is worth to try once more at once. */
@@ -245,12 +258,16 @@ class Writing {
 
 /** One connection that reads. */
 class Reading {
-  #open: { db: ReturnType<typeof openForReading>; queries: Queries; generation: number } | undefined;
+  #open: { db: ReturnType<typeof openForReading>; queries: Queries; generation: number | undefined } | undefined;
 
-  answer(path: string, generation: number, question: Question): unknown {
+  answer(path: string, generation: number | undefined, question: Question): unknown {
     if (this.#open?.generation !== generation) this.close();
     if (this.#open === undefined) {
-      const db = openForReading(path);
+      // before, it may be a backup that must be adopted, or none of our business
+      if (generation === 0) {
+        throw new SinkError("retry", `Cannot read the store ${path} as this program could not open it yet`);
+      }
+      const db = openForReading(path, generation !== undefined);
       this.#open = { db, queries: new Queries(db), generation };
     }
     try {
@@ -297,7 +314,7 @@ function handle(request: Request): unknown {
       if (writing === undefined) throw new TypeError("Cannot write to a store that was never opened");
       return writing.write(request.batch);
     case "close":
-      writing?.close();
+      writing?.end();
       reading.close();
       return undefined;
     case "read":

@@ -37,11 +37,11 @@ async function load(path: string, from: number, seed: number): Promise<void> {
 }
 
 /** One tick into the store, or the reason why not. */
-async function once(path: string): Promise<void> {
+async function once(path: string, n: number): Promise<void> {
   const log = new Notebook();
   try {
     await using store = await Store.open(path, { ticksDays: 0, log });
-    await store.write([numbered(1)], never);
+    await store.write([numbered(n)], never);
     say("stored");
   } catch (error) {
     if (!(error instanceof SinkError)) throw error;
@@ -61,7 +61,7 @@ async function hold(path: string): Promise<void> {
 if (import.meta.main) {
   const [mode, path = "", from, seed] = Deno.args;
   if (mode === "load") await load(path, Number(from), Number(seed));
-  else if (mode === "once") await once(path);
+  else if (mode === "once") await once(path, Number(from ?? 1));
   else if (mode === "hold") await hold(path);
   Deno.exit(0);
 }

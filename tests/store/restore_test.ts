@@ -29,6 +29,11 @@ function test(name: string, why: string | undefined, fn: (folder: string) => Pro
   });
 }
 
+function applicationIdOf(path: string): number {
+  using file = Deno.openSync(path);
+  return headerOf(file).applicationId;
+}
+
 /** All that can be compared of two stores. */
 function contentOf(db: DatabaseSync): unknown {
   return ["product", "tick", "gap", "candle_5s", "candle_1m", "candle_1h"].map((table) =>
@@ -108,7 +113,7 @@ for (const how of ["cp", "mv"] as const) {
     } finally {
       open.close();
     }
-    assertEquals(headerOf(path).applicationId, APPLICATION_ID);
+    assertEquals(applicationIdOf(path), APPLICATION_ID);
   });
 }
 
@@ -139,13 +144,14 @@ test(
   filesSkipped(),
   async (folder) => {
     const { path, copy } = await ended(folder);
-    assertEquals(headerOf(copy).applicationId, BACKUP_ID);
+    assertEquals(applicationIdOf(copy), BACKUP_ID);
     await Deno.copyFile(copy, path);
     await Deno.writeTextFile(`${path}-wal`, "old");
+    using file = await Deno.open(path, { read: true, write: true });
     // what cannot be removed ends it in the middle
     await Deno.mkdir(`${path}-journal/x`, { recursive: true });
-    assertThrows(() => adoptBackup(path));
-    assertEquals(headerOf(path).applicationId, BACKUP_ID);
+    assertThrows(() => adoptBackup(path, file));
+    assertEquals(applicationIdOf(path), BACKUP_ID);
     assertEquals((await namesIn(folder)).includes("prices.sqlite-wal"), false);
     const broken = new Notebook();
     {
@@ -153,11 +159,11 @@ test(
       assertEquals(broken.find("error The store cannot be used for now").length, 1);
     }
     await Deno.remove(`${path}-journal`, { recursive: true });
-    assertEquals(adoptBackup(path), []);
-    assertEquals(headerOf(path).applicationId, APPLICATION_ID);
+    assertEquals(adoptBackup(path, file), []);
+    assertEquals(applicationIdOf(path), APPLICATION_ID);
     // and a store is left alone
     await Deno.writeTextFile(`${path}-wal`, "its own");
-    assertEquals(adoptBackup(path), []);
+    assertEquals(adoptBackup(path, file), []);
     assertEquals(await Deno.readTextFile(`${path}-wal`), "its own");
   },
 );
@@ -173,7 +179,7 @@ test(
     await backupStore([`${folder}/again.sqlite`], copy, silent);
     assertEquals(await namesIn(folder), ["again.sqlite", "copy.sqlite", "prices.sqlite", "prices.sqlite.lock"]);
     for (const name of [copy, `${folder}/again.sqlite`]) {
-      assertEquals(headerOf(name).applicationId, BACKUP_ID);
+      assertEquals(applicationIdOf(name), BACKUP_ID);
       using db = new DatabaseSync(name, { readOnly: true });
       assertEquals(db.prepare("PRAGMA journal_mode").get()?.journal_mode, "delete");
       assertEquals(db.prepare("SELECT count(*) AS n FROM tick").get()?.n, 100);

@@ -12,6 +12,7 @@ import { tickOf, ticksOf } from "../fakes/ticks.ts";
 import { childSkipped, filesSkipped, namesIn, startChild, temporaryFolder } from "./files.ts";
 
 const skipped = filesSkipped();
+const mayRun = Deno.permissions.querySync({ name: "run" }).state === "granted" && skipped === undefined;
 const never = new AbortController().signal;
 const BTC = { exchange: "coinbase", product: "BTC-USD" };
 const ALL = { limit: 1_000_000 };
@@ -127,6 +128,118 @@ test("a store of another program is refused, and taken over at once when that pr
   await using opened = await openStore(path);
   assertEquals((await opened.store.lastTicks()).length, 1);
 }, childSkipped());
+
+/** A second name of the same file, in another folder; what takes it away again. */
+const SECOND_NAMES: readonly [
+  what: string,
+  make: (path: string, name: string) => () => void,
+  why: string | undefined,
+][] = [
+  ["a hard link", (path, name) => {
+    Deno.linkSync(path, name);
+    return () => {};
+  }, childSkipped()],
+  ["a bind mount", (path, name) => {
+    Deno.writeTextFileSync(name, "");
+    assert(run("mount", "--bind", path, name));
+    return () => assert(run("umount", name));
+  }, childSkipped() ?? mountSkipped()],
+];
+for (const [what, make, why] of SECOND_NAMES) {
+  test(
+    `a store that another program has under another name (${what}) is refused, and all that was confirmed is there`,
+    async (folder) => {
+      const path = `${folder}/prices.sqlite`, name = `${folder}/other/prices.sqlite`;
+      await Deno.mkdir(`${folder}/other`);
+      await using first = startChild(["hold", path]);
+      assertEquals(await first.line(), "open");
+      const remove = make(path, name);
+      try {
+        await using second = startChild(["once", name, "2"]);
+        const said = await second.line();
+        first.kill();
+        await first.rest();
+        await using opened = await openStore(path);
+        assertEquals(opened.log.find("warn The store has several names").length, what === "a hard link" ? 1 : 0);
+        const confirmed = said === "stored" ? 2 : 1;
+        const key = { exchange: "coinbase", product: "ETH-USD" };
+        const stored = (await opened.store.ticks(key, ALL)).length +
+          (await opened.store.ticks({ ...key, product: "SOL-USD" }, ALL)).length;
+        assertEquals(stored, confirmed);
+        assertEquals(
+          said,
+          `fatal: Cannot open the store ${name} as another program writes to the same file under another name (a hard link ` +
+            "or a bind mount); only one can: stop that program, or give this one a file of its own with STORE_FILE",
+        );
+        assertEquals(await namesIn(`${folder}/other`), ["prices.sqlite"]);
+        // freed by the end of the first
+        await opened.store.close();
+        await using third = startChild(["once", name, "2"]);
+        assertEquals(await third.line(), "stored");
+      } finally {
+        remove();
+      }
+    },
+    why,
+  );
+}
+
+const SQLITE_COMMANDS: readonly (readonly [command: string, ...before: string[]])[] = [
+  ["sqlite3"],
+  ["python3", "-c", "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])"],
+];
+
+/** What a SQLite that is not ours answers to a question for one value; undefined: this machine has none. */
+function askOutside(path: string, question: string): string | undefined {
+  for (const [command, ...before] of SQLITE_COMMANDS) {
+    try {
+      const args = [...before, path, question];
+      const { success, stdout } = new Deno.Command(command, { args, stderr: "null" }).outputSync();
+      if (success) return new TextDecoder().decode(stdout).trim();
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  return undefined;
+}
+
+function outsideSkipped(): string | undefined {
+  if (!mayRun) return "needs --allow-run, --allow-read and --allow-write";
+  return askOutside(":memory:", "SELECT 1") === "1" ? undefined : "needs sqlite3 or python3";
+}
+
+test(
+  "a person who looks into the store with sqlite3 takes nothing away, also while the page reads it",
+  async (folder) => {
+    const path = `${folder}/prices.sqlite`;
+    await using opened = await openStore(path);
+    await opened.store.write(ticksOf("BTC-USD", 1), never);
+    assertEquals((await opened.store.lastTicks()).length, 1);
+    // SQLite 3.40 removes the WAL with the last connection that it sees: it must see ours
+    assertEquals(askOutside(path, "SELECT count(*) FROM tick"), "1");
+    await opened.store.write(ticksOf("BTC-USD", 5, 2), never);
+    assertEquals(askOutside(path, "SELECT count(*) FROM tick"), "6");
+  },
+  outsideSkipped(),
+);
+
+for (
+  const [what, target] of [["", "later.sqlite"], [" in a folder that is not there yet", "new/later.sqlite"]] as const
+) {
+  test(`a store whose name is a link to nothing yet${what} begins where the link leads`, async (folder) => {
+    const path = `${folder}/prices.sqlite`;
+    await Deno.symlink(target, path);
+    await using opened = await openStore(path);
+    await opened.store.write(ticksOf("BTC-USD", 1), never);
+    await assertRejects(() => openStore(`${folder}/${target}`), SinkError, `holds ${folder}/${target}.lock`);
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    await opened.store.write(ticksOf("BTC-USD", 1, 2), never);
+    assertEquals(opened.log.lines, []);
+    assertEquals(await opened.store.gaps(undefined, ALL), []);
+    assertEquals((await Deno.lstat(path)).isSymlink, true);
+    assertEquals((await sequences(opened.store)).length, 2);
+  });
+}
 
 for (
   const [what, make] of [
@@ -347,7 +460,6 @@ function withoutRights(): readonly string[] | undefined {
   }
 }
 
-const mayRun = Deno.permissions.querySync({ name: "run" }).state === "granted" && skipped === undefined;
 const rightless = mayRun ? withoutRights() : undefined;
 
 test("a file or folder that may not be written to is said in words, and heals when it may", async (folder) => {
