@@ -19,9 +19,12 @@ declared = from(bucket: v.defaultBucket)
   |> map(fn: (r) => ({r with isGap: 1, since: 0}))
 
 // At the very first start nothing can be missing, and the program cannot know that it is the first: a gap that does not know its
-// start counts where there is an older tick.
+// start counts where there is an older tick. Only for such a gap all of the past is looked at.
+unknown = declared
+  |> filter(fn: (r) => not r.from_known)
+  |> findColumn(fn: (key) => true, column: "product")
 firstTicks = from(bucket: v.defaultBucket)
-  |> range(start: 0, stop: v.timeRangeStop)
+  |> range(start: if length(arr: unknown) > 0 then time(v: 0) else date.sub(d: 1s, from: v.timeRangeStop), stop: v.timeRangeStop)
   |> filter(fn: (r) => r._measurement == "kafka_consumer" and r._field == "price" and r.product == "${product}")
   |> first()
   |> map(fn: (r) => ({r with isGap: 0, since: int(v: r._time)}))

@@ -12,10 +12,10 @@ age = prices(start: -1d, stop: now())
   |> last()
   |> map(fn: (r) => ({product: r.product, _field: "age", _value: float(v: int(v: now()) - int(v: r._time)) / 1000000000.0}))
 
-decimals = union(tables: [
-  prices(start: v.timeRangeStart, stop: v.timeRangeStop) |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false),
-  prices(start: v.timeRangeStart, stop: v.timeRangeStop) |> last(),
-])
+// Thirty prices tell it; the last price is one of them.
+every = duration(v: (int(v: v.timeRangeStop) - int(v: v.timeRangeStart)) / 30)
+decimals = prices(start: v.timeRangeStart, stop: v.timeRangeStop)
+  |> aggregateWindow(every: every, fn: last, createEmpty: false)
   |> map(fn: (r) => ({product: r.product, _field: "decimals", _value: float(v: neededFor(price: r._value))}))
   |> group(columns: ["product"])
   |> max()
