@@ -314,10 +314,15 @@ browserTest(
     await using visitor = await chromium.open({ viewport: { width: 1280, height: 800 } });
     const tab = await visitor.visit(`${program.url}/`);
     const { page } = tab;
-    await tab.until("every product is live, with its change of a day", () => {
-      const rows = [...document.querySelectorAll<HTMLElement>(".row")].map(({ innerText }) => innerText);
-      return rows.length === 8 && rows.every((row) => /\nlive[\s\S]*%$/.test(row)) || rows;
-    });
+    await tab.until(
+      "every product is live, with its change of a day",
+      () => {
+        const rows = [...document.querySelectorAll<HTMLElement>(".row")].map(({ innerText }) => innerText);
+        return rows.length === 8 && rows.every((row) => /\nlive[\s\S]*%$/.test(row)) || rows;
+      },
+      undefined,
+      60_000,
+    );
     await tab.until("each has a small line of a day", () => {
       const titles = [...document.querySelectorAll(".spark title")].map(({ textContent }) => textContent);
       return titles.length === 8 && titles.every((title) => title === "the last 24 h") || titles;
