@@ -3,7 +3,15 @@
 import { parse } from "@std/dotenv";
 import { runAudit } from "./src/audit/command.ts";
 import { systemClock as clock } from "./src/clock.ts";
-import { type Config, describeSettings, type Environment, hintsFor, readConfig, STORE_FILE } from "./src/config.ts";
+import {
+  type Config,
+  describeSettings,
+  type Environment,
+  hintsFor,
+  problemsInDotEnv,
+  readConfig,
+  STORE_FILE,
+} from "./src/config.ts";
 import { Cursor, lockCursor, readCursor } from "./src/cursor.ts";
 import { ConfigError, DrainError, exitCodeFor, reasonOf, SinkError } from "./src/errors.ts";
 import { type Demo, DEMO_SETTINGS, startDemo } from "./src/demo/demo.ts";
@@ -25,6 +33,7 @@ import { runSimulator } from "./src/simulator/command.ts";
 import { Store } from "./src/store/store.ts";
 import { backupStore, exportStore } from "./src/store/tasks.ts";
 import { type SinkStats, Stats } from "./src/stats.ts";
+import { readTextFileSync } from "./src/text_file.ts";
 import { wrongPath } from "./src/terminal.ts";
 import { serveStatus } from "./src/web/server.ts";
 
@@ -73,17 +82,22 @@ async function writeAll(text: string): Promise<void> {
 }
 
 function readEnvironment(): Environment {
+  const own = Deno.env.toObject();
   let file = {};
   try {
-    file = parse(Deno.readTextFileSync(".env"));
+    const text = readTextFileSync(".env");
+    const problems = problemsInDotEnv(text, own);
+    if (problems.length > 0) throw new ConfigError(problems);
+    file = parse(text);
   } catch (error) {
+    if (error instanceof ConfigError) throw error;
     if (!(error instanceof Deno.errors.NotFound)) {
       throw new ConfigError([
         `Cannot read .env as it must be a readable file: ${reasonOf(error)}`,
       ]);
     }
   }
-  return { values: { ...file, ...Deno.env.toObject() }, readFile: (path) => Deno.readTextFileSync(path) };
+  return { values: { ...file, ...own }, readFile: readTextFileSync };
 }
 
 /** A line a minute, in words. */

@@ -209,8 +209,8 @@ export const SETTINGS: readonly Setting[] = [
   {
     name: "ALLOWED_HOSTS",
     default: "",
-    wish: "host names, separated by commas",
-    meaning: "Names under which the pages may be asked for, besides localhost and IP addresses",
+    wish: "host names like raspberrypi.local, separated by commas",
+    meaning: "Names under which the pages may be asked for, besides localhost and IP addresses; a port is ignored",
   },
   {
     name: "ALLOWED_ORIGINS",
@@ -302,6 +302,7 @@ export interface Config {
 
 const BY_NAME = new Map<string, Setting>(SETTINGS.map((setting) => [setting.name, setting]));
 const TOPIC = /^[a-zA-Z0-9._-]{1,249}$/;
+const HOST = /^(?:\[[0-9a-f:.]+\]|[\p{L}\p{N}._-]+)(?::\d{1,5})?$/u;
 const BROKER = /^(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+):(\d{1,5})$/;
 
 /** Whether `<NAME>_FILE` can name a file with it. */
@@ -340,6 +341,54 @@ export function hintsFor(names: Iterable<string>): string[] {
     hints.push(`${name} is not a setting: did you mean ${meant}?`);
   }
   return hints;
+}
+
+/** A name, its value in quotes if it has some, and the rest of the line. */
+const DOT_ENV_LINE = /^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=[ \t]*('[^']*'|"(?:\\[^]|[^"\\])*"|)([^\r\n]*)/gm;
+
+/**
+ * The settings of a `.env` whose values would not be what stands there: `@std/dotenv` ends a value without quotes at `#` and
+ * replaces `$NAME` in it, by the word "undefined" where nobody has set it. Meant, and allowed: ` # ` before a comment, and
+ * `${NAME}` where the file or the environment sets that name. Nothing of a value is told: it may be a password.
+ *
+ * @param environment all names that are set outside of the file
+ */
+export function problemsInDotEnv(text: string, environment: Readonly<Record<string, string>>): string[] {
+  const lines = [...text.matchAll(DOT_ENV_LINE)];
+  const isSet = (name: string) => Object.hasOwn(environment, name) || lines.some((line) => line[1] === name);
+  const problems: string[] = [];
+  for (const [, name = "", quoted = "", rest = ""] of lines) {
+    const bare = name.replace(/_FILE$/, "");
+    const setting = BY_NAME.get(name) ?? (mayBeFile(BY_NAME.get(bare)) ? BY_NAME.get(bare) : undefined);
+    if (setting === undefined) continue;
+    const why = quoted === ""
+      ? troubleWithoutQuotes(rest.trim(), setting.secret === true, isSet)
+      : /^\s*(?:#.*)?$/.test(rest)
+      ? undefined
+      : "something follows its closing quote";
+    if (why === undefined) continue;
+    const orFile = mayBeFile(BY_NAME.get(name)) ? `, or name a file that holds it in ${name}_FILE` : "";
+    problems.push(`Cannot use ${name} of .env as ${why}: put the whole value in single quotes${orFile}`);
+  }
+  return problems;
+}
+
+/** What of a value without quotes would be read as something else, in words that follow "as". */
+function troubleWithoutQuotes(
+  value: string,
+  isSecret: boolean,
+  isSet: (name: string) => boolean,
+): string | undefined {
+  if (/^['"]/.test(value)) return "its quote is not closed";
+  // "abc#def"; in a secret also "abc #def"
+  const comment = isSecret ? /^(?:[^#]*\s)?#(?:\s|$)/ : /^(?:[^#]*\s)?#/;
+  if (value.includes("#") && !comment.test(value)) {
+    return 'without quotes a "#" begins a comment';
+  }
+  const [meant = ""] = value.split("#");
+  const rest = meant.replace(/\$\{(\w+)(:-[^}]+)?\}/g, (all, name, otherwise) => otherwise || isSet(name) ? "" : all);
+  if (/\$[\w{]/.test(rest)) return 'without quotes "$" stands for the value of another name';
+  return undefined;
 }
 
 /** Reads values one by one and collects what is wrong with them. */
@@ -431,6 +480,17 @@ class Reader {
     const wish = (BY_NAME.get(name) as Setting).wish;
     this.problems.push(`Cannot use ${name} as it must be ${wish}: ${isFile ? "its file" : "current value"} ${why}`);
     return "";
+  }
+
+  /** Names as a Host header has them, without a port. */
+  hosts(name: string): string[] {
+    const items = this.list(name, (item) => item.toLowerCase());
+    const bad = items.filter((item) => !HOST.test(item) || !URL.canParse(`http://${item}`));
+    if (bad.length > 0) {
+      this.wrong(name, bad.join(","));
+      return [];
+    }
+    return [...new Set(items.map((item) => new URL(`http://${item}`).hostname))];
   }
 
   topic(name: string, mayBeEmpty: boolean): string {
@@ -609,7 +669,7 @@ export function readConfig(environment: Environment, command: "dev" | "start"): 
     drainMs: read.count("DRAIN_TIMEOUT_MS"),
     host: read.text("HOST"),
     port: read.count("PORT"),
-    allowedHosts: read.list("ALLOWED_HOSTS", (name) => name.toLowerCase()),
+    allowedHosts: read.hosts("ALLOWED_HOSTS"),
     allowedOrigins,
     logLevel: read.choice("LOG_LEVEL"),
     logFormat: read.choice("LOG_FORMAT"),
@@ -634,7 +694,7 @@ export function envExample(): string {
   const lines = SETTINGS.map((setting: Setting) =>
     `# ${setting.meaning}\n# ${setting.wish}\n#${setting.name}=${setting.default}\n`
   );
-  return `# Copy to .env and take the # away before the settings you want to change. The environment wins over this file.\n\n${
+  return `# Copy to .env and take the # away before the settings you want to change. The environment wins over this file.\n# A value with $, # or quotes stands in 'single quotes'; \${NAME} without quotes is replaced by that name's value.\n\n${
     lines.join("\n")
   }`;
 }

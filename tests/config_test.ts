@@ -1,6 +1,14 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parse } from "@std/dotenv";
-import { type Config, describeSettings, envExample, hintsFor, readConfig, SETTINGS } from "../src/config.ts";
+import {
+  type Config,
+  describeSettings,
+  envExample,
+  hintsFor,
+  problemsInDotEnv,
+  readConfig,
+  SETTINGS,
+} from "../src/config.ts";
 import { ConfigError } from "../src/errors.ts";
 import { coinbase } from "../src/exchanges/coinbase.ts";
 
@@ -76,6 +84,12 @@ const GOOD: { name: string; value: string; field: keyof Config; wanted: unknown 
   { name: "COINBASE_CHANNEL", value: "ticker", field: "channel", wanted: "ticker" },
   { name: "COINBASE_CHANNEL", value: "TICKER", field: "channel", wanted: "ticker" },
   { name: "COINBASE_WS_URL", value: "ws://127.0.0.1:8765", field: "feedUrl", wanted: "ws://127.0.0.1:8765" },
+  {
+    name: "ALLOWED_HOSTS",
+    value: "RaspberryPi.local:8000, feed,feed:80,b\u00fccher.example,[::1]:8000,10.0.0.1",
+    field: "allowedHosts",
+    wanted: ["raspberrypi.local", "feed", "xn--bcher-kva.example", "[::1]", "10.0.0.1"],
+  },
   { name: "KAFKA_BROKERS", value: "a:9092, b.c:19092,", field: "brokers", wanted: ["a:9092", "b.c:19092"] },
   { name: "KAFKA_BROKERS", value: "[::1]:9092", field: "brokers", wanted: ["[::1]:9092"] },
   { name: "KAFKA_TOPIC", value: "prices.v1_a-b", field: "topic", wanted: "prices.v1_a-b" },
@@ -146,6 +160,12 @@ const BAD: [name: string, value: string, shown?: string][] = [
   ["QUEUE_CAPACITY", "999"],
   ["PORT", "65536"],
   ["STORE_TICKS_DAYS", "-1"],
+  ["ALLOWED_HOSTS", "http://raspberrypi.local:8000"],
+  ["ALLOWED_HOSTS", "*.local"],
+  ["ALLOWED_HOSTS", "feed,raspberrypi.local/prices", "raspberrypi.local/prices"],
+  ["ALLOWED_HOSTS", "feed:80000"],
+  ["ALLOWED_HOSTS", "999.999.999.999"],
+  ["ALLOWED_HOSTS", "a b"],
   ["ALLOWED_ORIGINS", "example.org"],
   ["ALLOWED_ORIGINS", "https://example.org/"],
   ["ALLOWED_ORIGINS", "*"],
@@ -471,4 +491,57 @@ Deno.test({
   fn() {
     assertEquals(Deno.readTextFileSync(new URL("../.env-example", import.meta.url)), envExample());
   },
+});
+
+// ---- .env
+
+for (
+  const [value, read] of [
+    ["word", "word"],
+    ["two words", "two words"],
+    ["word # a comment", "word"],
+    ["# a comment", ""],
+    ["'pa$word'", "pa$word"],
+    ["'abc#def' # a comment", "abc#def"],
+    ['"abc #def"', "abc #def"],
+    ["costs 5$", "costs 5$"],
+    ["${OTHER}/x", "other/x"],
+    ["${NOBODY:-this}", "this"],
+  ] as const
+) {
+  Deno.test(`problemsInDotEnv() finds nothing in ${value}, which is read as meant`, () => {
+    const text = `OTHER=other\nKAFKA_PASSWORD=${value}\nKAFKA_CLIENT_ID=${value}\n`;
+    assertEquals(problemsInDotEnv(text, {}), []);
+    assertEquals(parse(text).KAFKA_PASSWORD, read);
+  });
+}
+
+for (
+  const [value, why] of [
+    ["pa$word", 'without quotes "$" stands for the value of another name'],
+    ["pa$OTHER", 'without quotes "$" stands for the value of another name'],
+    ["pa${NOBODY}", 'without quotes "$" stands for the value of another name'],
+    ["pa\\$word", 'without quotes "$" stands for the value of another name'],
+    ["abc#def", 'without quotes a "#" begins a comment'],
+    ["abc #def", 'without quotes a "#" begins a comment'],
+    ["'it's'", "something follows its closing quote"],
+    ['"abc', "its quote is not closed"],
+  ] as const
+) {
+  Deno.test(`problemsInDotEnv() refuses ${value} for a secret, and says what to do`, () => {
+    assertEquals(problemsInDotEnv(`OTHER=1\nexport KAFKA_PASSWORD = ${value}\nPORT=8000\n`, {}), [
+      `Cannot use KAFKA_PASSWORD of .env as ${why}: put the whole value in single quotes, ` +
+      "or name a file that holds it in KAFKA_PASSWORD_FILE",
+    ]);
+  });
+}
+
+Deno.test("problemsInDotEnv() takes a comment right after #, names of the environment, and what is no setting", () => {
+  assertEquals(problemsInDotEnv("PORT=9000 #8000\nKAFKA_CLIENT_ID=${HOME}-1\nELSE=pa$word#1\n", { HOME: "h" }), []);
+  assertEquals(problemsInDotEnv("KAFKA_CLIENT_ID=a#b", {}), [
+    'Cannot use KAFKA_CLIENT_ID of .env as without quotes a "#" begins a comment: put the whole value in single quotes',
+  ]);
+  // lines of a value in quotes are none of their own
+  assertEquals(problemsInDotEnv('KAFKA_SSL_CA="\nPORT=a#b\nKAFKA_PASSWORD=$x\n"\n', {}), []);
+  assertEquals(problemsInDotEnv("KAFKA_PASSWORD_FILE=a#b", {}).length, 1);
 });

@@ -48,7 +48,7 @@ const FLOORS: readonly { readonly name: string; readonly files: RegExp }[] = [
   },
   { name: "exchanges", files: /^src\/exchanges\// },
   // made in main and handed down: below, only their types are known
-  { name: "settings and log", files: /^src\/(?:config|log)\.ts$/ },
+  { name: "settings and log", files: /^src\/(?:config|log|text_file)\.ts$/ },
   { name: "store", files: /^src\/(?:store\/|cursor\.ts$)/ },
   { name: "sources and sinks", files: /^src\/(?:sources|sinks)\// },
   { name: "pipeline", files: /^src\/(?:pipeline|lane)\.ts$/ },

@@ -27,8 +27,9 @@ function flagsOf(command: string): string[] {
 class Folder implements Disposable {
   readonly path = Deno.makeTempDirSync();
 
-  write(name: string, text: string): string {
-    Deno.writeTextFileSync(`${this.path}/${name}`, text);
+  write(name: string, content: string | Uint8Array): string {
+    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+    Deno.writeFileSync(`${this.path}/${name}`, bytes);
     return `${this.path}/${name}`;
   }
 
@@ -49,7 +50,11 @@ class Program implements AsyncDisposable {
   #isReading = true;
   #status: Deno.CommandStatus | undefined;
 
-  constructor(args: readonly string[], env: Record<string, string> = {}, files: Record<string, string> = {}) {
+  constructor(
+    args: readonly string[],
+    env: Record<string, string> = {},
+    files: Record<string, string | Uint8Array> = {},
+  ) {
     for (const [name, text] of Object.entries(files)) this.#folder.write(name, text);
     const own = ["HOME", "PATH", "DENO_DIR", "XDG_CACHE_HOME"].flatMap((name) => {
       const value = Deno.env.get(name);
@@ -207,6 +212,40 @@ test("main: settings are read from .env too, and the environment wins", async ()
   assertStringIncludes(program.stderr, 'current value is "no"');
   assertEquals(program.stderr.trimEnd().split("\n").length, 2, program.stderr);
 });
+
+const utf16 = (text: string) => new Uint8Array(Uint16Array.from(`\uFEFF${text}`, (char) => char.charCodeAt(0)).buffer);
+for (
+  const [what, files, env, words] of [
+    [
+      "a password in .env that would be changed",
+      { ".env": "KAFKA_BROKERS=127.0.0.1:9\nKAFKA_USERNAME=u\nKAFKA_PASSWORD=pa$word\n" },
+      {},
+      'Cannot use KAFKA_PASSWORD of .env as without quotes "$" stands for the value of another name: put the whole value ' +
+      "in single quotes, or name a file that holds it in KAFKA_PASSWORD_FILE\n",
+    ],
+    [
+      ".env in UTF-16",
+      { ".env": utf16("KAFKA_BROKERS=127.0.0.1:9\n") },
+      {},
+      "Cannot read .env as it must be a readable file: it must be text in UTF-8",
+    ],
+    [
+      "a secret in UTF-16",
+      { "secret": utf16("pass") },
+      { KAFKA_BROKERS: "127.0.0.1:9", KAFKA_USERNAME: "u", KAFKA_PASSWORD_FILE: "secret" },
+      'Cannot read KAFKA_PASSWORD_FILE as it must name a readable file: current value is "secret" (it must be text in UTF-8',
+    ],
+  ] as [string, Record<string, string | Uint8Array>, Record<string, string>, string][]
+) {
+  test(`main: ${what} ends the program with exit 2 and one sentence`, async () => {
+    for (const command of ["start", "dev"]) {
+      await using program = new Program([command], env, files);
+      assertEquals([await program.end(), program.stdout], [2, ""]);
+      assertStringIncludes(program.stderr, words);
+      assertEquals(program.stderr.trimEnd().split("\n").length, 1, program.stderr);
+    }
+  });
+}
 
 for (
   const [args, words] of [

@@ -2,6 +2,8 @@
 // neither.
 
 import { type Environment, STORE_FILE } from "../config.ts";
+import { ConfigError, reasonOf } from "../errors.ts";
+import { readTextFile } from "../text_file.ts";
 import { DoctorSettings, type Form, type Found, type ProgramFound, type StackFiles } from "./places.ts";
 import { wordsOf } from "./stage.ts";
 
@@ -23,10 +25,10 @@ export type Asked = "stack" | "embedded" | undefined;
 export async function readStackFiles(dir: string): Promise<StackFiles> {
   const read = async (name: string) => {
     try {
-      return await Deno.readTextFile(`${dir}/${name}`);
+      return await readTextFile(`${dir}/${name}`);
     } catch (error) {
       if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied) return undefined;
-      throw error;
+      throw new ConfigError([`Cannot read ${name} as it must be a readable file: ${reasonOf(error)}`]);
     }
   };
   return { influx: await read("influxv2.env"), grafana: await read("grafana.env") };

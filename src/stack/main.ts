@@ -3,6 +3,7 @@
 import { statfs } from "node:fs/promises";
 import { systemClock as clock } from "../clock.ts";
 import { ConfigError, exitCodeFor } from "../errors.ts";
+import { readTextFile } from "../text_file.ts";
 import { Docker } from "./docker.ts";
 import { down, logs, reset, status, type Surroundings, up } from "./tasks.ts";
 
@@ -45,7 +46,7 @@ const MAX_CERTIFICATE = 100_000;
 async function buildEnvironment(): Promise<Record<string, string>> {
   const file = Deno.env.get("DENO_CERT");
   if (file === undefined || file === "" || Deno.env.has("CA_CERTIFICATE")) return {};
-  const certificates = await Deno.readTextFile(file).catch((error) => {
+  const certificates = await readTextFile(file).catch((error) => {
     const reason = error instanceof Error ? error.message : error;
     throw new ConfigError([
       `Cannot read DENO_CERT as it must name a file with certificates: current value is "${file}" (${reason})`,

@@ -1,5 +1,8 @@
 // The secrets of the stack: two files that Compose reads, made once with random values, and never changed again here.
 
+import { ConfigError, reasonOf } from "../errors.ts";
+import { readTextFile } from "../text_file.ts";
+
 /** A file with secrets. */
 export interface SecretFile {
   /** In the project's folder; not committed. */
@@ -34,10 +37,41 @@ export function fillSecrets(example: string, secret: () => string): string {
   return example.replace(/^([A-Z0-9_]+=)change-me.*$/gm, (_line, name: string) => name + secret());
 }
 
-/** A value of such a file, without quotes around it; undefined: it is not set. */
+/** A value of such a file as Compose reads it, if {@link problemsInSecrets} finds nothing; undefined: it is not set. */
 export function valueIn(text: string, name: string): string | undefined {
   const line = text.split(/\r?\n/).findLast((each) => each.startsWith(`${name}=`));
-  return line?.slice(name.length + 1).trim().replace(/^(['"])(.*)\1$/, "$2");
+  const [, , quoted, bare] = /^\s*(?:(['"])(.*)\1|(.*?))\s*(?:\s#.*)?$/.exec(line?.slice(name.length + 1) ?? "") ?? [];
+  return line === undefined ? undefined : quoted ?? bare;
+}
+
+/** What in such a file would mean something else to Compose, which replaces `$NAME` and ends a value at ` #`. No values are told. */
+export function problemsInSecrets(text: string, file: string): string[] {
+  return text.split(/\r?\n/).flatMap((line) => {
+    const [, name, value = ""] = /^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)$/.exec(line) ?? [];
+    if (name === undefined || value.startsWith("'")) return [];
+    const why = value.replace(/\s#\s.*$/, "").includes("$")
+      ? 'Compose replaces what begins with "$"'
+      : !value.startsWith('"') && /\s#\S/.test(value)
+      ? 'a "#" after a space begins a comment'
+      : undefined;
+    return why === undefined ? [] : [`Cannot use ${name} of ${file} as ${why}: put the whole value in single quotes`];
+  });
+}
+
+/** The text of each file. */
+export type Secrets = Readonly<Record<typeof SECRET_FILES[number]["name"], string>>;
+
+/** Reads both files. Throws a `ConfigError` where one of them cannot be read, or says what was hardly meant. */
+export async function readSecrets(dir: string): Promise<Secrets> {
+  const read = async (name: string): Promise<string> => {
+    const text = await readTextFile(`${dir}/${name}`).catch((error) => {
+      throw new ConfigError([`Cannot read ${name} as it must be a readable file: ${reasonOf(error)}`]);
+    });
+    const problems = problemsInSecrets(text, name);
+    if (problems.length > 0) throw new ConfigError(problems);
+    return text;
+  };
+  return { "influxv2.env": await read("influxv2.env"), "grafana.env": await read("grafana.env") };
 }
 
 /** Makes those files that are missing, readable for their owner alone. Gives the ones that were made. */

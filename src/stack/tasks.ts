@@ -17,7 +17,7 @@ import {
   type Service,
 } from "./compose.ts";
 import { type Docker, lastLines, type Ran } from "./docker.ts";
-import { makeSecrets, valueIn } from "./secrets.ts";
+import { makeSecrets, readSecrets, type Secrets, valueIn } from "./secrets.ts";
 
 /** What the tasks work with. */
 export interface Surroundings {
@@ -163,6 +163,8 @@ export async function up(forms: Forms, around: Surroundings): Promise<number> {
     }
   }
 
+  const secrets = await readSecrets(dir);
+
   tell("Building the producer's image");
   if (await docker.show([...files, "build"]) !== 0) {
     throw new ConfigError([
@@ -222,7 +224,7 @@ export async function up(forms: Forms, around: Surroundings): Promise<number> {
       reasons = await notReady(docker, files, project);
     }
     tell("");
-    for (const line of await welcome(forms, project, reasons, around)) tell(line);
+    for (const line of welcome(forms, project, secrets, reasons, around)) tell(line);
     return reasons.length === 0 ? 0 : 1;
   }
   if (blind !== undefined) tell(blind.message);
@@ -267,17 +269,17 @@ async function tellFailure(
 }
 
 /** What a person wants to know when everything runs, and whether prices come. */
-async function welcome(
+function welcome(
   forms: Forms,
   project: Project,
+  secrets: Secrets,
   /** Why no prices come. */
   reasons: readonly string[],
-  { dir, ask }: Surroundings,
-): Promise<string[]> {
+  { ask }: Pick<Surroundings, "ask">,
+): string[] {
   const port = (name: string) => project.services.find((service) => service.name === name)?.ports[0];
   const kafka = ["broker", "broker-2", "broker-3"].map(port).filter((found) => found !== undefined);
-  const influx = await Deno.readTextFile(`${dir}/influxv2.env`);
-  const grafana = await Deno.readTextFile(`${dir}/grafana.env`);
+  const { "influxv2.env": influx, "grafana.env": grafana } = secrets;
   const user = valueIn(grafana, "GF_SECURITY_ADMIN_USER") ?? "admin";
   // where nobody looks on, the output is likely kept somewhere
   const password = ask === undefined ? "in grafana.env" : valueIn(grafana, "GF_SECURITY_ADMIN_PASSWORD");

@@ -1,5 +1,14 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
-import { fillSecrets, makeSecrets, randomSecret, valueIn } from "../../src/stack/secrets.ts";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import {
+  fillSecrets,
+  makeSecrets,
+  problemsInSecrets,
+  randomSecret,
+  readSecrets,
+  valueIn,
+} from "../../src/stack/secrets.ts";
+import { ConfigError } from "../../src/errors.ts";
+import { binary, binaryMissing } from "../servers/process.ts";
 import { programsMissing, testUnless } from "./needs.ts";
 
 Deno.test("fillSecrets() replaces each change-me by a secret of its own, and nothing else", () => {
@@ -52,3 +61,65 @@ testUnless(
     }
   },
 );
+
+const PLAIN = [
+  "word",
+  "'pa$word'",
+  "abc#def",
+  '"abc#def"',
+  "'abc #def'",
+  "word # a comment",
+  '"two words" # a comment',
+  "a=b",
+];
+const CHANGED = ["pa$word", '"pa$word"', "pa${word}", "pa$$word", "abc #def"];
+
+Deno.test("problemsInSecrets() names each value that Compose would change, and the cure", () => {
+  assertEquals(problemsInSecrets(PLAIN.map((value, i) => `A${i}=${value}\n# B=$x\n`).join(""), "a.env"), []);
+  const problems = problemsInSecrets(CHANGED.map((value, i) => `A${i}=${value}\n`).join(""), "a.env");
+  assertEquals(problems.length, CHANGED.length);
+  assertEquals(
+    problems[0],
+    'Cannot use A0 of a.env as Compose replaces what begins with "$": put the whole value in single quotes',
+  );
+});
+
+testUnless(
+  binaryMissing("Compose", "compose-check") ?? programsMissing(binary("compose-check")),
+  "valueIn() reads what Compose reads, and what Compose changes is refused",
+  async () => {
+    const dir = await Deno.makeTempDir();
+    try {
+      const values = [...PLAIN, ...CHANGED];
+      const text = values.map((value, i) => `A${i}=${value}\n`).join("");
+      await Deno.writeTextFile(`${dir}/a.env`, text);
+      await Deno.writeTextFile(`${dir}/a.yml`, "services: {a: {image: a, env_file: a.env}}\n");
+      const { stdout, stderr } = await new Deno.Command(binary("compose-check"), { args: ["a.yml"], cwd: dir })
+        .output();
+      const { environment } = JSON.parse(new TextDecoder().decode(stdout) || "{}").services?.a ?? {};
+      assert(environment !== undefined, new TextDecoder().decode(stderr));
+      assertEquals(PLAIN.map((_, i) => valueIn(text, `A${i}`)), PLAIN.map((_, i) => environment[`A${i}`]));
+      // each of these would be another password than the one that was written
+      for (const [i, value] of values.entries()) {
+        if (CHANGED.includes(value)) assert(environment[`A${i}`] !== value.replaceAll('"', ""), value);
+      }
+    } finally {
+      await Deno.remove(dir, { recursive: true });
+    }
+  },
+);
+
+testUnless(programsMissing(), "readSecrets() refuses a file that is not UTF-8, or means something else", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${dir}/grafana.env`, "GF_SECURITY_ADMIN_PASSWORD=pa$word\n");
+    await Deno.writeFile(`${dir}/influxv2.env`, Uint8Array.of(0xff, 0xfe, 0x41, 0));
+    await assertRejects(() => readSecrets(dir), ConfigError, "Cannot read influxv2.env as it must be a readable file");
+    await Deno.writeTextFile(`${dir}/influxv2.env`, "\uFEFFA=1\n");
+    await assertRejects(() => readSecrets(dir), ConfigError, "Cannot use GF_SECURITY_ADMIN_PASSWORD of grafana.env");
+    await Deno.writeTextFile(`${dir}/grafana.env`, "GF_SECURITY_ADMIN_PASSWORD='pa$word'\n");
+    assertEquals((await readSecrets(dir))["influxv2.env"], "A=1\n");
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
