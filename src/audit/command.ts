@@ -40,7 +40,8 @@ Without Kafka it reads the store alone. Which servers: as for deno task doctor, 
   --stack, --embedded            look at the stack, or at the program and its store, whatever else runs
   --json                         one JSON object instead of words; where nothing can be said, with ok: false and error
 
-Exit codes: 0 nothing is missing, 1 something is that nobody declared, 2 arguments cannot be used, 4 a server cannot be read.
+Exit codes: 0 nothing is missing, 1 something is that nobody declared, or the range has no records and no gap says why, 2
+arguments cannot be used, 4 a server cannot be read.
 `;
 
 /** What is younger may still be on its way, seconds. */
@@ -58,7 +59,7 @@ interface Wish extends TimeRange {
 }
 
 /**
- * `deno task audit`. Gives the exit code: 0 nothing is missing, 1 something is that nobody declared. Throws a
+ * `deno task audit`. Gives the exit code: 0 nothing is missing, 1 something is that nobody declared, or there is no data. Throws a
  * ConfigError for arguments and settings that cannot be used, a SinkError where a server cannot be read.
  *
  * @param dir the project's folder, where the stack has its files
@@ -312,9 +313,10 @@ async function audit(places: Places, wish: Wish, output: Output, signal: AbortSi
     const beyond = more.reduce((total, [, count]) => total + count, sum(({ influx }) => influx?.beyond));
     if (beyond >= NOTEWORTHY_POINTS) remarks.push(beyondWords(beyond, topic, found, more.map(([product]) => product)));
   }
-  if (products.length === 0) remarks.push("there is no record in this range: nothing was compared");
+  // without a record the range is whole only where gaps declare all of it
+  const isEmpty = totals.records === 0 && (products.length === 0 || totals.coverage > 0);
   return {
-    ok: totals.missing === 0 && totals.waiting === 0 && totals.overwritten === 0,
+    ok: !isEmpty && totals.missing === 0 && totals.waiting === 0 && totals.overwritten === 0,
     from,
     to,
     sources,

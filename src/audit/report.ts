@@ -210,10 +210,14 @@ export function auditText(report: AuditReport): string {
 }
 
 function answer(
-  { products }: AuditReport,
+  { products, ok }: AuditReport,
   { records, missing, waiting, overwritten, declared }: AuditReport["totals"],
 ): string {
-  if (products.length === 0) return "Nothing to compare.";
+  if (records === 0) {
+    return ok
+      ? "No records in this range: declared gaps cover all of it."
+      : "No records in this range, and no gap declares all of it: nothing was compared. Is the range right (times are UTC), and --product?";
+  }
   const lasting = waiting > 0
     ? ` ${number(waiting)} wait in Kafka until Telegraf reads them: not lost; deno task doctor tells why.`
     : "";
@@ -236,5 +240,7 @@ function answer(
   const rest = declared > 0 ? ` ${number(declared)} are missing in declared gaps.` : "";
   return where
     ? `Nothing is missing undeclared: ${number(records)} records.${rest}`
-    : `${number(records)} records, none of them compared.`;
+    : `${
+      number(records)
+    } records; there was nothing to compare them with, so only gaps and trade numbers were checked.`;
 }
