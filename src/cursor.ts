@@ -4,10 +4,18 @@ import type { Clock } from "./clock.ts";
 import { reasonOf, SinkError } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import type { Position } from "./record.ts";
+import { kindOf, realPathOf, statOf } from "./store/header.ts";
+
+const decoder = new TextDecoder();
 
 /** The least time between two writes, ms. */
 const WRITE_MS = 1000;
 const VERSION = 1;
+/** How every cursor begins, without its white space; and how much of a file is read for it. */
+const HEAD = `{"version":${VERSION},"positions":[`;
+const HEAD_BYTES = 100;
+/** Behind the name of the file that takes the cursor's place once it is whole. */
+const PART = ".part";
 /** All that is written: a position may be a whole tick. */
 const FIELDS = [
   "version",
@@ -48,13 +56,50 @@ function isPosition(value: unknown): value is Position {
 }
 
 /**
+ * Throws a SinkError where a file at this path is not ours: a write would replace it. Ours is one that begins as a cursor does, and
+ * what is left of one when a disk loses power: nothing, zeros, the first part.
+ */
+async function refuseForeign(path: string): Promise<void> {
+  const refuse = (what: string) => {
+    throw new SinkError(
+      "fatal",
+      `Cannot use the cursor ${path} (CURSOR_FILE): expected a file that this program wrote, or none, found ${what}; ` +
+        "it was left alone",
+    );
+  };
+  let file: Deno.FsFile;
+  try {
+    const stat = statOf(path);
+    // where it is written first a folder is in no danger, and the writing tells of it
+    if (stat === undefined || (stat.isDirectory && path.endsWith(PART))) return;
+    const kind = kindOf(stat);
+    if (kind !== undefined) return refuse(kind);
+    file = await Deno.open(path);
+  } catch (error) {
+    // to replace it, no right to read it is needed
+    if (error instanceof Deno.errors.PermissionDenied) refuse(`one that cannot be read (${reasonOf(error)})`);
+    // whatever else is wrong with the place, the reading and the writing tell
+    if (error instanceof SinkError) throw error;
+    return;
+  }
+  using _closed = file;
+  const bytes = new Uint8Array(HEAD_BYTES);
+  const length = await file.read(bytes) ?? 0;
+  const text = decoder.decode(bytes.subarray(0, length)).replace(/[\s\0]/g, "").slice(0, HEAD.length);
+  if (!HEAD.startsWith(text)) refuse("something else");
+}
+
+/**
  * The positions that an earlier run has left; undefined where there are none. A missing or damaged file is told in the log
- * and ends nothing: what was missed is then unknown, and declared as such.
+ * and ends nothing: what was missed is then unknown, and declared as such. Throws a SinkError where the file is not ours.
  */
 export async function readCursor(path: string, log: Logger): Promise<Position[] | undefined> {
+  const real = realPathIn(path);
+  await refuseForeign(real);
+  await refuseForeign(real + PART);
   let why = "it holds something else";
   try {
-    const content: unknown = JSON.parse(await Deno.readTextFile(path));
+    const content: unknown = JSON.parse(await Deno.readTextFile(real));
     const { version, positions } = (content ?? {}) as { version?: unknown; positions?: unknown };
     if (version === VERSION && Array.isArray(positions) && positions.every(isPosition)) return positions;
   } catch (error) {
@@ -71,6 +116,16 @@ export async function readCursor(path: string, log: Logger): Promise<Position[] 
   return undefined;
 }
 
+/** Where a link leads: it must not be replaced by a file, nor have a lock of its own. */
+function realPathIn(path: string): string {
+  try {
+    return realPathOf(path);
+  } catch {
+    // the reading and the writing tell why
+    return path;
+  }
+}
+
 /**
  * Takes the cursor for this program as long as the file that is returned is open; undefined where nothing can be written, which
  * the cursor itself will tell. Throws a SinkError where another program has it: each would overwrite what the other has noted.
@@ -78,7 +133,7 @@ export async function readCursor(path: string, log: Logger): Promise<Position[] 
 export function lockCursor(path: string): Deno.FsFile | undefined {
   let file: Deno.FsFile;
   try {
-    file = Deno.openSync(`${path}.lock`, { write: true, create: true });
+    file = Deno.openSync(`${realPathIn(path)}.lock`, { write: true, create: true });
   } catch {
     return undefined;
   }
@@ -129,10 +184,11 @@ export class Cursor {
     if (known.length === 0) return;
     const text = `${JSON.stringify({ version: VERSION, positions: known }, FIELDS, 1)}\n`;
     if (text === this.#written) return;
-    const part = `${path}.part`;
+    const real = realPathIn(path);
+    const part = real + PART;
     try {
       await Deno.writeTextFile(part, text);
-      await Deno.rename(part, path);
+      await Deno.rename(part, real);
       this.#written = text;
       this.#trouble = undefined;
     } catch (error) {

@@ -1,6 +1,6 @@
-import { assert, assertEquals, assertLess, assertMatch, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertLess, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { Cursor, lockCursor, readCursor } from "../src/cursor.ts";
-import { SinkError } from "../src/errors.ts";
+import { exitCodeFor, SinkError } from "../src/errors.ts";
 import type { Position } from "../src/record.ts";
 import { FakeClock } from "./fakes/clock.ts";
 import { inTempDir } from "./fakes/folder.ts";
@@ -74,7 +74,7 @@ for (
   const [what, content] of [
     ["nothing", ""],
     ["half of it", '{"version":1,"positions":[{"exchange":"coinb'],
-    ["another version", '{"version":2,"positions":[]}'],
+    ["what a disk without power leaves", "\0".repeat(4096)],
     ["a text as price", JSON.stringify({ version: 1, positions: [{ ...at("A", 1), price: "1" }] })],
     [
       "a sequence that is no whole number",
@@ -84,7 +84,6 @@ for (
       "a record's time that is not its tick's",
       JSON.stringify({ version: 1, positions: [{ ...at("A", 1), recordTimeUs: 1_995_961_259_092_469 }] }),
     ],
-    ["null", "null"],
     ["null among its positions", '{"version":1,"positions":[null]}'],
   ] as const
 ) {
@@ -95,6 +94,52 @@ for (
     assertEquals(log.lines.map(({ level, fields }) => [level, fields.path]), [["warn", path]]);
   });
 }
+
+for (
+  const [what, content] of [
+    ["a text", "# Notes\n"],
+    ["settings", "KAFKA_PASSWORD=secret\n"],
+    ["other JSON", '{"version":"1.0.0","name":"my-app"}'],
+    ["a cursor of a newer version", '{"version":2,"positions":[]}'],
+    ["null", "null"],
+    ["a database", "SQLite format 3\0".repeat(4000)],
+  ] as const
+) {
+  test(`a cursor never replaces ${what}, neither at its path nor where it writes before`, async (path) => {
+    for (const name of [path, `${path}.part`]) {
+      await Deno.writeTextFile(name, content);
+      const error = await assertRejects(() => readCursor(path, new Notebook()), SinkError);
+      assertEquals([error.kind, exitCodeFor(error), error.message], [
+        "fatal",
+        4,
+        `Cannot use the cursor ${name} (CURSOR_FILE): expected a file that this program wrote, or none, found something ` +
+        "else; it was left alone",
+      ]);
+      assertEquals(await Deno.readTextFile(name), content);
+      await Deno.remove(name);
+    }
+  });
+}
+
+test("a cursor is no folder, and a half of one that was being written is no trouble", async (path) => {
+  await assertRejects(() => readCursor(path.replace(/\/[^/]*$/, ""), new Notebook()), SinkError, "found a folder");
+  const log = new Notebook();
+  await Deno.writeTextFile(`${path}.part`, '{\n "version": 1,\n "posit');
+  assertEquals(await readCursor(path, log), undefined);
+  await new Cursor({ path, positions: () => [at("BTC-USD", 1)], clock: new FakeClock(), log }).write();
+  assertEquals((await readCursor(path, log))?.length, 1);
+});
+
+test("a cursor that is a link is written where the link leads, and has one lock with it", async (path) => {
+  const link = `${path}-link`;
+  await Deno.symlink(path, link);
+  const log = new Notebook();
+  await new Cursor({ path: link, positions: () => [at("BTC-USD", 1)], clock: new FakeClock(), log }).write();
+  assertEquals((await Deno.lstat(link)).isSymlink, true);
+  assertEquals((await readCursor(path, log))?.length, 1);
+  using _first = lockCursor(path);
+  assertThrows(() => lockCursor(link), SinkError, "another program has it");
+});
 
 test("a cursor is of one program alone, as long as that runs", async (path) => {
   const first = lockCursor(path);

@@ -539,6 +539,16 @@ test("main: exit 3 when Coinbase refuses every product", async () => {
   assertMatch(String(message), /^Coinbase refuses every product: .* is not a valid product$/);
 });
 
+test("main: exit 4 when CURSOR_FILE names somebody else's file, which is left alone", async () => {
+  using folder = new Folder();
+  const path = `${folder.path}/.env.production`;
+  await Deno.writeTextFile(path, "KEY=value\n");
+  await using program = new Program(["dev"], { CURSOR_FILE: path, COINBASE_WS_URL: "ws://127.0.0.1:9" });
+  assertEquals(await program.end(), 4);
+  assertStringIncludes(program.stderr, `Cannot use the cursor ${path} (CURSOR_FILE)`);
+  assertEquals(await Deno.readTextFile(path), "KEY=value\n");
+});
+
 test("main: exit 4 when Kafka is away for KAFKA_START_TIMEOUT_MS", async () => {
   await using simulator = await Simulator.start();
   const broker = nowhere();

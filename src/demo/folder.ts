@@ -66,6 +66,8 @@ async function removeLeftovers(dir: string, now: number): Promise<void> {
 }
 
 async function removeIfDead(path: string, now: number): Promise<void> {
+  // what the demo would not make is somebody's own, whatever its name
+  for await (const { name } of Deno.readDir(path)) if (name !== LOCK && !name.startsWith("prices.sqlite")) return;
   const { mtime } = await Deno.stat(path);
   if (mtime === null || now - mtime.getTime() < YOUNG_MS) return;
   // one without a lock was never finished

@@ -171,17 +171,26 @@ function moveAside(path: string, now: number, tell: Tell, why: string): void {
 /** The lock of a store's name: held as long as the file is open, and freed by the system however the program ends. */
 function lock(path: string, lockPath: string, isFirst: boolean): Deno.FsFile {
   const file = Deno.openSync(lockPath, { read: true, write: true, create: true });
+  const words = new Uint8Array(20);
+  const owner = decoder.decode(words.subarray(0, file.readSync(words) ?? 0)).replace(/[\s\0]/g, "");
+  if (!/^\d*$/.test(owner)) {
+    file.close();
+    throw new SinkError(
+      "fatal",
+      `Cannot use the store ${path}: expected ${lockPath} beside it to be its lock, or not there, found something else; ` +
+        "it was left alone",
+    );
+  }
   if (file.tryLockSync(true)) {
     try {
       file.truncateSync(0);
+      file.seekSync(0, Deno.SeekMode.Start);
       file.writeSync(encoder.encode(`${Deno.pid}\n`));
     } catch {
       // the disk is full, as the store itself will say: the lock holds without the number, and left behind it would hold for ever
     }
     return file;
   }
-  const words = new Uint8Array(20);
-  const owner = decoder.decode(words.subarray(0, file.readSync(words) ?? 0)).trim();
   file.close();
   throw new SinkError(
     isFirst ? "fatal" : "retry",

@@ -280,9 +280,11 @@ export async function backupStore(args: readonly string[], storeFile: string, ou
   try {
     // one state of the file for as long as it takes: a copy that starts over at each commit would never end
     readSource(db, file);
+    // SQLite would say that it is unable to open it, the system says why
+    (await Deno.open(part, { write: true, createNew: true }).catch((error) => {
+      throw backupError(error, to);
+    })).close();
     try {
-      // SQLite would say that it is unable to open it, the system says why
-      (await Deno.open(part, { write: true, createNew: true })).close();
       await backup(db, part, { rate: 1000 });
       markBackup(part);
       using copy = await Deno.open(part, { read: true, write: true });

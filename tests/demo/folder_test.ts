@@ -41,15 +41,16 @@ folderTest(
     await leftover(dir, "price-feed-demo-killed", ["running.lock", "prices.sqlite"]);
     await leftover(dir, "price-feed-demo-unfinished", []);
     const other = await leftover(dir, "other", ["running.lock"]);
+    const notes = await leftover(dir, "price-feed-demo-notes", ["running.lock", "notes.txt"]);
     await Deno.writeTextFile(`${dir}/price-feed-demo-file`, "");
     {
       await using young = await DemoFolder.make(Date.now(), dir);
-      assertEquals((await names(dir)).length, 6);
+      assertEquals((await names(dir)).length, 7);
       assert(young.path !== running.path);
     }
     await using next = await DemoFolder.make(LATER, dir);
     const kept = [running.path, next.path].map((path) => path.slice(dir.length + 1));
-    assertEquals(await names(dir), [...kept, other, "price-feed-demo-file"].sort());
+    assertEquals(await names(dir), [...kept, other, notes, "price-feed-demo-file"].sort());
   },
 );
 

@@ -184,6 +184,19 @@ for (const [what, make, why] of SECOND_NAMES) {
   );
 }
 
+test("a store leaves alone what lies where its lock would be", async (folder) => {
+  const path = `${folder}/package`;
+  await Deno.writeTextFile(`${path}.lock`, '{"name":"my-app"}');
+  const error = await assertRejects(() => openStore(path), SinkError);
+  assertEquals([error.kind, error.message], [
+    "fatal",
+    `Cannot use the store ${path}: expected ${path}.lock beside it to be its lock, or not there, found something else; it ` +
+    "was left alone",
+  ]);
+  assertEquals(await Deno.readTextFile(`${path}.lock`), '{"name":"my-app"}');
+  assertEquals(await namesIn(folder), ["package.lock"]);
+});
+
 const SQLITE_COMMANDS: readonly (readonly [command: string, ...before: string[]])[] = [
   ["sqlite3"],
   ["python3", "-c", "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])"],

@@ -299,6 +299,14 @@ test("backup never writes over a file unless told to, nor half of one", async ({
   assertEquals((await namesIn(folder)).filter((name) => /part|no$/.test(name)), []);
 });
 
+test("backup leaves alone what lies where it writes before", async ({ folder, path, store }) => {
+  await store.write(ticksOf("BTC-USD", 10), never);
+  const part = `${folder}/copy.sqlite.part-${Deno.pid}`;
+  await Deno.writeTextFile(part, "precious");
+  await assertRejects(() => backupStore([`${folder}/copy.sqlite`], path, output()), SinkError, "Cannot back up to");
+  assertEquals(await Deno.readTextFile(part), "precious");
+});
+
 test("backup takes no file of a store's own, no device, pipe, folder or link, also when it may overwrite", async ({ folder, path, store }) => {
   await store.write(ticksOf("BTC-USD", 10), never);
   await Deno.writeTextFile(`${folder}/precious`, "precious");
