@@ -71,7 +71,8 @@ const cutNumbers = ({ page }: Tab) =>
       return range.getBoundingClientRect();
     };
     const cut: string[] = [];
-    const numbers = ".row .price, .row .change, #price, #change, #legend .part, #numbers-tables td, .stage-text";
+    const numbers =
+      ".row .price, .row .change, .row .state, #price, #change, #legend .part, #numbers-tables td, .stage-text";
     for (const element of document.querySelectorAll<HTMLElement>(numbers)) {
       const { left, right } = rectOf(element);
       if (right - left === 0) continue;
@@ -83,11 +84,12 @@ const cutNumbers = ({ page }: Tab) =>
           cut.push(`${element.innerText} in .${box.className}`);
         }
       }
-      for (const other of element.closest(".row")?.querySelectorAll(".name, .spark, .price") ?? []) {
-        const name = other.getBoundingClientRect();
+      for (const other of element.closest(".row")?.querySelectorAll(".name, .spark, .price, .change") ?? []) {
+        if (other === element) continue;
+        const { left: start, right: end, top, bottom } = other.getBoundingClientRect();
         const mine = element.getBoundingClientRect();
-        const isBeside = name.bottom <= mine.top + 3 || name.top >= mine.bottom - 3 || name.width === 0;
-        if (other !== element && !isBeside && name.right > left + 0.5) {
+        const isBeside = bottom <= mine.top + 3 || top >= mine.bottom - 3;
+        if (!isBeside && start < right - 0.5 && end > left + 0.5) {
           cut.push(`${element.innerText} over ${other.className}`);
         }
       }
