@@ -3,7 +3,7 @@ prices = () => from(bucket: v.defaultBucket)
   |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
   |> filter(fn: (r) => r._measurement == "kafka_consumer" and r._field == "price" and r.product == "${product}")
 
-// Thirty prices, the highest and the lowest tell it; all of them would be read one by one.
+// Thirty prices, the highest and the lowest are enough. To examine every price, InfluxDB would have to send each one.
 every = duration(v: (int(v: v.timeRangeStop) - int(v: v.timeRangeStart)) / 30)
 union(tables: [
   prices() |> aggregateWindow(every: every, fn: last, createEmpty: false),

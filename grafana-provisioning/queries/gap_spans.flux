@@ -19,7 +19,7 @@ declared = from(bucket: v.defaultBucket)
   |> map(fn: (r) => ({r with isGap: 1, since: 0}))
 
 // At the very first start nothing can be missing, and the program cannot know that it is the first: a gap that does not know its
-// start counts where there is an older tick. Only for such a gap all of the past is looked at.
+// start counts where there is an older tick. Only for such a gap the whole history is searched.
 unknown = declared
   |> filter(fn: (r) => not r.from_known)
   |> findColumn(fn: (key) => true, column: "product")
@@ -29,7 +29,7 @@ firstTicks = from(bucket: v.defaultBucket)
   |> first()
   |> map(fn: (r) => ({r with isGap: 0, since: int(v: r._time)}))
 
-// The sum gives each gap the time of the oldest tick of its product, or 0; records bear whole seconds.
+// The running sum gives each gap the time of the oldest tick of its product, or 0. Records may have whole seconds.
 spans = union(tables: [firstTicks, declared])
   |> group(columns: ["product"])
   |> sort(columns: ["isGap"])

@@ -12,7 +12,7 @@ age = prices(start: -1d, stop: now())
   |> last()
   |> map(fn: (r) => ({product: r.product, _field: "age", _value: float(v: int(v: now()) - int(v: r._time)) / 1000000000.0}))
 
-// Thirty prices tell it; the last price is one of them.
+// Thirty prices are enough; the last price is one of them.
 every = duration(v: (int(v: v.timeRangeStop) - int(v: v.timeRangeStart)) / 30)
 decimals = prices(start: v.timeRangeStart, stop: v.timeRangeStop)
   |> aggregateWindow(every: every, fn: last, createEmpty: false)
@@ -20,18 +20,20 @@ decimals = prices(start: v.timeRangeStart, stop: v.timeRangeStop)
   |> group(columns: ["product"])
   |> max()
 
-// 1234.5 with two decimals is 1,234.50.
+// -1234.5 with two decimals is -1,234.50.
 shown = (price, decimals) => {
-  text = string(v: price)
+  text = string(v: if price < 0.0 then -1.0 * price else price)
   own = decimalsOf(price: price)
   point = if own == 0 then strings.strlen(v: text) else strings.index(v: text, substr: ".")
   part = (from, to) => strings.substring(v: text, start: from, end: to)
-  whole = if point <= 3 then part(from: 0, to: point)
-    else if point <= 6 then part(from: 0, to: point - 3) + "," + part(from: point - 3, to: point)
-    else if point <= 9 then part(from: 0, to: point - 6) + "," + part(from: point - 6, to: point - 3) + "," + part(from: point - 3, to: point)
-    else part(from: 0, to: point - 9) + "," + part(from: point - 9, to: point - 6) + "," + part(from: point - 6, to: point - 3) + "," + part(from: point - 3, to: point)
+  first = point - (point - 1) / 3 * 3
+  whole = part(from: 0, to: first)
+    + (if first < point then "," + part(from: first, to: first + 3) else "")
+    + (if first + 3 < point then "," + part(from: first + 3, to: first + 6) else "")
+    + (if first + 6 < point then "," + part(from: first + 6, to: point) else "")
   fraction = if own == 0 then "" else part(from: point + 1, to: point + 1 + own)
-  return if decimals == 0 then whole else whole + "." + fraction + strings.repeat(v: "0", i: decimals - own)
+  zeros = if own < decimals then strings.repeat(v: "0", i: decimals - own) else ""
+  return (if price < 0.0 then "-" else "") + whole + (if decimals > 0 then "." + fraction + zeros else "")
 }
 
 union(tables: [inRange(name: "first", fn: first), inRange(name: "last", fn: last), age, decimals])

@@ -1,6 +1,6 @@
 // One row per product: its state (numbered as in pipeline_states.flux) and the age of its last tick at the end of the time range,
-// for how long a tick of it is known that is not stored, and its gaps in the range. -1 is what nobody tells; as a state it is a
-// product that no producer follows, and -2 one whose producer is silent. Where several producers follow it, or followed it a
+// for how long a tick of it is known that is not stored, and its gaps in the range. -1 is unknown; as a state it is a
+// product that no producer follows, and -2 one whose producer does not answer. Where several producers follow it, or followed it a
 // moment ago, the best of them: one is enough.
 lately = date.sub(d: 1m, from: v.timeRangeStop)
 

@@ -1,5 +1,5 @@
 // Ticks a second at three places, a series each: received from the exchange, acknowledged by Kafka, stored in InfluxDB. What is
-// stored counts at its own time: a line that is back after an outage shows that nothing was lost. Null where no producer told.
+// stored counts at its own time: a line that is back after an outage shows that nothing was lost. Null where no producer answered.
 import "date"
 
 // The difference first, windows after: the other way round those that hold two samples and those that hold one would differ.

@@ -1,5 +1,5 @@
-// How each product was, the worst of each window, as a number; null where no producer told of it. A table each. Where several
-// producers follow it, the best of them: one is enough.
+// The worst state of each product in each window, as a number; null if no producer reported it. One table per product. If several
+// producers follow a product, the best of them counts.
 import "date"
 
 feed(field: "feed_product_state")

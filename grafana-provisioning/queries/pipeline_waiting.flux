@@ -1,5 +1,5 @@
-// What waits, the most of each window, a series each: in the producer for a sink, in Telegraf for InfluxDB. Null where neither
-// told.
+// What waits, the most of each window, a series each: in the producer for a sink, in Telegraf for InfluxDB. Null where it is
+// unknown.
 queues = feed(field: "feed_queue_depth")
   |> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false, timeSrc: "_start")
   |> map(fn: (r) => ({_time: r._time, place: "producer, for " + r.sink, _value: r._value}))

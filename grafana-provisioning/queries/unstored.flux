@@ -1,6 +1,6 @@
 // Stands after feed.flux. `unstored`, one table: each product, and for how many seconds the producer has told of a tick that
-// InfluxDB lacks; 0 where it lacks none. A quiet product lacks none, however long it is quiet. Of a producer that is silent nobody
-// knows: no row, except for a tick that it did tell of.
+// InfluxDB lacks; 0 where it lacks none. A quiet product lacks none, however long it is quiet. A producer that has not answered for a
+// minute gives no row, unless a tick that it reported before is missing.
 import "date"
 import "regexp"
 

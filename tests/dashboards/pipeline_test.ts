@@ -387,7 +387,7 @@ Deno.test({
         }
       }
       const { rows: products } = await ask(PANELS.products, viewOfDead);
-      // -2: its producer is silent
+      // -2: its producer does not answer
       const expected = PRODUCTS.toSorted().map((product) => [product, -2, -1, -1]);
       assertEquals(products.map(({ product, state, age, unstored }) => [product, state, age, unstored]), expected);
       const { rows: [summary] } = await ask(PANELS.summary, viewOfDead);

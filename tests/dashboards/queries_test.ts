@@ -92,6 +92,18 @@ const ticks = [
   walk(random, { product: "WHOLE-USD", price: 1_234_567, precision: "seconds", from: END - DAY, to: END, every: 60 })
     // prices without decimals
     .map((tick) => ({ ...tick, price: Math.round(tick.price) })),
+  walk(random, { product: "TINY-USD", price: 713, precision: "seconds", from: END - DAY, to: END, every: 60 })
+    .map((tick) => ({ ...tick, price: Number(`${Math.round(tick.price)}e-11`) })),
+  // a price may be below zero, as that of oil once was
+  walk(random, {
+    product: "UNDER-USD",
+    price: 12_345_678_901,
+    precision: "seconds",
+    from: END - DAY,
+    to: END,
+    every: 60,
+  })
+    .map((tick) => ({ ...tick, price: -tick.price })),
   walk(random, { product: "OLD-USD", price: 5, precision: "seconds", from: START, to: START + DAY, every: 60 }),
 ];
 
@@ -419,7 +431,7 @@ Deno.test({
     });
 
     await t.step("decimals: as many as the prices of the product have", async () => {
-      for (const product of ["BTC-USD", "SHIB-USD", "WHOLE-USD"]) {
+      for (const product of ["BTC-USD", "SHIB-USD", "TINY-USD", "UNDER-USD", "WHOLE-USD"]) {
         const rows = await ask(QUERIES.decimals, { ...look, variables: { product } });
         assertEquals(rows.map(({ decimals }) => decimals), [decimalsIn(product, look)]);
         assertEquals(columnsOf(rows[0]), ["decimals"]);
@@ -489,7 +501,7 @@ Deno.test({
     });
 
     await t.step("product: what ticked since a day before the range, BTC-USD first", async () => {
-      const recent = ["BTC-USD", "ETH-USD", "SHIB-USD", "WHOLE-USD", "kraken:BTC/USD, perp"];
+      const recent = ["BTC-USD", "ETH-USD", "SHIB-USD", "TINY-USD", "UNDER-USD", "WHOLE-USD", "kraken:BTC/USD, perp"];
       const now = await ask(variableQuery, { from: NOW - 1_800_000, to: NOW });
       assertEquals(now.map((row) => row._value), recent);
       assertEquals(columnsOf(now[0]), ["_value"]);

@@ -139,7 +139,7 @@ export const ALERTS: readonly Alert[] = [
     symptom:
       "One product stands still while others go on. A quiet one does not: its heartbeats say that nothing was traded.",
     check: [
-      "*How each product is*: one product, or all? A bar that ends means that the producer tells nothing.",
+      "*How each product is*: one product, or all? A bar that ends means that the producer does not answer.",
       "The exchange's own page of that product: does it trade there?",
       "`deno task stack:logs coinbase-producer`: `Asking the exchange again for products`, `refuses a product`.",
     ],

@@ -143,15 +143,15 @@ const states = panel({
   description:
     "Live: ticks come. Quiet: the exchange's heartbeats say that nothing was traded. Waiting: no tick for a while, and nothing " +
     "shows whether there was a trade; normal for a product that is traded seldom and has no heartbeat of its own. Stalled: the " +
-    "exchange trades it and does not tell us. Refused: it said no. No bar: no producer told of it for a minute. Of each moment the " +
+    "exchange trades it and does not tell us. Refused: it said no. No bar: no producer reported it for a minute. Of each moment the " +
     "worst; where several producers follow a product, the best of them.",
   gridPos: { x: 0, y: 13, w: 24, h: 9 },
   queries: [QUERIES.pipelineStates],
   ...SAMPLED,
   field: {
     displayName: "${__field.labels.product}",
-    // stands in the tooltip of a hole too
-    noValue: "No producer told",
+    // also the tooltip where there is no bar
+    noValue: "Not reported",
     mappings: words(...STATE_WORDS),
     // ms: over a longer row of the query's nulls the bar breaks; `insertNulls` would cut windows that are longer
     custom: { fillOpacity: 80, lineWidth: 0, spanNulls: 60_000 },
@@ -172,7 +172,7 @@ const products = panel({
   title: "Products",
   description:
     "State and age of the last tick at the end of the time range; since when a tick is known that is not stored; declared " +
-    "gaps in the range, and the share of it that is covered. Silent: its producer tells nothing. Not followed: no producer has it " +
+    "gaps in the range, and the share of it that is covered. No answer: its producer does not answer. Not followed: no producer has it " +
     "in its list. A click shows the prices.",
   gridPos: { x: 0, y: 22, w: 24, h: 9 },
   queries: [QUERIES.pipelineProducts],
@@ -193,7 +193,7 @@ const products = panel({
     column("state", {
       displayName: "State",
       decimals: 0,
-      mappings: words(...STATE_WORDS, ["-1", "not followed", "text"], ["-2", "silent", COLORS.warning]),
+      mappings: words(...STATE_WORDS, ["-1", "not followed", "text"], ["-2", "no answer", COLORS.warning]),
       custom: { width: 110, cellOptions: { type: "color-text" } },
     }),
     column("age", {
@@ -254,7 +254,7 @@ const rejected = panel({
     min: 0,
     displayName: "${__field.labels.reason}",
     color: { mode: "palette-classic" },
-    // stands in the tooltip of a window without one too
+    // also the tooltip of a window without any
     noValue: "None",
     custom: BARS,
   },

@@ -130,7 +130,7 @@ const candles = panel({
   transformations: [DECIMALS],
 });
 
-/** Stands in a cell of a product without ticks; the text for an empty table would be cut off there. */
+/** The text of a cell without a value. That of an empty table would be cut off there. */
 const NO_PRICE = { noValue: "-" };
 
 const market = panel({
