@@ -68,12 +68,14 @@ export class Gaps {
     lastBefore: (time: number) => number | undefined,
   ): Span[] {
     const own = [...this.#latest.values()].filter((gap) => gap.product === product);
-    // a program that was ended could not say when its gaps ended: its successor has data again from its own restart on
-    const restarts = own.filter(({ reason }) => reason === "restart").map(({ opened }) => opened).sort((a, b) => a - b);
-    return own.filter(({ missed }) => missed).map((gap) => {
-      const to = gap.to ?? restarts.find((opened) => opened > gap.opened) ?? Infinity;
+    return own.flatMap((gap, i) => {
+      if (!gap.missed) return [];
+      // a program that was ended could not say when its gaps ended: its successor has data again from its own restart on,
+      // which is the next one in the topic: `opened` does not rise where a clock was set back
+      const restart = gap.to === null ? own.slice(i + 1).find(({ reason }) => reason === "restart") : undefined;
+      const to = gap.to ?? Math.max(gap.from ?? 0, restart?.opened ?? Infinity);
       const from = gap.from ?? lastBefore(to) ?? Math.min(gap.opened, to);
-      return { from, to, reason: gap.reason };
+      return [{ from, to, reason: gap.reason }];
     }).filter((span) => span.from < range.to && span.to >= range.from).sort((a, b) => a.from - b.from);
   }
 }

@@ -146,9 +146,17 @@ Deno.test("Gaps: the later record counts, an open one ends with the next restart
   add({ opened: 40, from: 39, to: 41, missed: false });
   add({ opened: 50, from: 49, to: null });
   add({ opened: 60, from: 59, to: 61, product: "ETH-USD" });
+  // the clock was far ahead, then corrected, then behind
+  for (const [product, opened] of [["SOL-USD", 80], ["XRP-USD", 5]] as const) {
+    add({ product, opened: 900, from: 70, to: null });
+    add({ product, opened, from: null, to: 85, reason: "restart" });
+  }
   const spans = gaps.spans("BTC-USD", { from: 0, to: 100 }, (time) => time === 31 ? 25 : undefined);
   assertEquals(spans.map(({ from, to }) => [from, to]), [[9, 12], [19, 30], [25, 31], [49, Infinity]]);
   assertEquals(gaps.spans("BTC-USD", { from: 32, to: 48 }, () => undefined), []);
+  const ends = (product: string) =>
+    gaps.spans(product, { from: 0, to: 100 }, () => 75).map(({ from, to }) => [from, to]);
+  assertEquals([ends("SOL-USD"), ends("XRP-USD")], [[[70, 80], [75, 85]], [[70, 70], [75, 85]]]);
   assertEquals(gapOf("no json"), undefined);
   assertEquals(gapOf('{"product":1}'), undefined);
 });
