@@ -12,14 +12,14 @@ import {
   readConfig,
   STORE_FILE,
 } from "./src/config.ts";
-import { Cursor, lockCursor, readCursor } from "./src/cursor.ts";
+import { Cursor, lockCursor, readCursor, readGapNames } from "./src/cursor.ts";
 import { ConfigError, DrainError, exitCodeFor, reasonOf, SinkError } from "./src/errors.ts";
 import { type Demo, DEMO_SETTINGS, startDemo } from "./src/demo/demo.ts";
 import { runDoctor } from "./src/doctor/command.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "./src/exchanges/mod.ts";
 import { createLogger, type Logger } from "./src/log.ts";
 import { Pipeline } from "./src/pipeline.ts";
-import { type Gap, GapTimes, type Position, type Tick } from "./src/record.ts";
+import { type Gap, type GapName, GapTimes, type Position, type Tick } from "./src/record.ts";
 import { KafkaSink } from "./src/sinks/kafka.ts";
 import { LiveSink } from "./src/sinks/live.ts";
 import type { Sink } from "./src/sinks/sink.ts";
@@ -39,6 +39,8 @@ import { serveStatus } from "./src/web/server.ts";
 
 /** Most ticks in one request to Kafka. */
 const MAX_BATCH = 2000;
+/** So many gaps of the store are known by name. */
+const EARLIER_GAPS = 20_000;
 const SUMMARY_MS = 60_000;
 /** A second signal so much later is one, ms: under `deno task` one Ctrl-C arrives twice within a millisecond. */
 const SECOND_SIGNAL_MS = 1000;
@@ -177,6 +179,18 @@ async function readPositions(
   return brokers.length > 0 ? undefined : stored;
 }
 
+/** The gaps of earlier runs, whose names must not be given again. */
+async function readNames({ cursorFile }: Config, store: Store | undefined): Promise<GapName[]> {
+  const noted = cursorFile === undefined ? [] : await readGapNames(cursorFile);
+  try {
+    return [...await store?.gapNames(EARLIER_GAPS) ?? [], ...noted];
+  } catch (error) {
+    // a store that cannot be asked is told of elsewhere
+    if (!(error instanceof SinkError)) throw error;
+    return noted;
+  }
+}
+
 /** `demo`: the exchange in the box takes the place of the real one, with a store of its own. */
 async function runDemo(config: Config, log: Logger, stop: AbortController): Promise<void> {
   await using demo = await startDemo({
@@ -210,8 +224,6 @@ async function runFeed(
     if ([...left.values()].some((count) => count > 0)) log.error("Left at once, before all ticks were stored", told);
     else log.info("Left at once, all ticks were stored", told);
   };
-  const gapTimes = new GapTimes();
-  const shared = { clock, log, stats, gapTimes, random: Math.random };
   const { exchange, cursorFile } = config;
   // a developer's Kafka may come and go as it likes
   const startTimeoutMs = command === "start" ? config.startTimeoutMs : 0;
@@ -220,6 +232,8 @@ async function runFeed(
   const onStoreGap = (gap: Gap) => pages.declare(gap);
   const store = await openStore(config, log, onStoreGap);
   using _lock = cursorFile === undefined ? undefined : lockCursor(cursorFile);
+  const gapTimes = new GapTimes(await readNames(config, store));
+  const shared = { clock, log, stats, gapTimes, random: Math.random };
   // the demo starts where its history ends
   const stored = demo === undefined ? await readStored(config, store, log) : undefined;
   const last = demo === undefined ? await readPositions(config, stored, log) : undefined;
@@ -264,9 +278,13 @@ async function runFeed(
     ...shared,
   });
 
-  const cursor = cursorFile === undefined
-    ? undefined
-    : new Cursor({ path: cursorFile, positions: () => pipeline.positions(), clock, log });
+  const cursor = cursorFile === undefined ? undefined : new Cursor({
+    path: cursorFile,
+    positions: () => pipeline.positions(),
+    gapNames: (count) => gapTimes.newest(count),
+    clock,
+    log,
+  });
   const server = serveStatus({
     ...config,
     cursor,

@@ -3,7 +3,7 @@
 import type { Clock } from "./clock.ts";
 import { reasonOf, SinkError } from "./errors.ts";
 import type { Logger } from "./log.ts";
-import type { Position } from "./record.ts";
+import type { GapName, Position } from "./record.ts";
 import { kindOf, realPathOf, statOf } from "./store/header.ts";
 
 const decoder = new TextDecoder();
@@ -28,7 +28,10 @@ const FIELDS = [
   "receivedTime",
   "recordTimeUs",
   "tradeId",
+  "gaps",
 ];
+/** So many gaps are noted, the newest. */
+const MAX_GAPS = 200;
 
 /** What a cursor is built from. */
 export interface CursorOptions {
@@ -36,6 +39,8 @@ export interface CursorOptions {
   readonly path: string;
   /** The positions as they stand: of each product the last tick that every sink has confirmed. */
   readonly positions: () => readonly Position[];
+  /** The newest gaps, so that no gap of a later run gets the name of one of them. */
+  readonly gapNames?: (count: number) => readonly GapName[];
   /** Time. */
   readonly clock: Clock;
   /** Log. */
@@ -116,6 +121,21 @@ export async function readCursor(path: string, log: Logger): Promise<Position[] 
   return undefined;
 }
 
+function isGapName(value: unknown): value is GapName {
+  return Array.isArray(value) && value.length === 3 && typeof value[0] === "string" && typeof value[1] === "string" &&
+    typeof value[2] === "number" && value[2] >= 0;
+}
+
+/** The newest gaps of earlier runs; none where no cursor tells: {@link readCursor} says why. */
+export async function readGapNames(path: string): Promise<GapName[]> {
+  try {
+    const { gaps } = JSON.parse(await Deno.readTextFile(path)) as { gaps?: unknown };
+    return Array.isArray(gaps) ? gaps.filter(isGapName) : [];
+  } catch {
+    return [];
+  }
+}
+
 /** Where a link leads: it must not be replaced by a file, nor have a lock of its own. */
 function realPathIn(path: string): string {
   try {
@@ -179,10 +199,11 @@ export class Cursor {
 
   /** Now, if anything has changed. */
   async write(): Promise<void> {
-    const { path, positions, log } = this.#options;
+    const { path, positions, gapNames, log } = this.#options;
     const known = positions();
     if (known.length === 0) return;
-    const text = `${JSON.stringify({ version: VERSION, positions: known }, FIELDS, 1)}\n`;
+    const gaps = gapNames?.(MAX_GAPS);
+    const text = `${JSON.stringify({ version: VERSION, positions: known, gaps }, FIELDS, 1)}\n`;
     if (text === this.#written) return;
     const real = realPathIn(path);
     const part = real + PART;

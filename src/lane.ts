@@ -351,7 +351,7 @@ export class Lane {
       kind: "gap",
       exchange: event.exchange,
       product: event.product,
-      opened: gapTimes.next(clock.now()),
+      opened: gapTimes.next(clock.now(), event.exchange, event.product),
       from: recordTime(event),
       to: recordTime(event),
       reason: "record-refused",

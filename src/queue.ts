@@ -56,6 +56,10 @@ function merge(gap: Gap, other: Gap): Gap {
   };
 }
 
+function identityOf({ exchange, product, opened }: Gap): string {
+  return `${exchange}:${product} ${opened}`;
+}
+
 /** One sink's share of the road. */
 export class EventQueue {
   readonly #ring: (FeedEvent | undefined)[];
@@ -69,8 +73,8 @@ export class EventQueue {
   // per series
   readonly #shed = new Map<string, Shed>();
   readonly #kept = new Map<string, Gap[]>();
-  /** `opened` of the gaps that readers know as open: their end must come under the same identity. */
-  readonly #awaited = new Set<number>();
+  /** The gaps that readers know as open: their end must come under the same identity. */
+  readonly #awaited = new Set<string>();
 
   /** An empty one. */
   constructor(options: QueueOptions) {
@@ -208,7 +212,7 @@ export class EventQueue {
     const time = recordTime(event);
     const shed = this.#shed.get(series);
     if (shed === undefined) {
-      const opened = this.#options.gapTimes.next(this.#options.clock.now());
+      const opened = this.#options.gapTimes.next(this.#options.clock.now(), event.exchange, event.product);
       const first = { first: event, opened, from: time, latest: time, dropped: 1, to: undefined, toldAt: undefined };
       this.#shed.set(series, first);
       this.#options.onGap?.(this.#gapOf(first, null), true);
@@ -227,10 +231,10 @@ export class EventQueue {
   #keep(gap: Gap): void {
     const series = seriesOf(gap.exchange, gap.product);
     const kept = (this.#kept.get(series) ?? []).filter(({ opened }) => opened !== gap.opened);
-    const isAwaited = this.#awaited.has(gap.opened);
+    const isAwaited = this.#awaited.has(identityOf(gap));
     const other = gap.to === null
       ? -1
-      : kept.findIndex(({ to, opened }) => to !== null && !(isAwaited && this.#awaited.has(opened)));
+      : kept.findIndex((other) => other.to !== null && !(isAwaited && this.#awaited.has(identityOf(other))));
     if (other < 0) kept.push(gap);
     else kept[other] = isAwaited ? merge(gap, kept[other] as Gap) : merge(kept[other] as Gap, gap);
     this.#kept.set(series, kept);
@@ -244,8 +248,8 @@ export class EventQueue {
   }
 
   #handOut(gap: Gap): void {
-    if (gap.to === null) this.#awaited.add(gap.opened);
-    else this.#awaited.delete(gap.opened);
+    if (gap.to === null) this.#awaited.add(identityOf(gap));
+    else this.#awaited.delete(identityOf(gap));
   }
 
   /** The gaps of dropped ticks to hand out with these events, and what these events tell about them. */

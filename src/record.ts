@@ -99,7 +99,7 @@ export interface Gap {
   readonly exchange: string;
   /** As in the tick. */
   readonly product: string;
-  /** Our clock when it opened; with the product, its identity (never the same twice in a process). */
+  /** Our clock when it opened; with the product, its identity. Not in order of time where the clock was set back. */
   readonly opened: number;
   /** Up to here nothing is missing: `w_time` of the product's last tick, or a later moment up to which the exchange said that nothing was traded. Null: nobody knows. */
   readonly from: number | null;
@@ -167,19 +167,50 @@ export function toGapRecord(gap: Gap): string {
   });
 }
 
-/** Gives each gap of the process an `opened` of its own: our clock, in ms steps, moved on where it would repeat. */
+/** What names one gap: exchange, product, `opened`. */
+export type GapName = readonly [exchange: string, product: string, opened: number];
+
+/** Older names are forgotten: they could only come again if the clock were set back to the very ms. */
+const MAX_GAP_NAMES = 50_000;
+
+/**
+ * Gives each gap its `opened`: our clock in whole ms, moved on only where the product already has a gap of that time. The clock
+ * may be set back, also between two runs, so these times do not rise.
+ */
 export class GapTimes {
-  #last = 0;
+  readonly #names = new Map<string, GapName>();
+
+  /** @param earlier gaps of earlier runs, the oldest first */
+  constructor(earlier: Iterable<GapName> = []) {
+    for (const name of earlier) this.#add(name);
+  }
 
   /**
-   * The next one, unix seconds.
+   * `opened` of a new gap of this product, unix seconds.
    *
    * @param now wall clock, ms
    */
-  next(now: number): number {
-    this.#last = Math.max(Math.floor(now), this.#last + 1);
-    return this.#last / 1000;
+  next(now: number, exchange: string, product: string): number {
+    let ms = Math.floor(now);
+    while (this.#names.has(keyOf([exchange, product, ms / 1000]))) ms++;
+    this.#add([exchange, product, ms / 1000]);
+    return ms / 1000;
   }
+
+  /** The newest names, those that were given last at the end. */
+  newest(count: number): GapName[] {
+    return [...this.#names.values()].slice(-count);
+  }
+
+  #add(name: GapName): void {
+    this.#names.set(keyOf(name), name);
+    if (this.#names.size <= MAX_GAP_NAMES) return;
+    for (const oldest of this.#names.keys()) return void this.#names.delete(oldest);
+  }
+}
+
+function keyOf([exchange, product, opened]: GapName): string {
+  return `${exchange}:${product} ${opened}`;
 }
 
 /** Why a frame, or the tick it should have given, was not taken. A closed list: it is a label of metrics. */

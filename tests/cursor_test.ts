@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertLess, assertMatch, assertRejects, assertThrows } from "@std/assert";
-import { Cursor, lockCursor, readCursor } from "../src/cursor.ts";
+import { Cursor, lockCursor, readCursor, readGapNames } from "../src/cursor.ts";
 import { exitCodeFor, SinkError } from "../src/errors.ts";
-import type { Position } from "../src/record.ts";
+import { GapTimes, type Position } from "../src/record.ts";
 import { FakeClock } from "./fakes/clock.ts";
 import { inTempDir } from "./fakes/folder.ts";
 import { Notebook } from "./fakes/log.ts";
@@ -44,6 +44,25 @@ test("a cursor gives back what it was told, and leaves nothing else behind", asy
   const files = await Array.fromAsync(Deno.readDir(path.replace(/\/[^/]*$/, "")), ({ name }) => name);
   assertEquals(files, ["cursor.json"]);
   assertEquals(log.lines, []);
+});
+
+test("a cursor notes the newest gaps, so that a later run gives none of their names again", async (path) => {
+  const log = new Notebook();
+  const gapTimes = new GapTimes();
+  for (let i = 0; i < 300; i++) gapTimes.next(1_700_000_000_000, "coinbase", "BTC-USD");
+  const positions = [at("BTC-USD", 1)];
+  const gapNames = (count: number) => gapTimes.newest(count);
+  const cursor = new Cursor({ path, positions: () => positions, gapNames, clock: new FakeClock(), log });
+  await cursor.write();
+  assertEquals(await readCursor(path, log), positions);
+  const names = await readGapNames(path);
+  assertEquals([names.length, names.at(-1)], [200, ["coinbase", "BTC-USD", 1_700_000_000.299]]);
+  const later = new GapTimes(names);
+  assertEquals(later.next(1_700_000_000_250, "coinbase", "BTC-USD"), 1_700_000_000.3);
+  assertEquals(later.next(1_700_000_000_250, "coinbase", "ETH-USD"), 1_700_000_000.25);
+  // cursors of earlier versions name none, and no file none either
+  await Deno.writeTextFile(path, JSON.stringify({ version: 1, positions, gaps: [5, ["a"], ["a", "b", "c"]] }));
+  assertEquals([await readGapNames(path), await readGapNames(`${path}.missing`)], [[], []]);
 });
 
 test("a cursor is written once a second at most, and only when something has changed", async (path) => {

@@ -191,6 +191,19 @@ Deno.test("EventQueue, full, ends a gap that readers know as open under the iden
   assertEquals(gapsOf(queue.take(100)), [makeGap({ opened: 7, from: 1, to: 9, dropped: 1 })]);
 });
 
+Deno.test("EventQueue, full, does not take another product's gap of the same time for one that readers know", () => {
+  const { queue } = setUp(1);
+  const known = makeGap({ opened: 7, from: 6 });
+  queue.push(known);
+  queue.take(1);
+  queue.push(makeGap({ product: "ETH-USD", opened: 7, from: 1, to: 2 }));
+  queue.take(1);
+  queue.push(makeGap({ opened: 5, from: 1, to: 3, dropped: 1 }));
+  queue.push({ ...known, to: 9 });
+  queue.push(at(20, "SOL-USD"));
+  assertEquals(gapsOf(queue.take(100)), [makeGap({ opened: 7, from: 1, to: 9, dropped: 1 })]);
+});
+
 for (const { name, pushed, out } of KEPT) {
   Deno.test(`EventQueue, full, ${name}`, () => {
     const { queue } = setUp(1);
@@ -308,7 +321,7 @@ async function live(random: Random) {
     if (random.chance(0.7)) {
       push({ ...at(seconds - (random.chance(0.1) ? 5 : 0), product), sequence: pushedTicks.length });
     } else if (random.chance(0.5)) {
-      const opened = others.next(seconds * 1000);
+      const opened = others.next(seconds * 1000, "coinbase", product);
       // as a source does it (open, later closed), or as a sink that refuses one record
       if (random.chance(0.3)) {
         push(makeGap({ product, opened, from: seconds, to: seconds, dropped: 1, reason: "record-refused" }));

@@ -1,4 +1,4 @@
-import { assertEquals, assertGreater } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { GapTimes, recordTime, seriesOf, tickId, toGapRecord, toRecord } from "../src/record.ts";
 import { makeGap, makeTick } from "./fakes/events.ts";
 import { forSeeds } from "./fakes/random.ts";
@@ -75,16 +75,29 @@ Deno.test("toGapRecord() names the product as toRecord() does", () => {
   assertEquals(JSON.parse(toGapRecord(makeGap({ exchange: "kraken", product: "BTC/USD" }))).product, "kraken:BTC/USD");
 });
 
-Deno.test("GapTimes gives our clock in whole ms", () => {
-  assertEquals(new GapTimes().next(1_700_000_015_250.75), 1_700_000_015.25);
+Deno.test("GapTimes gives our clock in whole ms, the same to all products", () => {
+  const times = new GapTimes();
+  for (const product of ["BTC-USD", "ETH-USD"]) {
+    assertEquals(times.next(1_700_000_015_250.75, "coinbase", product), 1_700_000_015.25);
+  }
 });
 
-Deno.test("GapTimes never gives a time twice, not even when the clock stands still or is set back", () => {
+Deno.test("GapTimes gives no product the same time twice, and follows a clock that is set back", () => {
+  const times = new GapTimes([["coinbase", "BTC-USD", 1_600_000_000.001], ["coinbase", "ETH-USD", 1_600_000_000]]);
+  const next = (now: number) => times.next(now, "coinbase", "BTC-USD");
+  // three days ahead, corrected, and a moment that an earlier run has used
+  assertEquals(next(1_700_259_200_000), 1_700_259_200);
+  assertEquals([next(1_700_000_000_000), next(1_700_000_000_000), next(1_700_000_000_000)], [
+    1_700_000_000,
+    1_700_000_000.001,
+    1_700_000_000.002,
+  ]);
+  assertEquals([next(1_600_000_000_000), next(1_600_000_000_000)], [1_600_000_000, 1_600_000_000.002]);
+});
+
+Deno.test("GapTimes tells the newest names and forgets the oldest of very many", () => {
   const times = new GapTimes();
-  let last = 0;
-  for (const now of [1_700_000_000_000, 1_700_000_000_000, 1_700_000_000_001, 1_600_000_000_000, 1_700_000_000_002]) {
-    const next = times.next(now);
-    assertGreater(next, last);
-    last = next;
-  }
+  for (let i = 0; i < 50_001; i++) times.next(i * 10, "coinbase", "BTC-USD");
+  assertEquals(times.newest(2), [["coinbase", "BTC-USD", 499.99], ["coinbase", "BTC-USD", 500]]);
+  assertEquals(times.newest(Infinity).length, 50_000);
 });

@@ -37,8 +37,8 @@ export interface WatchOptions {
   readonly gapTimes: GapTimes;
   /** 0 included to 1 excluded, for the jitter of delays. */
   readonly random: () => number;
-  /** Takes each gap when it opens and again when it closes. */
-  readonly emit: (gap: Gap) => void;
+  /** Takes each gap when it opens (`isNew`), when its reason changes, and when it closes. */
+  readonly emit: (gap: Gap, isNew: boolean) => void;
   /** Called once for each piece of news that a person should read. */
   readonly tell: (product: string, news: ProductNote | "accepted again") => void;
 }
@@ -339,7 +339,7 @@ export class FeedWatch {
     watched.refused = words;
     watched.askAt = this.#options.clock.elapsed() + this.#askDelayMs(watched);
     // the gap that is open goes on under its true name
-    if (watched.gap !== undefined) this.#options.emit(watched.gap = { ...watched.gap, reason: "refused" });
+    if (watched.gap !== undefined) this.#options.emit(watched.gap = { ...watched.gap, reason: "refused" }, false);
     else this.#openGap(watched, "refused");
     return true;
   }
@@ -477,7 +477,7 @@ export class FeedWatch {
       kind: "gap",
       exchange,
       product: watched.product,
-      opened: gapTimes.next(clock.now()),
+      opened: gapTimes.next(clock.now(), exchange, watched.product),
       // of one that is stalled heartbeats have told of a trade that did not come
       from: this.#knownUntil(watched, reason === "stalled" ? 0 : watched.provenUs),
       to: null,
@@ -485,13 +485,13 @@ export class FeedWatch {
       dropped: 0,
       missed: true,
     };
-    this.#options.emit(watched.gap);
+    this.#options.emit(watched.gap, true);
   }
 
   #closeGap(watched: Watched, gap: Gap, to: number, missed: boolean): void {
     delete watched.gap;
     // clocks do not agree, and the exchange's may be set back: still no gap ends before it begins
     const from = gap.from === null ? null : missed ? Math.min(gap.from, to) : gap.from;
-    this.#options.emit({ ...gap, from, to: Math.max(to, from ?? to), missed });
+    this.#options.emit({ ...gap, from, to: Math.max(to, from ?? to), missed }, false);
   }
 }

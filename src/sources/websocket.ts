@@ -72,7 +72,6 @@ export class WebSocketSource implements Source {
   #opened = 0;
   #openedAt = 0;
   #hinted = false;
-  #newestGap = 0;
   #lastTrouble: string | undefined;
   #clockTrouble: string | undefined;
   #nextTryAt: number | undefined;
@@ -114,13 +113,9 @@ export class WebSocketSource implements Source {
         else if (news === "never traded") log.info(`${exchange.title} has never traded a product`, { product });
         else log.warn(`${exchange.title} does not send a product, the others go on`, { product, why: news });
       },
-      emit: (gap) => {
-        // one that is written once more under another reason is still the same gap
-        if (gap.opened > this.#newestGap) {
-          this.#newestGap = gap.opened;
-          // without older ticks this is the first start, as far as anything shows
-          if (gap.from !== null || options.stored?.has(gap.product) === true) stats.gaps++;
-        }
+      emit: (gap, isNew) => {
+        // without older ticks this is the first start, as far as anything shows
+        if (isNew && (gap.from !== null || options.stored?.has(gap.product) === true)) stats.gaps++;
         this.#emit(gap);
         if (gap.to === null || !gap.missed || gap.reason === "restart") return;
         const { product, reason, from, to } = gap;

@@ -3,7 +3,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { type Candle, candleOf, type Interval, intervalMs, markCandles, openTimeOf, Volume } from "../candle.ts";
-import type { Gap, GapReason, Tick } from "../record.ts";
+import type { Gap, GapName, GapReason, Tick } from "../record.ts";
 import { COLUMNS, type PackedTicks, RECEIVED, SEQUENCE, TIME, unpackTicks } from "./packing.ts";
 import { STORED_INTERVALS, type StoredInterval, WindowMap } from "./candle_table.ts";
 import type { ProductKey, Range, StoredCandle } from "./reader.ts";
@@ -205,6 +205,14 @@ export class Queries {
         yield unpackTicks(pack(key, rows.sort(byTime)));
       }
     }
+  }
+
+  /** The newest gaps' names by `opened`, the oldest first. */
+  gapNames(limit: number): GapName[] {
+    return this.#all<[string, string, number]>(
+      "SELECT exchange, p.product, opened FROM gap g JOIN product p ON p.id = g.product ORDER BY opened DESC LIMIT ?",
+      limit,
+    ).reverse();
   }
 
   /** All gaps that touch a range, of one product or all, by `opened`. */

@@ -5,7 +5,7 @@ import { unlessAborted } from "../abort.ts";
 import type { Interval } from "../candle.ts";
 import { SinkError } from "../errors.ts";
 import type { Logger } from "../log.ts";
-import type { FeedEvent, Gap, Tick } from "../record.ts";
+import type { FeedEvent, Gap, GapName, Tick } from "../record.ts";
 import { pack, unpackCandles, unpackTicks } from "./packing.ts";
 import type { ProductKey, Range, StoredCandle, StoreReader } from "./reader.ts";
 import type { Answers, Ask, Question, Reply, Request, WriterSettings } from "./worker.ts";
@@ -188,6 +188,11 @@ export class Store implements StoreReader, AsyncDisposable {
   /** See {@link StoreReader.gaps}. */
   gaps(product: ProductKey | undefined, range: Range): Promise<Gap[]> {
     return this.#read({ about: "gaps", product, range });
+  }
+
+  /** The newest gaps' names by `opened`, the oldest first; at most `limit`. */
+  gapNames(limit: number): Promise<GapName[]> {
+    return this.#read({ about: "gapNames", limit });
   }
 
   /** See {@link StoreReader.since}. */

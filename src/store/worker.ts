@@ -3,7 +3,7 @@
 import type { Interval } from "../candle.ts";
 import { SinkError, type SinkErrorKind } from "../errors.ts";
 import type { Fields, Level } from "../log.ts";
-import type { Gap } from "../record.ts";
+import type { Gap, GapName } from "../record.ts";
 import { clean, type Retention } from "./cleaner.ts";
 import {
   closeQuietly,
@@ -56,6 +56,7 @@ export type Question =
     readonly now: number;
   }
   | { readonly about: "gaps"; readonly product: ProductKey | undefined; readonly range: Range }
+  | { readonly about: "gapNames"; readonly limit: number }
   | {
     readonly about: "since";
     readonly products: readonly ProductKey[];
@@ -73,6 +74,8 @@ export interface Answers {
   readonly candles: Float64Array;
   /** As they are. */
   readonly gaps: Gap[];
+  /** As they are. */
+  readonly gapNames: GapName[];
   /** Undefined: too many. */
   readonly since: {
     readonly ticks: PackedTicks;
@@ -295,6 +298,8 @@ class Reading {
         return packCandles(queries.candles(question.product, question.interval, question.range, question.now));
       case "gaps":
         return queries.gaps(question.product, question.range);
+      case "gapNames":
+        return queries.gapNames(question.limit);
       case "since":
         return queries.since(question.products, question.receivedTime, question.limit);
     }

@@ -638,6 +638,26 @@ test("WebSocketSource says that the local clock looks wrong, until it is right",
   assertEquals(feed.status.clockTrouble, undefined);
 });
 
+test("WebSocketSource opens and counts gaps at the present time after the local clock was three days ahead", async () => {
+  await using simulator = await Simulator.start(BRISK);
+  let aheadMs = 3 * 86_400_000;
+  await using feed = new Running(simulator.url, { clock: { ...fastClock(10), now: () => Date.now() + aheadMs } });
+  const since = Date.now() / 1000;
+  for (const reconnects of [1, 2]) {
+    await feed.ticksOf(...PRODUCTS);
+    simulator.levers.hangUp();
+    await until("it has reconnected", () => feed.stats.reconnects === reconnects);
+    aheadMs = 0;
+  }
+  await feed.ticksOf(...PRODUCTS);
+  const opened = feed.gaps("BTC-USD").filter(({ to }) => to === null).map(({ opened }) => opened);
+  const [restart = 0, first = 0, second = 0] = opened;
+  assert(restart > since + 200_000 && first > since + 200_000, String(opened));
+  assert(second >= since && second <= Date.now() / 1000, String(opened));
+  // those of the first start are not counted
+  assertEquals(feed.stats.gaps, 6);
+});
+
 // ---- stopping
 
 test("WebSocketSource stops at once at any moment and leaves nothing behind", async () => {

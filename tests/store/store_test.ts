@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { SinkError } from "../../src/errors.ts";
-import type { FeedEvent, Gap } from "../../src/record.ts";
+import type { FeedEvent, Gap, GapName } from "../../src/record.ts";
 import { VERSION } from "../../src/store/schema.ts";
 import { Store, type StoreOptions } from "../../src/store/store.ts";
 import { makeGap, makeTick } from "../fakes/events.ts";
@@ -253,6 +253,20 @@ for (
     assertEquals((await sequences(opened.store)).length, 2);
   });
 }
+test("a store names its newest gaps, so that a later run gives none of their names again", async (folder) => {
+  await using opened = await openStore(`${folder}/prices.sqlite`);
+  assertEquals(await opened.store.gapNames(10), []);
+  const gaps = [30, 10, 20].map((at) => makeGap({ opened: at + 0.001, to: at }));
+  await opened.store.write([...gaps, makeGap({ product: "ETH-USD", opened: 15.5 })], never);
+  const names: GapName[] = [
+    ["coinbase", "BTC-USD", 10.001],
+    ["coinbase", "ETH-USD", 15.5],
+    ["coinbase", "BTC-USD", 20.001],
+    ["coinbase", "BTC-USD", 30.001],
+  ];
+  assertEquals(await opened.store.gapNames(10), names);
+  assertEquals(await opened.store.gapNames(2), names.slice(-2));
+});
 
 for (
   const [what, make] of [
