@@ -180,7 +180,7 @@ const MAX_GAP_NAMES = 50_000;
 export class GapTimes {
   readonly #names = new Map<string, GapName>();
 
-  /** @param earlier gaps of earlier runs, the oldest first */
+  /** Keeps clear of the gaps of earlier runs, the oldest first. */
   constructor(earlier: Iterable<GapName> = []) {
     for (const name of earlier) this.#add(name);
   }
