@@ -14,7 +14,7 @@ function test(name: string, fn: () => Promise<void>): void {
 
 const ROOT = new URL("..", import.meta.url);
 /** Room for a machine that is busy with other things. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 120_000;
 
 /** The permissions of the task, so that a forgotten one shows here. */
 function flagsOf(command: string): string[] {
@@ -434,7 +434,7 @@ test("main: dev ends within its drain time although nobody reads what it prints 
   program.kill("SIGTERM");
   const before = performance.now();
   assertEquals(await program.end(), 5);
-  assertLess(performance.now() - before, 5000);
+  assertLess(performance.now() - before, 7500);
   assertStringIncludes(program.stderr, "ticks could not be stored within 500 ms");
 });
 
@@ -591,7 +591,7 @@ test("main: exit 4 also when Kafka hangs for KAFKA_START_TIMEOUT_MS, or somethin
     DRAIN_TIMEOUT_MS: "500",
   });
   assertEquals(await program.end(), 4, program.stderr);
-  assertLess(performance.now() - before, 8000);
+  assertLess(performance.now() - before, 60_000);
   assertEquals(
     program.log.at(-1)?.message,
     `Kafka at ${kafka.address} cannot be used: no answer in time (is it frozen, or something else than Kafka?)`,

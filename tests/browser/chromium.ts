@@ -198,7 +198,7 @@ export class Visitor implements AsyncDisposable {
   /** Has no tab yet. */
   constructor(context: BrowserContext) {
     this.context = context;
-    context.setDefaultTimeout(10_000);
+    context.setDefaultTimeout(60_000);
   }
 
   /** Opens a tab at this address. */
@@ -263,7 +263,7 @@ export class Tab {
    */
   async until<A>(what: string, condition: (arg: A) => unknown, arg: A, ms?: number): Promise<void>;
   async until(what: string, condition: () => unknown, arg?: undefined, ms?: number): Promise<void>;
-  async until<A>(what: string, condition: (arg: A) => unknown, arg: A, ms = 15_000): Promise<void> {
+  async until<A>(what: string, condition: (arg: A) => unknown, arg: A, ms = 60_000): Promise<void> {
     const deadline = performance.now() + ms;
     let last: unknown;
     while (true) {

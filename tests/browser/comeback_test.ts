@@ -74,7 +74,7 @@ browserTest(
     const comparable = (candles: readonly PlainCandle[]) => candles.filter(({ time }) => time !== last?.time);
     await until("the page has drawn what is stored", async () => {
       return JSON.stringify(comparable(await drawnCandles(tab))) === JSON.stringify(comparable(stored));
-    }, 10_000).catch(async () => assertEquals(comparable(await drawnCandles(tab)), comparable(stored)));
+    }, 60_000).catch(async () => assertEquals(comparable(await drawnCandles(tab)), comparable(stored)));
     const seen = (await drawnCandles(tab)).find(({ time }) => time === last?.time);
     assert(seen !== undefined && last !== undefined && seen.ticks >= last.ticks, JSON.stringify([seen, last]));
     assertEquals(stored[0]?.time, since);

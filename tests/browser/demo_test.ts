@@ -22,7 +22,7 @@ interface Counters {
 }
 
 /** Waits until a stage of the road is at one of these levels. */
-const stage = (tab: Tab, kind: string, levels: readonly string[], ms = 30_000) =>
+const stage = (tab: Tab, kind: string, levels: readonly string[], ms = 90_000) =>
   tab.until(
     `a stage ${kind} is ${levels.join(" or ")}`,
     ([kind, levels]) => {
@@ -35,7 +35,7 @@ const stage = (tab: Tab, kind: string, levels: readonly string[], ms = 30_000) =
   );
 
 /** Waits until every stage is well. */
-const healed = (tab: Tab, ms = 45_000) =>
+const healed = (tab: Tab, ms = 120_000) =>
   tab.until(
     "the whole road is well, and the strip says live",
     () => {

@@ -22,7 +22,7 @@ export interface SinkUnderTest {
 export interface SinkContractOptions {
   /** Why they cannot run here; undefined: they can. */
   readonly skipped?: string | undefined;
-  /** Within what time an aborted attempt must have ended, ms; default 1000. */
+  /** Within what time an aborted attempt must have ended, ms; default 10,000. */
   readonly abortMs?: number;
 }
 
@@ -30,7 +30,7 @@ export interface SinkContractOptions {
 export function sinkContract(
   name: string,
   open: () => Promise<SinkUnderTest>,
-  { skipped, abortMs = 1000 }: SinkContractOptions = {},
+  { skipped, abortMs = 10_000 }: SinkContractOptions = {},
 ): void {
   const test = (what: string, fn: (under: SinkUnderTest) => Promise<void>) =>
     Deno.test({

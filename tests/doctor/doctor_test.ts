@@ -123,7 +123,7 @@ Deno.test({
       assertEquals(code, 0, text);
       assertMatch(text, /^Looking at the servers that are named by settings: KAFKA_BROKERS, INFLUX_URL, GRAFANA_URL/);
       assertMatch(text, /All is well: 16 stages/);
-      assertLess(ms, 30_000);
+      assertLess(ms, 120_000);
     });
 
     await t.step("settings", async () => {

@@ -151,7 +151,7 @@ export function startFeed(options: FeedOptions): Feed {
 }
 
 /** Waits for a condition; throws with its name when it did not come in time. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>, ms = 30_000): Promise<void> {
+export async function until(what: string, condition: () => boolean | Promise<boolean>, ms = 120_000): Promise<void> {
   const end = systemClock.elapsed() + ms;
   while (!await condition()) {
     if (systemClock.elapsed() > end) throw new Error(`Waited ${ms} ms in vain until ${what}`);

@@ -38,7 +38,7 @@ Deno.test({
         await more(300);
         const since = performance.now();
         assertEquals(await first.end("SIGTERM"), 0, first.stderr);
-        assertLess(performance.now() - since, 8000);
+        assertLess(performance.now() - since, 30_000);
         const [stopped] = first.said("Stopped");
         assertEquals((stopped?.sent as { kafka: number }).kafka, stopped?.received);
         assertGreater(Number(stopped?.received), 250);
@@ -249,7 +249,7 @@ Deno.test({
         const since = performance.now();
         assertEquals(await stuck.end("SIGTERM"), 5, stuck.stderr);
         const took = performance.now() - since;
-        assertLess(took, 1500 + 2500);
+        assertLess(took, 7500);
         const last = stuck.log.at(-1);
         const left = Number(last?.left);
         assertGreater(left, 50, stuck.stderr);

@@ -140,7 +140,7 @@ Deno.test({
       stop.abort(new DOMException("enough", "TimeoutError"));
       await assertRejects(() => written, DOMException, "enough");
       await sink[Symbol.asyncDispose]();
-      assertLess(performance.now() - since, 1000);
+      assertLess(performance.now() - since, 15_000);
       line.state = "whole";
       // and it can be used again
       await write(sink, ticks(3, 9));

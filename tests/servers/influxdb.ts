@@ -95,7 +95,7 @@ export class InfluxServer extends RunningServer implements AsyncDisposable {
     addEventListener("unload", this.#unload);
   }
 
-  /** Resolves when it is set up and can be used; fails with its last words when it ends before that or takes over 60 s. */
+  /** Resolves when it is set up and can be used; fails with its last words when it ends before that or takes over 3 minutes. */
   static async start(options: InfluxOptions = {}): Promise<InfluxServer> {
     const server = new InfluxServer(options, await folderFor("influxdb", options.dataDir));
     try {

@@ -160,7 +160,7 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     addEventListener("unload", this.#unload);
   }
 
-  /** Resolves when clients can use it; fails with the broker's last words when it ends before that or takes over 60 s. */
+  /** Resolves when clients can use it; fails with the broker's last words when it ends before that or takes over 3 minutes. */
   static async start(options: KafkaOptions = {}): Promise<KafkaServer> {
     const warm = `${cache()}/kafka/warm-${version()}`;
     if (!exists(warm) && granted({ name: "write", path: cache() })) await KafkaServer.#warmUp(warm);

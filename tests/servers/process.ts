@@ -18,7 +18,7 @@ export interface ProcessOptions {
 }
 
 /** How long a start may take. */
-const READY_MS = 60_000;
+const READY_MS = 180_000;
 /** How long a process may take to end before it is killed. */
 const STOP_MS = 30_000;
 
@@ -44,7 +44,7 @@ export class ServerProcess {
     return this.#process !== undefined;
   }
 
-  /** Resolves when it can be used; fails with its last words when it ends before that or takes over 60 s. */
+  /** Resolves when it can be used; fails with its last words when it ends before that or takes over 3 minutes. */
   async start(): Promise<void> {
     const { name, command, dir, env = {}, ready } = this.#options;
     const log = `${dir}/server-${++this.#starts}.log`;

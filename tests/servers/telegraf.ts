@@ -48,7 +48,7 @@ export class TelegrafServer extends RunningServer implements AsyncDisposable {
     addEventListener("unload", this.#unload);
   }
 
-  /** Resolves when it runs; fails with its last words when it ends before that or takes over 60 s. */
+  /** Resolves when it runs; fails with its last words when it ends before that or takes over 3 minutes. */
   static async start(options: TelegrafOptions = {}): Promise<TelegrafServer> {
     const server = new TelegrafServer(options, await folderFor("telegraf", undefined));
     try {

@@ -7,7 +7,7 @@ export const mayListen: boolean = Deno.permissions.querySync({ name: "net", host
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  deadlineMs = 10_000,
+  deadlineMs = 60_000,
 ): Promise<void> {
   const deadline = performance.now() + deadlineMs;
   while (!await condition()) {

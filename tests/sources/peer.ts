@@ -3,7 +3,7 @@
 export { mayListen, until } from "../simulator/client.ts";
 
 /** Fails, naming it, when the promise takes too long. */
-export async function within<T>(what: string, promise: Promise<T>, ms = 10_000): Promise<T> {
+export async function within<T>(what: string, promise: Promise<T>, ms = 60_000): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`Waited ${ms} ms in vain until ${what}`)), ms);

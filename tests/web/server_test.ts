@@ -431,10 +431,10 @@ test("those who send half a request and wait hold up nobody, and not the end", a
   }
   const before = performance.now();
   assertEquals((await web.ask("/healthz")).status, 200);
-  assertLess(performance.now() - before, 1000);
+  assertLess(performance.now() - before, 5000);
   const stopping = performance.now();
   await web.stop();
-  assertLess(performance.now() - stopping, 1500);
+  assertLess(performance.now() - stopping, 5000);
   for (const conn of conns) conn.close();
 });
 
@@ -514,7 +514,7 @@ test("shutdown() does not wait for somebody who does not read what he asked for"
   await conn.read(new Uint8Array(10));
   const before = performance.now();
   await Promise.all([web.stop(), web.stop()]);
-  assertLess(performance.now() - before, 1500);
+  assertLess(performance.now() - before, 5000);
   conn.close();
 });
 
