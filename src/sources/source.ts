@@ -7,8 +7,9 @@ export type LinkState = "connecting" | "open" | "silent";
 
 /**
  * `live`: its last trade is younger than `STALE_AFTER_MS`. `quiet`: it is older, and the exchange has just shown that nothing
- * was traded since. `waiting`: no tick yet in this run, or nothing shows whether there was a trade. `stalled`: the exchange
- * trades it and does not send it. `refused`: the exchange said no.
+ * was traded since. `waiting`: no tick yet in this run, or nothing shows whether there was a trade. `stalled`: heartbeats tell
+ * of a trade that did not come, or they stopped, or nothing comes any more although ticks came steadily. `refused`: the
+ * exchange said no.
  */
 export type ProductState = "waiting" | "live" | "quiet" | "stalled" | "refused";
 

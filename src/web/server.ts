@@ -110,14 +110,26 @@ export function notReadyReasons(source: Source, pipeline: Pick<Pipeline, "status
   return reasons;
 }
 
+/** Heartbeats that take longer make every age wrong, s. */
+const LATE_SECONDS = 5;
+
 /** What a person should know although prices flow: it does not make the program unready. */
 export function warningsOf(
-  { pipeline, cursor }: Pick<WebOptions, "pipeline" | "cursor">,
+  { source, pipeline, cursor }: Pick<WebOptions, "source" | "pipeline" | "cursor">,
   serverTrouble?: string | undefined,
 ): string[] {
   const warnings = pipeline.status().flatMap(({ name, gapsTrouble }) =>
     gapsTrouble === undefined ? [] : [`gap records do not reach ${name}: ${gapsTrouble}`]
   );
+  const { exchange, delaySeconds = 0 } = source.status();
+  if (delaySeconds > LATE_SECONDS) {
+    warnings.push(
+      `heartbeats of ${exchange} arrive ${
+        Math.round(delaySeconds)
+      } s late, so all ages are too high: the local clock is ` +
+        "ahead, or the connection is slow",
+    );
+  }
   if (cursor?.trouble !== undefined) warnings.push(`the cursor cannot be written: ${cursor.trouble}`);
   if (serverTrouble !== undefined) warnings.push(`the status server: ${serverTrouble}`);
   return warnings;
@@ -136,7 +148,7 @@ function statusOf(
     pid: Deno.pid,
     ready: reasons.length === 0,
     reasons,
-    warnings: warningsOf({ pipeline, cursor }, serverTrouble),
+    warnings: warningsOf({ source, pipeline, cursor }, serverTrouble),
     demo: demo !== undefined,
     ...status,
     gaps: status.products.flatMap(({ gap }) => gap === undefined ? [] : [gap]),

@@ -98,6 +98,21 @@ for (
   });
 }
 
+test("/readyz warns when heartbeats come so late that no age can be right", async () => {
+  for (
+    const [delaySeconds, warnings] of [
+      [5, []],
+      [20.3, [
+        "heartbeats of Coinbase arrive 20 s late, so all ages are too high: the local clock is ahead, or the connection is slow",
+      ]],
+    ] as const
+  ) {
+    await using web = serve({ source: { delaySeconds } });
+    const { status, json } = await web.ask("/readyz");
+    assertEquals([status, json], [200, { ready: true, reasons: [], warnings }]);
+  }
+});
+
 test("/readyz and /api/status warn of gap records that do not arrive: ticks do, so the program is ready", async () => {
   await using web = serve({ sinks: [{ ...SINK, gapsTrouble: "there is no topic feed_gaps" }] });
   const warnings = ["gap records do not reach kafka: there is no topic feed_gaps"];
