@@ -197,6 +197,19 @@ test("a store leaves alone what lies where its lock would be", async (folder) =>
   assertEquals(await namesIn(folder), ["package.lock"]);
 });
 
+test("a store that a sqlite3 held locked at its start is locked against a second name all the same", async (folder) => {
+  const path = `${folder}/prices.sqlite`, name = `${folder}/other.sqlite`;
+  using other = new DatabaseSync(path);
+  other.exec("BEGIN EXCLUSIVE");
+  // longer than one attempt to open it waits, so that the second one succeeds
+  setTimeout(() => other.exec("ROLLBACK"), 700);
+  await using opened = await openStore(path);
+  await writeUntilTaken(opened.store, ticksOf("BTC-USD", 1));
+  await Deno.link(path, name);
+  await using child = startChild(["once", name]);
+  assertMatch(await child.line() ?? "", /^fatal: .* writes to the same file under another name/);
+}, childSkipped());
+
 const SQLITE_COMMANDS: readonly (readonly [command: string, ...before: string[]])[] = [
   ["sqlite3"],
   ["python3", "-c", "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])"],
