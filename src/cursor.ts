@@ -14,7 +14,7 @@ const VERSION = 1;
 /** How every cursor begins, without its white space; and how much of a file is read for it. */
 const HEAD = `{"version":${VERSION},"positions":[`;
 const HEAD_BYTES = 100;
-/** Behind the name of the file that takes the cursor's place once it is whole. */
+/** The suffix of the file that is written first and then renamed to the cursor. */
 const PART = ".part";
 /** All that is written: a position may be a whole tick. */
 const FIELDS = [
@@ -61,8 +61,8 @@ function isPosition(value: unknown): value is Position {
 }
 
 /**
- * Throws a SinkError where a file at this path is not ours: a write would replace it. Ours is one that begins as a cursor does, and
- * what is left of one when a disk loses power: nothing, zeros, the first part.
+ * Throws a SinkError if the file at this path is not ours, as a write would replace it. Ours are files that begin as a cursor does,
+ * and what a power cut can leave of one: an empty file, zeros, or its first bytes.
  */
 async function refuseForeign(path: string): Promise<void> {
   const refuse = (what: string) => {
@@ -75,15 +75,15 @@ async function refuseForeign(path: string): Promise<void> {
   let file: Deno.FsFile;
   try {
     const stat = statOf(path);
-    // where it is written first a folder is in no danger, and the writing tells of it
+    // a folder cannot be replaced by a file: write() reports it
     if (stat === undefined || (stat.isDirectory && path.endsWith(PART))) return;
     const kind = kindOf(stat);
     if (kind !== undefined) return refuse(kind);
     file = await Deno.open(path);
   } catch (error) {
-    // to replace it, no right to read it is needed
+    // a file can be replaced without the right to read it
     if (error instanceof Deno.errors.PermissionDenied) refuse(`one that cannot be read (${reasonOf(error)})`);
-    // whatever else is wrong with the place, the reading and the writing tell
+    // readCursor() and write() report whatever else is wrong with the path
     if (error instanceof SinkError) throw error;
     return;
   }
@@ -136,12 +136,12 @@ export async function readGapNames(path: string): Promise<GapName[]> {
   }
 }
 
-/** Where a link leads: it must not be replaced by a file, nor have a lock of its own. */
+/** Where a symbolic link leads: the link must not be replaced by a file, nor have a lock of its own. */
 function realPathIn(path: string): string {
   try {
     return realPathOf(path);
   } catch {
-    // the reading and the writing tell why
+    // readCursor() and write() report why
     return path;
   }
 }

@@ -73,7 +73,7 @@ export class Guard implements Disposable {
 /** One that may not be written to can still be looked at. */
 function openFile(path: string): Deno.FsFile {
   try {
-    return Deno.openSync(path, { read: true, write: true, create: true });
+    return Deno.openSync(path, { read: true, write: true, create: true, mode: 0o644 });
   } catch (error) {
     try {
       return Deno.openSync(path);
