@@ -195,7 +195,7 @@ browserTest(
     });
 
     await t.step(
-      "slow disk and flood: the queue before the store rises, prices go on, and all is stored in the end",
+      "slow disk and flood: the queue before the store rises, prices go on, and what the store loses is shaded at once",
       async () => {
         await pull("slowDisk", true);
         await pull("flood");
@@ -212,8 +212,25 @@ browserTest(
           (before) => document.getElementById("price")?.textContent !== before,
           price,
         );
+        await tab.until(
+          "the loss is shaded while the disk is still slow, and the candles that it touches are incomplete",
+          () =>
+            __page.regions().some(({ gap, open }) => gap.reason === "store-failed" && open) &&
+              __page.candles().some(({ incomplete }) => incomplete) || __page.regions(),
+          undefined,
+          30_000,
+        );
         await pull("slowDisk", false);
         await healed(tab, 60_000);
+        await tab.until(
+          "the end of the gap and the number of lost ticks are known",
+          () => {
+            const lost = __page.regions().filter(({ gap }) => gap.reason === "store-failed");
+            return lost.every(({ gap, open }) => !open && gap.dropped > 0) || lost;
+          },
+          undefined,
+          30_000,
+        );
       },
     );
 
