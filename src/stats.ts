@@ -55,7 +55,7 @@ export class Stats {
   readonly rejected = Object.fromEntries(REJECT_REASONS.map((reason) => [reason, 0])) as Record<RejectReason, number>;
   /** Connections that were opened after the first one. */
   reconnects = 0;
-  /** Gaps that were opened. */
+  /** Gaps that were opened; those of unknown start only where older ticks are stored. */
   gaps = 0;
   /** From the exchange's time of a tick to its arrival; repeats are left out, since they tell of old trades. */
   readonly arrival = new Delays();

@@ -46,7 +46,10 @@ export async function renderMetrics({ stats, source, sinks }: MetricsInput): Pro
     Object.entries(stats.rejected).map(([reason, count]) => [{ reason }, count]),
   );
   counter("feed_reconnects_total", "Connections after the first", [[{}, stats.reconnects]]);
-  counter("feed_gaps_total", "Gaps opened", [[{}, stats.gaps]]);
+  counter("feed_gaps_total", "Gaps opened; those of unknown start only where older ticks are stored", [[
+    {},
+    stats.gaps,
+  ]]);
   counter("feed_ticks_sent_total", "Ticks confirmed", perSink.map(([sink, { sent }]) => [{ sink }, sent]));
   counter("feed_ticks_dropped_total", "Shed as the queue was full", perSink.map(([sink, s]) => [{ sink }, s.dropped]));
   counter("feed_ticks_lost_total", "Taken and never confirmed", perSink.map(([sink, { lost }]) => [{ sink }, lost]));

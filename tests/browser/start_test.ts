@@ -2,7 +2,9 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { Route } from "playwright-core";
+import { Simulator } from "../../src/simulator/server.ts";
 import { until } from "../integration/feed.ts";
+import { freePorts } from "../servers/process.ts";
 import { Chromium } from "./chromium.ts";
 import { Program } from "./program.ts";
 import { assertClean, browserTest, openScene } from "./scene.ts";
@@ -165,5 +167,74 @@ browserTest("behind a reverse proxy the page works under a path: streams, candle
     return (await fetch(link?.href ?? "")).status;
   });
   assertEquals([icon, outside], [200, []]);
+  assertClean({ chromium, tab });
+});
+
+browserTest("without a way to the exchange the page names the demo, as the log does, until it is reached", async () => {
+  const address = freePorts("exchange").exchange;
+  const url = `ws://127.0.0.1:${address}`;
+  const settings = { COINBASE_WS_URL: url, COINBASE_PRODUCTS: "BTC-USD,ETH-USD", COINBASE_CHANNEL: "ticker" };
+  await using program = await Program.start({ settings });
+  await using chromium = await Chromium.start();
+  await using visitor = await chromium.open();
+  const tab = await visitor.visit(`${program.url}/`);
+  const notice =
+    "No prices of BTC-USD yet. Without the internet: `deno task demo` shows the same with simulated prices.";
+  await tab.until("it says what to do", (wanted) => {
+    const text = document.getElementById("notice")?.textContent;
+    return text === wanted || text;
+  }, notice);
+  assertEquals(await tab.page.evaluate(() => __page.strip()?.kind), "closed");
+  await using _simulator = await Simulator.start({ port: address, ticksPerSecond: 20 });
+  await tab.until(
+    "prices come, and the advice is gone",
+    () => {
+      const text = document.getElementById("notice")?.textContent;
+      return __page.strip()?.kind === "live" && text === "" || text;
+    },
+    undefined,
+    60_000,
+  );
+  assertClean({ chromium, tab });
+});
+
+browserTest("the demo's chart grows with its day of history, and then goes on live", async () => {
+  await using chromium = await Chromium.start();
+  await using visitor = await chromium.open();
+  const products = Array.from({ length: 24 }, (_, i) => `P${i}-USD`).join(",");
+  await using program = await Program.start({ command: "demo", settings: { COINBASE_PRODUCTS: products } });
+  const tab = await visitor.visit(`${program.url}/?interval=5m`);
+  await tab.until(
+    "it says how much is made, over the first candles",
+    () => {
+      const { kind, text = "" } = __page.strip() ?? {};
+      return kind === "history" && /^making a day of history, \d+ %$/.test(text) && __page.candles().length > 10 ||
+        [text, __page.candles().length];
+    },
+    undefined,
+    30_000,
+  );
+  const count = await tab.page.evaluate(() => __page.candles().length);
+  await tab.until("there are more", (before) => __page.candles().length > before + 20, count, 60_000);
+  await tab.until(
+    "the day is whole, and prices come",
+    () => {
+      const kind = __page.strip()?.kind;
+      return kind === "live" && __page.candles().length >= 288 || [kind, __page.candles().length];
+    },
+    undefined,
+    180_000,
+  );
+  await tab.until(
+    "the small lines are those of the whole day",
+    () => {
+      const titles = [...document.querySelectorAll(".spark title")].slice(0, 5).map(({ textContent }) => textContent);
+      return titles.length === 5 && titles.every((title) => title === "the last 24 h") || titles;
+    },
+    undefined,
+    30_000,
+  );
+  assertEquals(await tab.page.evaluate(() => __page.regions()), []);
+  assertEquals(await tab.page.evaluate(() => __page.candles().filter(({ incomplete }) => incomplete)), []);
   assertClean({ chromium, tab });
 });

@@ -397,7 +397,11 @@ function drawNotice(): void {
   if (trouble !== undefined) text = `${trouble}. Trying again.`;
   else if (history !== undefined && (!history.isLoaded || !isKnown)) {
     text = history.candles.length === 0 ? "Loading…" : "";
-  } else if (history !== undefined && history.candles.length === 0) text = `No prices of ${history.product} yet.`;
+  } else {
+    if (history !== undefined && history.candles.length === 0) text = `No prices of ${history.product} yet.`;
+    // too long for the strip
+    if (status?.hint !== undefined) text = `${text} ${status.hint}.`.trimStart();
+  }
   setText(notice, text);
   notice.hidden = text === "";
   setAttribute(notice, "data-level", trouble === undefined ? undefined : "bad");

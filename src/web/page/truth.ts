@@ -81,8 +81,7 @@ export function truthOf({ link, status, statusAt, states, now }: TruthInput): Tr
     const first = lastFrameSeconds === undefined && lastTrouble === undefined && nextTrySeconds === undefined;
     if (first) return { level: "warn", kind: "connecting", text: `connecting to ${exchange}` };
     const why = lastTrouble === undefined ? "" : ` (${lastTrouble})`;
-    const advice = status.hint === undefined ? "" : `. ${status.hint}`;
-    return { level: "bad", kind: "closed", text: `${since}${next || ", connecting"}${why}${advice}` };
+    return { level: "bad", kind: "closed", text: `${since}${next || ", connecting"}${why}` };
   }
   if (clockTrouble !== undefined) return { level: "bad", kind: "clock", text: clockTrouble };
   const live = delaySeconds === undefined ? `live from ${exchange}` : `live, ${exchange} ${awayText(delaySeconds)}`;

@@ -109,7 +109,7 @@ export interface WireCounters {
   readonly repeated: number;
   /** Connections after the first. */
   readonly reconnects: number;
-  /** Gaps that were opened. */
+  /** Gaps that were opened; those of unknown start only where older ticks are stored. */
   readonly gaps: number;
   /** By the name of the sink. */
   readonly sinks: Readonly<Record<string, WireSinkCounters>>;

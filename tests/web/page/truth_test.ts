@@ -54,18 +54,6 @@ const CASES: [level: string, text: string, given: Case][] = [
     "no data from Coinbase yet, next try in 1 s (no route)",
     { status: { link: "connecting", lastTrouble: "no route", nextTrySeconds: 0.3 } },
   ],
-  [
-    "bad",
-    "no data from Coinbase yet, next try in 1 s (no route). Without the internet: run `deno task demo`",
-    {
-      status: {
-        link: "connecting",
-        lastTrouble: "no route",
-        nextTrySeconds: 0.3,
-        hint: "Without the internet: run `deno task demo`",
-      },
-    },
-  ],
   ["bad", "no data from Coinbase for 7 s, although connected", { status: { link: "silent", lastFrameSeconds: 7 } }],
   ["bad", "the clock is wrong by 2 h", { status: { clockTrouble: "the clock is wrong by 2 h", delaySeconds: 1 } }],
   [
