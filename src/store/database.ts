@@ -157,7 +157,9 @@ function refuseForeign(path: string): never {
 
 /** Moves the database and what belongs to it to another name, under which `sqlite3` can still open it. */
 function moveAside(path: string, now: number, tell: Tell, why: string): void {
-  const aside = `${path}.damaged-${new Date(now).toISOString().slice(0, 19).replaceAll(":", "-")}Z`;
+  const name = `${path}.damaged-${new Date(now).toISOString().slice(0, 19).replaceAll(":", "-")}Z`;
+  let aside = name;
+  for (let n = 2; statOf(aside) !== undefined; n++) aside = `${name}-${n}`;
   for (const suffix of ["", ...SQLITE_SUFFIXES]) {
     try {
       Deno.renameSync(path + suffix, aside + suffix);

@@ -48,6 +48,7 @@ function live(path: string): void {
     const queries = new Queries(db);
     const key = { exchange: "coinbase", product: "BTC-USD" };
     queries.lastTicks();
+    queries.gapNames(10);
     queries.since([key], 1000, 100_000);
     for (const range of [{}, { from: 60 }, { to: 3000 }, { from: 60, to: 3000 }]) {
       for (const interval of ["1s", "5s", "15m", "1d"] as const) {

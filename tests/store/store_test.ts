@@ -4,6 +4,7 @@ import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRej
 import { DatabaseSync } from "node:sqlite";
 import { SinkError } from "../../src/errors.ts";
 import type { FeedEvent, Gap, GapName } from "../../src/record.ts";
+import { openDatabase } from "../../src/store/database.ts";
 import { VERSION } from "../../src/store/schema.ts";
 import { Store, type StoreOptions } from "../../src/store/store.ts";
 import { makeGap, makeTick } from "../fakes/events.ts";
@@ -395,6 +396,17 @@ for (
     ]]);
   });
 }
+
+test("two stores that are damaged within one second are both kept", async (folder) => {
+  const path = `${folder}/prices.sqlite`;
+  await Deno.writeTextFile(`${path}.lock`, "1\n");
+  for (const content of ["first", "second"]) {
+    await Deno.writeTextFile(path, content);
+    openDatabase(path, true, () => 0, () => {}).close();
+  }
+  const kept = (await asides(folder)).map((name) => Deno.readTextFile(`${folder}/${name}`));
+  assertEquals(await Promise.all(kept), ["first", "second"]);
+});
 
 test("a store that is damaged while it runs is moved aside, what was being written is stored, and the loss is declared", async (folder) => {
   const path = `${folder}/prices.sqlite`;
