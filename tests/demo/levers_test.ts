@@ -177,7 +177,7 @@ leverTest("flood and slowDisk together fill the queue: ticks are dropped, counte
   await until("the lane says it", () => lesson.lane().trouble === "its queue is full, the oldest ticks are dropped");
   await lesson.pull("slowDisk", { on: false });
   await until("the gaps are closed", () => {
-    const gaps = new Map(lesson.gaps().map((gap) => [gap.opened, gap]));
+    const gaps = new Map(lesson.gaps().map((gap) => [`${gap.product} ${gap.opened}`, gap]));
     const full = [...gaps.values()].filter(({ reason }) => reason === "queue-full");
     return full.length > 0 && full.every(({ to }) => to !== null) &&
       full.reduce((sum, { dropped }) => sum + dropped, 0) === lesson.counts.dropped;
