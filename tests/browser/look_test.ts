@@ -297,6 +297,39 @@ browserTest("on a phone the list comes before the levers, whole, and the road sh
   assertClean({ chromium, tab });
 });
 
+browserTest("no label of the price axis is half covered by the last price, as it moves", async () => {
+  await using scene = await openScene({
+    ticksPerSecond: 0,
+    products: ["ADA-USD"],
+    path: "/?product=ADA-USD&interval=1d",
+  });
+  const { tab, simulator } = scene;
+  const { page } = tab;
+  await tab.until("the list is there", () => document.querySelectorAll(".row").length === 1);
+  const trade = async (price: string) => {
+    simulator.levers.trade("ADA-USD", 1, price);
+    await tab.until(`${price} is drawn`, (price) => __page.candles().at(-1)?.close === Number(price), price);
+  };
+  await trade("0.3001");
+  await trade("0.5");
+  const axis = await page.locator("#chart canvas").nth(2).boundingBox();
+  assert(axis !== null);
+  const picture = async () => {
+    // the library draws in the frame after the next
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    return await page.screenshot({ clip: axis });
+  };
+  for (let price = 4000; price < 4250; price += 17) {
+    await trade(`0.${price}`);
+    const moved = await picture();
+    // the labels are made anew for another series
+    await page.click('[data-value="line"]');
+    await page.click('[data-value="candles"]');
+    assertEquals(await picture(), moved, `at 0.${price}`);
+  }
+  assertClean(scene);
+});
+
 browserTest("dark and light by the system, also while it is open; the chart follows", async () => {
   await using scene = await openScene({ ticksPerSecond: 5, path: "/?interval=1s", visitor: { colorScheme: "dark" } });
   const { tab } = scene;

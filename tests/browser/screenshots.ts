@@ -41,27 +41,32 @@ async function page(): Promise<void> {
   await tab.page.screenshot({ path: `${MEDIA}/page.png` });
 }
 
-/** The demo some seconds after "Hang up". */
+/** The demo a minute and a half after "Silence". */
 async function demo(): Promise<void> {
   await using chromium = await Chromium.start();
   await using program = await Program.start({ command: "demo" });
   await using visitor = await chromium.open({ viewport: SIZE, colorScheme: "light" });
-  const tab = await visitor.visit(`${program.url}/?product=BTC-USD&interval=15s`);
+  const tab = await visitor.visit(`${program.url}/?product=BTC-USD&interval=30s`);
   await tab.until(
     "it is all there",
     () =>
       __page.candles().length > 200 && __page.strip()?.kind === "live" &&
-      document.querySelector("[data-lever=hangUp]") !== null &&
+      document.querySelector("[data-lever=silence]") !== null &&
       [...document.querySelectorAll(".spark path")].every((path) => path.hasAttribute("d")),
     undefined,
     60_000,
   );
-  await tab.page.click("[data-lever=hangUp]");
+  await tab.page.click("[data-lever=silence]");
   await tab.page.mouse.move(0, 0);
-  await tab.until("it counts down", () =>
-    __page.regions().some(({ from, to, open }) => open && to - from > 8) &&
-    /next try in \d/.test(__page.strip()?.text ?? "") &&
-    document.querySelector(".stage-socket[data-level=bad]") !== null);
+  await tab.until(
+    "it counts down, and the gap is three candles long",
+    () =>
+      __page.regions().some(({ from, to, open }) => open && to - from > 90) &&
+      /next try in \d/.test(__page.strip()?.text ?? "") &&
+      document.querySelector(".stage-socket[data-level=bad]") !== null,
+    undefined,
+    180_000,
+  );
   await tab.page.screenshot({ path: `${MEDIA}/demo.png` });
 }
 

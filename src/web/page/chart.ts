@@ -138,6 +138,8 @@ export class Chart {
   #kind: Below = "ticks";
   #zone: Zone;
   #digits = -1;
+  /** The last price as the labels around it know it. */
+  #labelledAt: number | undefined;
   /** The width of a candle that suits the chart, CSS pixels. */
   #spacing = CANDLE_WIDTH;
   #colors = colorsOf(document.documentElement);
@@ -245,6 +247,9 @@ export class Chart {
       this.#points = placesOf(candles, drawing.blanks());
       this.#setAll();
     }
+    const last = this.#lastClose();
+    if (last !== this.#labelledAt) this.#labelPrices();
+    this.#labelledAt = last;
     for (const shade of this.#shades) shade.redraw();
     if (wasInSight) this.#follow();
     if (this.#isPinned) this.#pin();
@@ -259,7 +264,7 @@ export class Chart {
     const before = this.#prices;
     this.#prices = this.#addPrices();
     this.#chart.removeSeries(before);
-    this.#digits = -1;
+    this.#labelPrices();
     this.#setAll();
   }
 
@@ -293,6 +298,18 @@ export class Chart {
   setDigits(digits: number): void {
     if (digits === this.#digits) return;
     this.#digits = digits;
+    this.#labelPrices();
+  }
+
+  /** Brings the newest candle into sight. */
+  goToNow(): void {
+    // not scrollToRealTime(): its motion stops where it is as soon as something is drawn
+    this.#chart.timeScale().scrollToPosition(RIGHT_OFFSET, false);
+  }
+
+  /** Labels the axis of prices anew; the library keeps labels until their format changes. */
+  #labelPrices(): void {
+    const digits = Math.max(0, this.#digits);
     const formatter = (price: number) => priceText(price, digits);
     const tickmarksFormatter = (prices: number[]) => this.#marks(0, this.#prices, prices, formatter);
     // the least distance of two labels, not what they say
@@ -300,12 +317,6 @@ export class Chart {
     this.#prices.applyOptions({
       priceFormat: { type: "custom", minMove: 1 / base, base, formatter, tickmarksFormatter },
     });
-  }
-
-  /** Brings the newest candle into sight. */
-  goToNow(): void {
-    // not scrollToRealTime(): its motion stops where it is as soon as something is drawn
-    this.#chart.timeScale().scrollToPosition(RIGHT_OFFSET, false);
   }
 
   /** Makes candles as wide as suits the chart's width, unless the user has zoomed. */
@@ -328,6 +339,10 @@ export class Chart {
     this.#below.priceScale().applyOptions({ scaleMargins: { top: LABEL_ROOM / below, bottom: 0 } });
   }
 
+  #lastClose(): number | undefined {
+    return this.#points.findLast(({ candle }) => candle !== undefined)?.candle?.close;
+  }
+
   /** The labels of a pane's axis; none where a part of it would be cut off at the edge, or covered by the last price. */
   #marks(
     pane: number,
@@ -337,7 +352,7 @@ export class Chart {
   ): string[] {
     const height = this.#chart.panes()[pane]?.getHeight() ?? Infinity;
     const half = this.#colors.fontSize / 2 + 1;
-    const last = pane === 0 ? this.#points.findLast(({ candle }) => candle !== undefined)?.candle?.close : undefined;
+    const last = pane === 0 ? this.#lastClose() : undefined;
     const covered = last === undefined ? null : series.priceToCoordinate(last);
     return values.map((value) => {
       const y = series.priceToCoordinate(value);
