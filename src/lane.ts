@@ -56,6 +56,8 @@ export interface SinkStatus {
   readonly trouble?: string;
   /** Why its gap records do not arrive, where they go a way of their own. */
   readonly gapsTrouble?: string;
+  /** Why its server makes it wait, where that is so now (a quota); it may still keep up. */
+  readonly throttled?: string;
   /** Events that wait. */
   readonly queueDepth: number;
   /** Events that may wait. */
@@ -133,12 +135,15 @@ export class Lane {
 
   /** The sink as it stands. */
   status(): SinkStatus {
-    const trouble = this.#trouble ?? this.#slowness();
+    const { throttled } = this.sink;
+    const slowness = this.#slowness();
+    const trouble = this.#trouble ?? (throttled === undefined ? slowness : slowness && `${slowness}: ${throttled}`);
     return {
       name: this.sink.name,
       state: this.#state === "ok" && trouble !== undefined ? "failing" : this.#state,
       ...(trouble === undefined ? {} : { trouble }),
       ...(this.#gapsTrouble === undefined ? {} : { gapsTrouble: this.#gapsTrouble }),
+      ...(throttled === undefined ? {} : { throttled }),
       queueDepth: this.queue.depth,
       queueCapacity: this.queue.capacity,
     };

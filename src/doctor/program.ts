@@ -39,7 +39,13 @@ export async function lookAtProgram(url: string, isStack: boolean, signal: Abort
     throw new Trouble(`${url}: ${requestTrouble(error)}`, "the program does not run", start);
   }
   const reasons = (status.reasons as unknown[] | undefined ?? []).map(String);
-  const sinks = status.sinks as { name: string; state: string; queueDepth: number; gapsTrouble?: string }[];
+  const sinks = status.sinks as {
+    name: string;
+    state: string;
+    queueDepth: number;
+    gapsTrouble?: string;
+    throttled?: string;
+  }[];
   const { received, sinks: counted } = Object(status.counters) as {
     received?: number;
     sinks?: Record<string, { dropped: number; lost: number }>;
@@ -59,9 +65,10 @@ export async function lookAtProgram(url: string, isStack: boolean, signal: Abort
   }
   const gone = Object.values(counted ?? {}).reduce((sum, { dropped, lost }) => sum + dropped + lost, 0);
   const waits = Math.max(0, ...sinks.map(({ queueDepth }) => queueDepth));
-  const gaps = sinks.flatMap(({ name, gapsTrouble }) =>
-    gapsTrouble === undefined ? [] : [`; gaps do not reach ${name}: ${gapsTrouble}`]
-  );
+  const gaps = sinks.flatMap(({ name, gapsTrouble, throttled }) => [
+    ...gapsTrouble === undefined ? [] : [`; gaps do not reach ${name}: ${gapsTrouble}`],
+    ...throttled === undefined ? [] : [`; ${name} is throttled: ${throttled}`],
+  ]);
   return ok(
     `${url} is ready after ${Math.round(performance.now() - since)} ms, to ${
       sinks.map(({ name }) => name).join(", ")

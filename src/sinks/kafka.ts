@@ -73,6 +73,9 @@ const KEEP_ALIVE_MS = 60_000;
 /** What an attempt has at least, although the time to start is over, ms: a broker that is away must be able to say so. */
 const LAST_CONNECT_MS = 1000;
 
+/** A throttling is told for so long after its end, ms: the next answer may bring another. */
+const THROTTLED_MS = 10_000;
+
 /** As the protocol numbers them. */
 const COMPRESSIONS: Readonly<Record<KafkaOptions["compression"], kafkajs.CompressionTypes>> = { none: 0, gzip: 1 };
 
@@ -151,6 +154,19 @@ export function sinkErrorOf(error: unknown, circumstances: Circumstances): SinkE
     return new SinkError("retry", `Kafka at ${where} has no topic ${topic}; create it with: ${command}`, cause);
   }
   const words = innermost?.message ?? String(error);
+  const named = chain.map((each) => (each as { broker?: unknown }).broker).find((broker) => typeof broker === "string");
+  // kafkajs knows an IPv6 address by another name
+  const own = brokers.map((broker) =>
+    broker.replace(/^\[(.+)\]/, (_, address: string) => address.replaceAll(":", "-"))
+  );
+  if (!hasConnected && named !== undefined && !own.includes(named)) {
+    const cure = "is that broker down? else its advertised.listeners must be an address that this program can reach";
+    return new SinkError(
+      "retry",
+      `Kafka at ${where} advertises ${named}, which does not answer: ${words} (${cure})`,
+      cause,
+    );
+  }
   const hint = hasConnected ? "" : hintFor(words, circumstances);
   return new SinkError("retry", `Kafka at ${where} cannot be used: ${words}${hint}`, cause);
 }
@@ -183,18 +199,29 @@ function hintFor(words: string, { ssl = false, sasl }: Circumstances): string {
   return ssl && NO_TLS.test(words) ? " (is it one for KAFKA_SSL=true?)" : "";
 }
 
+/** What a client tells besides its answers. */
+interface ClientEvents {
+  /** The broker wants nothing from us for so long, ms. */
+  readonly onThrottle: (throttleMs: number) => void;
+}
+
 /** One kafkajs producer and the sockets under it, so that it can be left at any moment. */
 class Client {
+  readonly #kafka: kafkajs.Kafka;
   readonly #producer: kafkajs.Producer;
   readonly #sockets: KafkaSockets;
 
-  constructor({ default: kafka }: { default: typeof kafkajs }, options: KafkaOptions, brokers: readonly string[]) {
+  constructor(
+    { default: kafka }: { default: typeof kafkajs },
+    options: KafkaOptions & ClientEvents,
+    brokers: readonly string[],
+  ) {
     const { clientId, ssl, certificates, sasl, log, requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
     this.#sockets = new KafkaSockets((socket) => {
       socket.setKeepAlive(true, KEEP_ALIVE_MS);
       options.onSocket?.(socket);
     });
-    this.#producer = new kafka.Kafka({
+    this.#kafka = new kafka.Kafka({
       clientId,
       brokers: brokers.map((broker) => this.#sockets.nameOf(broker)),
       connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeoutMs),
@@ -205,9 +232,12 @@ class Client {
       ...(sasl === undefined ? {} : { sasl: { ...sasl } as kafkajs.SASLOptions }),
       socketFactory: this.#sockets.factory,
       logCreator: () => (entry) => {
-        log.often("debug", "kafkajs", { namespace: entry.namespace, words: entry.log.message });
+        const { message, throttleMs } = entry.log;
+        if (typeof throttleMs === "number") options.onThrottle(throttleMs);
+        else log.often("debug", "kafkajs", { namespace: entry.namespace, words: message });
       },
-    }).producer({
+    });
+    this.#producer = this.#kafka.producer({
       createPartitioner: kafka.Partitioners.DefaultPartitioner,
       allowAutoTopicCreation: false,
       maxInFlightRequests: 1,
@@ -222,6 +252,17 @@ class Client {
     await this.#producer.send(record);
   }
 
+  /** Whether brokers can be reached at the addresses that they advertise: the leaders of the topic, or any, without one. */
+  async reach(topic?: string): Promise<void> {
+    const admin = this.#kafka.admin();
+    await admin.connect();
+    try {
+      await (topic === undefined ? admin.describeCluster() : admin.fetchTopicOffsets(topic));
+    } finally {
+      await admin.disconnect();
+    }
+  }
+
   /** Closes what is open. A request that is on its way fails now: kafkajs alone would wait for its answer before it lets go. */
   async leave(): Promise<void> {
     const closed = this.#sockets.leave();
@@ -232,7 +273,7 @@ class Client {
 
 /** The producer of one topic. A topic that is missing must not spoil the metadata of the other, so each has its own client. */
 class TopicProducer {
-  readonly #options: KafkaOptions;
+  readonly #options: KafkaOptions & ClientEvents;
   readonly #topic: string;
   #client: Client | undefined;
   #clients = 0;
@@ -240,7 +281,7 @@ class TopicProducer {
   #hasConnected = false;
   readonly #leaving = new Set<Promise<void>>();
 
-  constructor(options: KafkaOptions, topic: string) {
+  constructor(options: KafkaOptions & ClientEvents, topic: string) {
     this.#options = options;
     this.#topic = topic;
   }
@@ -264,8 +305,15 @@ class TopicProducer {
     this.#client = client;
     await this.#attempt(async () => {
       await client.connect();
-      // asks for the topic's metadata and sends nothing: a missing topic shows now
-      await client.send({ topic: this.#topic, messages: [] });
+      try {
+        // asks for the topic's metadata and sends nothing: a missing topic shows now
+        await client.send({ topic: this.#topic, messages: [] });
+      } catch (error) {
+        // where no broker can be reached, nobody can create the topic either: that comes first
+        if (!this.#hasConnected) await client.reach();
+        throw error;
+      }
+      if (!this.#hasConnected) await client.reach(this.#topic);
     }, signal);
     this.#hasConnected = true;
   }
@@ -341,12 +389,26 @@ export class KafkaSink implements Sink {
   readonly #gaps: TopicProducer | undefined;
   /** Of the first attempt to connect. */
   #since: number | undefined;
+  #throttle: { readonly until: number; readonly ms: number } | undefined;
 
   /** Connects only when asked to. */
   constructor(options: KafkaOptions) {
     this.#options = options;
-    this.#ticks = new TopicProducer(options, options.topic);
-    this.#gaps = options.gapsTopic === "" ? undefined : new TopicProducer(options, options.gapsTopic);
+    const own = { ...options, onThrottle: (ms: number) => this.#onThrottle(ms) };
+    this.#ticks = new TopicProducer(own, options.topic);
+    this.#gaps = options.gapsTopic === "" ? undefined : new TopicProducer(own, options.gapsTopic);
+  }
+
+  /** See {@link Sink.throttled}. */
+  get throttled(): string | undefined {
+    if (this.#throttle === undefined || systemClock.elapsed() > this.#throttle.until + THROTTLED_MS) return undefined;
+    const seconds = (this.#throttle.ms / 1000).toFixed(1);
+    return `a quota of Kafka lets us send less than we have (the last answer made us wait ${seconds} s)`;
+  }
+
+  #onThrottle(ms: number): void {
+    this.#throttle = { until: systemClock.elapsed() + ms, ms };
+    this.#options.log.often("warn", "Kafka throttles us by a quota", { waitMs: ms, clientId: this.#options.clientId });
   }
 
   /** See {@link Sink.connect}: Kafka answers and has the topic for ticks. */

@@ -10,6 +10,8 @@ export interface Sink extends AsyncDisposable {
   readonly lingerMs?: number;
   /** What is declared when its queue overflows, where another word says it better than `queue-full`. */
   readonly dropReason?: GapReason;
+  /** Why its server makes it wait, where that is so now; it may still keep up. */
+  readonly throttled?: string | undefined;
   /** One attempt to be ready; harmless when it is. Rejects with a SinkError. The signal bounds the attempt. */
   connect(signal: AbortSignal): Promise<void>;
   /**

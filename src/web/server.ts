@@ -118,9 +118,10 @@ export function warningsOf(
   { source, pipeline, cursor }: Pick<WebOptions, "source" | "pipeline" | "cursor">,
   serverTrouble?: string | undefined,
 ): string[] {
-  const warnings = pipeline.status().flatMap(({ name, gapsTrouble }) =>
-    gapsTrouble === undefined ? [] : [`gap records do not reach ${name}: ${gapsTrouble}`]
-  );
+  const warnings = pipeline.status().flatMap(({ name, gapsTrouble, throttled }) => [
+    ...gapsTrouble === undefined ? [] : [`gap records do not reach ${name}: ${gapsTrouble}`],
+    ...throttled === undefined ? [] : [`${name} is throttled: ${throttled}`],
+  ]);
   const { exchange, delaySeconds = 0 } = source.status();
   if (delaySeconds > LATE_SECONDS) {
     warnings.push(

@@ -224,6 +224,28 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     await Deno.writeTextFile(`${this.dataDir}/server.properties`, propertiesFile(properties), { append: true });
   }
 
+  /** Limits how many bytes a second each client may send to it. */
+  async setProducerQuota(bytesPerSecond: number): Promise<void> {
+    await collect("java", [
+      ...this.#java("kafka.admin.ConfigCommand"),
+      ...["--bootstrap-server", this.broker, "--alter", "--entity-type", "clients", "--entity-default"],
+      ...["--add-config", `producer_byte_rate=${bytesPerSecond}`],
+    ]);
+  }
+
+  /** Changes what this door tells clients as its address, from the next start on. */
+  async advertise(door: string, address: string): Promise<void> {
+    const properties = await Deno.readTextFile(`${this.dataDir}/server.properties`);
+    const listeners = /^advertised\.listeners=(.*)$/m.exec(properties)?.[1] ?? "";
+    const name = door.toUpperCase();
+    await this.set({
+      "advertised.listeners": listeners.split(",").map((each) =>
+        each.startsWith(`${name}:`) ? `${name}://${address}` : each
+      )
+        .join(),
+    });
+  }
+
   /** Lets a user do this, where an authorizer guards the broker. */
   async allow(user: string, kind: "topic" | "group", name: string, ...operations: Operation[]): Promise<void> {
     const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } =

@@ -163,3 +163,21 @@ Deno.test("sinkErrorOf() gives the command that creates a missing topic", () => 
   const { message } = sinkErrorOf(exhausted(protocolError("UNKNOWN_TOPIC_OR_PARTITION")), WHERE);
   assertStringIncludes(message, "kafka-topics.sh --bootstrap-server a:9092 --create --topic ticker_batch");
 });
+
+for (
+  const [broker, brokers, hasConnected, isAdvertised] of [
+    ["c:9092", ["a:9092", "b:9092"], false, true],
+    ["c:9092", ["a:9092", "b:9092"], true, false],
+    ["b:9092", ["a:9092", "b:9092"], false, false],
+    ["--1:9092", ["[::1]:9092"], false, false],
+  ] as const
+) {
+  const when = hasConnected ? "after Kafka let us in" : "at the start";
+  Deno.test(`sinkErrorOf(): ${broker} of ${brokers.join()} is away ${when}`, () => {
+    const error = Object.assign(kafkaError("KafkaJSConnectionError", "Connection error: connect ECONNREFUSED"), {
+      broker,
+    });
+    const { kind, message } = sinkErrorOf(exhausted(error), { ...WHERE, brokers, hasConnected });
+    assertEquals([kind, message.includes(`advertises ${broker}, which does not answer`)], ["retry", isAdvertised]);
+  });
+}
