@@ -275,6 +275,11 @@ export function numbersOf(status: WireStatus, road: Road): NumberGroup[] {
           ({ repeated }) => repeated,
         ),
         row(
+          "without a trade",
+          "Tickers that report no trade, as of a product that was never traded.",
+          ({ withoutTrade }) => withoutTrade,
+        ),
+        row(
           "gaps",
           "Declared interruptions; a start is one for each product that was followed before.",
           ({ gaps }) => gaps,

@@ -101,6 +101,8 @@ export interface WireCounters {
   readonly ignored: number;
   /** Heartbeats, acknowledgements and refusals. */
   readonly control: number;
+  /** Tickers that report no trade. */
+  readonly withoutTrade: number;
   /** Ticks that passed every check. */
   readonly received: number;
   /** Not taken, by reason. */

@@ -120,6 +120,7 @@ Deno.test("page road: the numbers hold each stage, reasons where there are any, 
     "rejected 2",
     "– bad-json 2",
     "repeated 0",
+    "without a trade 0",
     "gaps 0",
   ]);
   assertEquals(store?.rows[1], { title: "stored", meaning: "Confirmed.", count: 7, rate: 0, isTrouble: false });

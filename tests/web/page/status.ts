@@ -7,6 +7,7 @@ export function countersWith(counters: Partial<WireCounters> = {}): WireCounters
     frames: 0,
     ignored: 0,
     control: 0,
+    withoutTrade: 0,
     received: 0,
     rejected: { "bad-json": 0, "bad-price": 0 },
     repeated: 0,
