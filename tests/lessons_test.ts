@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { Simulator } from "../src/simulator/server.ts";
-import { exists, sleep } from "./servers/process.ts";
+import { exists, freePorts, sleep } from "./servers/process.ts";
 import { programsMissing, testUnless } from "./stack/needs.ts";
 
 const PATIENCE_MS = 60_000;
@@ -24,9 +24,7 @@ testUnless(missing, "README, lesson 3: kill -9 of dev ends it, and the next star
   await using simulator = await Simulator.start();
   const dir = await Deno.makeTempDir();
   // any free port in the place of the README's
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
+  const { port } = freePorts("port");
   const shell = (command: string, stdout: "piped" | "null" = "piped") =>
     new Deno.Command("sh", {
       args: ["-c", command.replaceAll(":8000", `:${port}`)],
