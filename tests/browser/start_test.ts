@@ -141,9 +141,9 @@ browserTest("behind a reverse proxy the page works under a path: streams, candle
       outside.push(pathname);
       return new Response("not here", { status: 404 });
     }
-    const { method, headers, body, signal } = request;
+    const { method, headers, body } = request;
     const url = `${program.url}${pathname.slice("/prices".length)}${search}`;
-    return fetch(url, { method, headers, body, signal, client, redirect: "manual" });
+    return fetch(url, { method, headers, body, client, redirect: "manual" });
   });
   await using chromium = await Chromium.start();
   await using visitor = await chromium.open();
