@@ -191,7 +191,7 @@ export const SETTINGS: readonly Setting[] = [
     name: "MAX_FRAME_BYTES",
     default: "1048576",
     wish: "1024 to 67108864",
-    meaning: "Longer frames are rejected unread, bytes",
+    meaning: "Longer frames are rejected once they have arrived, bytes; one of 64 MiB or more ends the connection",
   },
   {
     name: "DRAIN_TIMEOUT_MS",

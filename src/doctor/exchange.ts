@@ -3,7 +3,7 @@
 
 import type { Exchange } from "../exchanges/exchange.ts";
 import { seriesOf } from "../record.ts";
-import { type Closed, WebSocketClient } from "../sources/websocket_client.ts";
+import { type Closed, Socket } from "../sources/socket.ts";
 import { broken, type Finding, ok, Trouble, wordsOf } from "./stage.ts";
 
 /** What to ask for. */
@@ -29,20 +29,16 @@ export type LastTrades = Map<string, number>;
 const HANDSHAKE_MS = 5000;
 /** After the first sign of life, the last trade of each product is waited for so long, ms. */
 const ALL_MS = 1500;
-const MAX_FRAME_BYTES = 1_048_576;
+const MAX_FRAME_LENGTH = 1_048_576;
 
 /** Subscribes for a moment. Puts what it hears into `trades`. */
 export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, signal: AbortSignal): Promise<Finding> {
   const { exchange, url, channel, products, now, elapsed } = wish;
   const since = elapsed();
   const where = url.replace(/[^\s/]+@/g, "...@");
-  let client: WebSocketClient;
+  let socket: Socket;
   try {
-    client = await WebSocketClient.connect(
-      url,
-      { maxMessageBytes: MAX_FRAME_BYTES, handshakeMs: HANDSHAKE_MS },
-      signal,
-    );
+    socket = await Socket.connect(url, { maxFrameLength: MAX_FRAME_LENGTH, handshakeMs: HANDSHAKE_MS }, signal);
   } catch (error) {
     signal.throwIfAborted();
     throw new Trouble(
@@ -57,10 +53,10 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
   let firstMs: number | undefined;
   let subscribed: readonly string[] | undefined;
   let answers = 0;
-  const onEnd = () => client.terminate();
+  const onEnd = () => socket.terminate();
   signal.addEventListener("abort", onEnd, { once: true });
-  const ended: Promise<Closed> = client.receive({
-    onMessage(text) {
+  const ended: Promise<Closed> = socket.receive({
+    onFrame(text) {
       const decoded = exchange.decode(text, now());
       subscribed = decoded.subscribed ?? subscribed;
       if (decoded.refused !== undefined) refused.push(decoded.refused);
@@ -81,7 +77,7 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
     relief: () => undefined,
   });
   try {
-    for (const frame of exchange.subscribe(products, channel)) client.send(frame);
+    for (const frame of exchange.subscribe(products, channel)) socket.send(frame);
     const end = await Promise.race([heard.promise, ended]);
     signal.throwIfAborted();
     if (end !== undefined) {
@@ -114,7 +110,7 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
     throw error;
   } finally {
     signal.removeEventListener("abort", onEnd);
-    client.terminate();
+    socket.terminate();
     await ended;
   }
   const newest = Math.max(0, ...trades.values());

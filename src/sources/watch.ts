@@ -210,9 +210,14 @@ export class FeedWatch {
     }
   }
 
-  /** Any frame came. */
-  frame(): void {
-    this.#frameAt = this.#options.clock.elapsed();
+  /** Any frame came, at this elapsed ms. What it says, told by the methods below, came at the same time. */
+  frame(at = this.#options.clock.elapsed()): void {
+    this.#frameAt = at;
+  }
+
+  /** When the frame came that is read now, elapsed ms. */
+  get #arrival(): number {
+    return this.#frameAt ?? this.#options.clock.elapsed();
   }
 
   /** A new tick; call it before the tick goes on the road, so that the end of a gap stands before it. */
@@ -224,7 +229,7 @@ export class FeedWatch {
     // an old tick that comes late does not end a gap
     if (gap !== undefined && !isLate) this.#closeGap(watched, gap, recordTime(tick), true);
 
-    const elapsed = this.#options.clock.elapsed();
+    const elapsed = this.#arrival;
     const spacing = elapsed - (watched.countedAt ?? elapsed);
     if (watched.countedAt === undefined || spacing >= BURST_MS) watched.countedAt = elapsed;
     if (spacing >= BURST_MS) {
@@ -254,7 +259,7 @@ export class FeedWatch {
       watched.stalledAt = undefined;
       watched.patience = Math.min(64, watched.patience * 2);
     }
-    const elapsed = this.#options.clock.elapsed();
+    const elapsed = this.#arrival;
     watched.awaited = false;
     watched.askedAt = watched.arrivedAt = watched.provenAt = elapsed;
     if (watched.gap !== undefined) this.#closeGap(watched, watched.gap, tick.receivedTime / 1000, false);
@@ -273,7 +278,7 @@ export class FeedWatch {
     if (lastTradeId === undefined || known === undefined) return;
     // Coinbase has sent 0 for products that it traded
     if (lastTradeId < known || lastTradeId === 0) return;
-    const elapsed = watched.heartbeatAt = this.#options.clock.elapsed();
+    const elapsed = watched.heartbeatAt = this.#arrival;
     watched.newestTradeId = Math.max(watched.newestTradeId, lastTradeId);
     if (lastTradeId > known) {
       watched.aheadAt ??= elapsed;

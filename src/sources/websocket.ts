@@ -10,9 +10,9 @@ import type { Logger } from "../log.ts";
 import type { FeedEvent, GapTimes, Position } from "../record.ts";
 import type { Stats } from "../stats.ts";
 import { Intake } from "./intake.ts";
+import { Socket } from "./socket.ts";
 import type { Source, SourceStatus } from "./source.ts";
 import { type Advice, FeedWatch } from "./watch.ts";
-import { WebSocketClient } from "./websocket_client.ts";
 
 /** What a WebSocket source is built from. */
 export interface WebSocketSourceOptions {
@@ -51,8 +51,6 @@ const BACKOFF = { baseMs: 250, capMs: 30_000 };
 const STEADY_MS = 10_000;
 const HANDSHAKE_MS = 10_000;
 const CHECK_MS = 500;
-/** A look that is so much too late tells of this process and not of the feed, ms. */
-const FROZEN_MS = 2000;
 /** The lower of two limits that Coinbase publishes: 8 connects or subscribes a second. */
 const REQUESTS_PER_SECOND = 8;
 /** Without one good tick for so long, those that are refused for their time are all there are, ms. */
@@ -80,7 +78,7 @@ export class WebSocketSource implements Source {
   /** The exchange has taken a subscription in this run, so that no later refusal is final. */
   #everAccepted = false;
   // of the current connection
-  #client: WebSocketClient | undefined;
+  #socket: Socket | undefined;
   #ticked = false;
   #tickedAt = -Infinity;
   #acknowledged = false;
@@ -172,7 +170,7 @@ export class WebSocketSource implements Source {
     const { exchange, channel, clock, staleAfterMs, unreachableHint } = this.#options;
     const elapsed = clock.elapsed();
     const { frameAt } = this.#watch;
-    const begun = this.#client !== undefined && frameAt !== undefined && frameAt >= this.#openedAt;
+    const begun = this.#socket !== undefined && frameAt !== undefined && frameAt >= this.#openedAt;
     const silent = frameAt !== undefined && elapsed - frameAt >= staleAfterMs;
     return {
       exchange: exchange.title,
@@ -196,10 +194,10 @@ export class WebSocketSource implements Source {
     const { exchange, log, stats, maxFrameBytes, staleAfterMs, clock } = this.#options;
     await this.#turn(signal);
     this.#nextTryAt = undefined;
-    let client: WebSocketClient;
+    let socket: Socket;
     try {
-      const limits = { maxMessageBytes: maxFrameBytes, handshakeMs: HANDSHAKE_MS };
-      client = await WebSocketClient.connect(this.#url, limits, signal);
+      const limits = { maxFrameLength: maxFrameBytes, handshakeMs: HANDSHAKE_MS };
+      socket = await Socket.connect(this.#url, limits, signal);
     } catch (error) {
       if (!(error instanceof ConnectionError)) throw error;
       this.#lastTrouble = error.message;
@@ -213,28 +211,29 @@ export class WebSocketSource implements Source {
     log.often("info", `Connected to ${exchange.title}`, { url: this.#shownUrl, channel: this.#options.channel });
     if (this.#opened++ > 0) stats.reconnects++;
     this.#openedAt = clock.elapsed();
-    this.#client = client;
+    this.#socket = socket;
     this.#acknowledged = this.#oneByOne = false;
     this.#refusedAt = undefined;
     this.#watch.linkOpened();
 
     const over = new AbortController();
     const stop = AbortSignal.any([signal, over.signal]);
-    const watching = this.#keepWatch(client, stop).catch((error) => {
-      client.terminate();
-      if (error !== stop.reason) throw error;
+    const watching = this.#keepWatch(socket, stop).catch(async (error) => {
+      if (error === stop.reason) return void await socket.close();
+      socket.terminate();
+      throw error;
     });
     let reason: "link-closed" | "link-silent" = "link-closed";
     try {
-      const receiving = client.receive({
-        onMessage: (text) => {
-          const now = clock.now();
-          this.#watch.frame();
-          const decoded = this.#intake.accept(text, now);
-          this.#handleRest(text, decoded, now);
+      const receiving = socket.receive({
+        onFrame: (text, ageMs) => {
+          this.#watch.frame(this.#arrival(ageMs));
+          const receivedTime = Math.round(clock.now() - ageMs);
+          const decoded = this.#intake.accept(text, receivedTime);
+          this.#handleRest(text, decoded, receivedTime);
         },
-        onOversize: (bytes) => {
-          this.#watch.frame();
+        onOversize: (bytes, ageMs) => {
+          this.#watch.frame(this.#arrival(ageMs));
           stats.frames++;
           stats.rejected["too-large"]++;
           log.often("warn", "Frame rejected", { reason: "too-large", bytes });
@@ -256,37 +255,47 @@ export class WebSocketSource implements Source {
       this.#lastTrouble = why;
       log.often("warn", `Connection to ${exchange.title} ended`, { why });
     } finally {
-      this.#client = undefined;
+      this.#socket = undefined;
       if (!signal.aborted) this.#watch.linkLost(reason);
     }
   }
 
   /** Subscribes, then looks about twice a second whether the feed is alive; if not, closes the link and says why. */
-  async #keepWatch(client: WebSocketClient, signal: AbortSignal): Promise<Advice["reconnect"]> {
+  async #keepWatch(socket: Socket, signal: AbortSignal): Promise<Advice["reconnect"]> {
     const { clock, log } = this.#options;
-    const onAbort = () => void client.close();
-    signal.addEventListener("abort", onAbort, { once: true });
-    await this.#subscribe(client, this.#options.products, signal);
+    await this.#subscribe(socket, this.#options.products, signal);
     while (true) {
-      const since = clock.elapsed();
       await clock.sleep(CHECK_MS, signal);
-      // we stood still ourselves: what came meanwhile is read first
-      if (clock.elapsed() - since >= FROZEN_MS) continue;
+      await this.#catchUp(socket, signal);
       const { reconnect, resubscribe } = this.#watch.check();
       if (reconnect !== undefined) {
-        await client.close();
+        await socket.close();
         return reconnect;
       }
       if (resubscribe.length > 0) {
         log.often("warn", "Asking the exchange again for products", { products: resubscribe });
-        await this.#subscribe(client, resubscribe, signal);
+        await this.#subscribe(socket, resubscribe, signal);
       }
       if (this.#refusedAt !== undefined && clock.elapsed() - this.#refusedAt >= ACKNOWLEDGE_MS) {
         this.#refusedAt = undefined;
         // one bad product took the others with it, as in Coinbase's early years
-        if (!this.#acknowledged && !this.#ticked) await this.#subscribe(client, this.#watch.accepted(), signal);
+        if (!this.#acknowledged && !this.#ticked) await this.#subscribe(socket, this.#watch.accepted(), signal);
       }
     }
+  }
+
+  /** Resolves once all that has arrived is read: this process may have been stopped, or busy. */
+  async #catchUp(socket: Socket, signal: AbortSignal): Promise<void> {
+    const { clock, staleAfterMs } = this.#options;
+    const caughtUp = new AbortController();
+    const patience = clock.sleep(staleAfterMs, AbortSignal.any([signal, caughtUp.signal]));
+    await Promise.race([socket.caughtUp(), patience]).finally(() => caughtUp.abort());
+  }
+
+  /** When a frame of this connection arrived, elapsed ms. */
+  #arrival(ageMs: number): number {
+    // the first one may have come before we heard that the connection is open
+    return Math.max(this.#openedAt, this.#options.clock.elapsed() - ageMs);
   }
 
   #stallWords(): string {
@@ -299,7 +308,7 @@ export class WebSocketSource implements Source {
     return `${words}, ${which} ${this.#options.exchange.title} trades`;
   }
 
-  async #subscribe(client: WebSocketClient, products: readonly string[], signal: AbortSignal): Promise<void> {
+  async #subscribe(socket: Socket, products: readonly string[], signal: AbortSignal): Promise<void> {
     const { exchange, channel } = this.#options;
     // an exchange may refuse a whole message because of one product: those that it has refused go alone
     const accepted = new Set(this.#watch.accepted());
@@ -308,7 +317,7 @@ export class WebSocketSource implements Source {
     const parts = [...together.length > 0 ? [together] : [], ...alone.map((product) => [product])];
     for (const frame of parts.flatMap((part) => exchange.subscribe(part, channel))) {
       await this.#turn(signal);
-      client.send(frame);
+      socket.send(frame);
     }
   }
 
@@ -381,6 +390,6 @@ export class WebSocketSource implements Source {
 
   #giveUp(words: string): void {
     this.#refusal = new RefusedError(words);
-    this.#client?.terminate();
+    this.#socket?.terminate();
   }
 }

@@ -13,6 +13,7 @@ import { type SinkStats, Stats } from "../../src/stats.ts";
 import type { Lever } from "../../src/web/demo_api.ts";
 import { Notebook } from "../fakes/log.ts";
 import { FakeSink } from "../fakes/sink.ts";
+import "../fakes/checked_worker.ts";
 
 /** Files, sockets and folders: what a demo needs. */
 export const mayDemo: boolean = (["net", "read", "write"] as const)

@@ -11,6 +11,7 @@ import { type SinkStats, Stats } from "../../src/stats.ts";
 import type { Simulator } from "../../src/simulator/server.ts";
 import type { KafkaServer } from "../servers/kafka.ts";
 import { assertAllDeclared, type Count, count } from "./count.ts";
+import "../fakes/checked_worker.ts";
 
 /** Where the feed comes from and where it goes. */
 export interface FeedOptions {

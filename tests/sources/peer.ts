@@ -1,6 +1,13 @@
 // The other end of a WebSocket as bytes: a TCP server that does what a test tells it, right or wrong.
 
+import "../fakes/checked_worker.ts";
+import { mayListen } from "../simulator/client.ts";
+
 export { mayListen, until } from "../simulator/client.ts";
+
+/** True when a test may open our own connections: their thread is started from a file. */
+export const mayConnect: boolean = mayListen &&
+  Deno.permissions.querySync({ name: "read", path: new URL("../../src", import.meta.url) }).state === "granted";
 
 /** Fails, naming it, when the promise takes too long. */
 export async function within<T>(what: string, promise: Promise<T>, ms = 60_000): Promise<T> {
@@ -167,12 +174,18 @@ export async function upgradeAnswer(request: string, headers = ""): Promise<stri
 
 /** A TCP server that hands over its connections one by one. */
 export class Peer implements Disposable {
-  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #listener: Deno.TcpListener;
+  readonly #host: string;
   readonly #lines: Line[] = [];
+
+  constructor(hostname = "127.0.0.1") {
+    this.#listener = Deno.listen({ hostname, port: 0 });
+    this.#host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  }
 
   /** Where it listens. */
   get url(): string {
-    return `ws://127.0.0.1:${this.#listener.addr.port}`;
+    return `ws://${this.#host}:${this.#listener.addr.port}`;
   }
 
   /** The next connection, not yet upgraded. */
@@ -189,12 +202,22 @@ export class Peer implements Disposable {
     return line;
   }
 
-  [Symbol.dispose](): void {
-    for (const line of this.#lines) line[Symbol.dispose]();
+  /** Takes no more connections; those that are open stay. */
+  stopListening(): void {
     try {
       this.#listener.close();
     } catch {
       // closed already
     }
+  }
+
+  /** Closes all connections. */
+  drop(): void {
+    for (const line of this.#lines.splice(0)) line[Symbol.dispose]();
+  }
+
+  [Symbol.dispose](): void {
+    this.drop();
+    this.stopListening();
   }
 }

@@ -10,10 +10,11 @@ import { WebSocketSource, type WebSocketSourceOptions } from "../../src/sources/
 import { Stats } from "../../src/stats.ts";
 import { Notebook } from "../fakes/log.ts";
 import { Random } from "../fakes/random.ts";
-import { frame, mayListen, Peer, TEXT, until, within } from "./peer.ts";
+import { frame, mayConnect, Peer, TEXT, until, within } from "./peer.ts";
 
 function test(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name: mayListen ? name : `${name} [skipped: needs --allow-net]`, ignore: !mayListen, fn });
+  const why = " [skipped: needs --allow-net and --allow-read]";
+  Deno.test({ name: mayConnect ? name : `${name}${why}`, ignore: !mayConnect, fn });
 }
 
 /** Time that runs so many times as fast; the wall clock is the machine's, as the simulator's is. */
