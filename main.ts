@@ -393,8 +393,15 @@ async function runReplay(args: readonly string[]): Promise<void> {
   if (stats.frames === 0) tell(`Nothing was read: ${path === "-" ? "stdin" : path} is empty\n`);
 }
 
+/** Deno would send requests to this computer through HTTP_PROXY too: those of the demo, and those of the doctor. */
+function keepLoopbackOffTheProxy(): void {
+  const listed = Deno.env.get("NO_PROXY") ?? Deno.env.get("no_proxy");
+  Deno.env.set("NO_PROXY", [...(listed ? [listed] : []), "localhost", "127.0.0.1", "::1"].join());
+}
+
 /** The exit code, where it is not 0. */
 async function run(args: readonly string[], stop: AbortController): Promise<number | void> {
+  keepLoopbackOffTheProxy();
   const [command, ...rest] = args;
   const asksForHelp = rest.includes("--help") || rest.includes("-h");
   switch (command) {

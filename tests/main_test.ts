@@ -2,6 +2,9 @@
 
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertStringIncludes } from "@std/assert";
 import { Simulator } from "../src/simulator/server.ts";
+import { ForwardProxy } from "./fakes/forward_proxy.ts";
+import { Authority, opensslMissing } from "./servers/certificates.ts";
+import { terminateTls } from "./servers/tls.ts";
 import { until, within } from "./sources/peer.ts";
 
 const permitted = (["run", "net", "read", "write", "env"] as const)
@@ -407,6 +410,113 @@ test("main: dev says that Coinbase cannot be reached, names the demo, and goes o
   await program.until("there are records", () => program.records.length > 0);
   program.kill("SIGINT");
   assertEquals(await program.end(), 0);
+});
+
+// ---- behind a proxy
+
+/** A name that only a proxy can reach. */
+const FAR = "coinbase.test";
+
+test("main: dev reaches the exchange through the proxy in HTTP_PROXY, and not through it what NO_PROXY names", async () => {
+  await using simulator = await Simulator.start({ ticksPerSecond: 50 });
+  await using proxy = new ForwardProxy(simulator.port);
+  const env = { COINBASE_CHANNEL: "ticker", HTTP_PROXY: `http://127.0.0.1:${proxy.port}` };
+  {
+    await using program = new Program(["dev"], { ...env, COINBASE_WS_URL: `ws://${FAR}/feed` });
+    await program.until("there are records", () => program.records.length > 0);
+    assertEquals(proxy.requests, [{ line: `GET http://${FAR}/feed HTTP/1.1`, login: undefined }]);
+  }
+  // this computer never needs a proxy
+  for (const more of [{ COINBASE_WS_URL: `ws://localhost:${simulator.port}` }, { NO_PROXY: "127.0.0.0/8" }]) {
+    await using program = new Program(["dev"], {
+      ...env,
+      COINBASE_WS_URL: `ws://127.0.0.1:${simulator.port}`,
+      ...more,
+    });
+    await program.until("there are records", () => program.records.length > 0);
+  }
+  await using program = new Program(["dev"], { ...env, COINBASE_WS_URL: `ws://${FAR}`, no_proxy: FAR });
+  await program.says("Cannot reach Coinbase, trying again");
+  assertStringIncludes(program.stderr, "dns error");
+  assertEquals(proxy.requests.length, 1);
+});
+
+test("main: dev goes on when the proxy dies in the middle and comes back, with a gap", async () => {
+  await using simulator = await Simulator.start({ ticksPerSecond: 50 });
+  await using proxy = new ForwardProxy(simulator.port);
+  await using program = new Program(["dev"], {
+    COINBASE_WS_URL: `ws://${FAR}`,
+    COINBASE_CHANNEL: "ticker",
+    HTTP_PROXY: `http://127.0.0.1:${proxy.port}`,
+  });
+  await program.until("there are records", () => program.records.length > 0);
+  proxy.refuse = 503;
+  proxy.cut();
+  await program.says("the upgrade was refused: 503 Service Unavailable");
+  proxy.refuse = undefined;
+  await program.says("Ticks may be missing");
+  const before = program.records.length;
+  await program.until("there are more records", () => program.records.length > before);
+  const [lost] = program.log.filter(({ message }) => message === "Connection to Coinbase ended");
+  assertMatch(String(lost?.why), /^closed with code 1006 /);
+});
+
+for (
+  const [scheme, answer, words] of [
+    ["ws", 407, "the upgrade was refused: 407 Proxy Authentication Required"],
+    ["ws", 403, "the upgrade was refused: 403 Forbidden"],
+    ["wss", 407, "the proxy in HTTPS_PROXY wants another login: "],
+    ["wss", 403, "the proxy in HTTPS_PROXY refused to connect us: "],
+  ] as const
+) {
+  test(`main: dev says that the proxy answers ${answer} to ${scheme}, and no secret`, async () => {
+    await using simulator = await Simulator.start();
+    await using proxy = new ForwardProxy(simulator.port, "somebody:else");
+    if (answer !== 407) proxy.refuse = answer;
+    const url = `http://me:not-my-password@127.0.0.1:${proxy.port}`;
+    await using program = new Program(["dev"], {
+      COINBASE_WS_URL: `${scheme}://${FAR}`,
+      HTTP_PROXY: url,
+      HTTPS_PROXY: url,
+    });
+    await program.says(words);
+    assertEquals(proxy.requests[0]?.login, "me:not-my-password");
+    assert(!program.stderr.includes("not-my-password"), program.stderr);
+  });
+}
+
+Deno.test({
+  name: `main: dev reaches the exchange by TLS through the proxy in HTTPS_PROXY, with a login${
+    opensslMissing() === undefined ? "" : ` [skipped: ${opensslMissing()}]`
+  }`,
+  ignore: !permitted || opensslMissing() !== undefined,
+  async fn() {
+    await using simulator = await Simulator.start({ ticksPerSecond: 50 });
+    await using authority = await Authority.make();
+    const { key, cert } = await authority.issue({ names: [`DNS:${FAR}`] });
+    await using exchange = terminateTls(cert + authority.cert, key, simulator.port);
+    await using proxy = new ForwardProxy(exchange.port, "me:my-password");
+    const env = {
+      COINBASE_WS_URL: `wss://${FAR}/feed`,
+      COINBASE_CHANNEL: "ticker",
+      HTTPS_PROXY: `http://me:my-password@127.0.0.1:${proxy.port}`,
+    };
+    {
+      await using program = new Program(["dev"], env);
+      await program.says("DENO_CERT names a file with one more authority, DENO_TLS_CA_STORE=system takes those");
+    }
+    await using program = new Program(["dev"], { ...env, DENO_CERT: authority.path });
+    await program.until("there are records", () => program.records.length > 0);
+    for (const { line, login } of proxy.requests) {
+      assertEquals([line, login], [`CONNECT ${FAR}:443 HTTP/1.1`, "me:my-password"]);
+    }
+    assert(!program.stderr.includes("my-password"), program.stderr);
+    const asked = proxy.requests.length;
+    proxy.cut();
+    await program.until("it has asked the proxy again", () => proxy.requests.length > asked);
+    const before = program.records.length;
+    await program.until("there are more records", () => program.records.length > before);
+  },
 });
 
 test("main: dev ends quietly when its reader has seen enough (| head)", async () => {

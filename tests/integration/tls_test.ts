@@ -5,39 +5,11 @@ import { assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
 import { Authority, opensslMissing } from "../servers/certificates.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
+import { terminateTls } from "../servers/tls.ts";
 import { audit, until } from "./feed.ts";
 import { Producer } from "./producer.ts";
 
 const missing = kafkaMissing() ?? opensslMissing();
-
-/** Takes encrypted connections and hands what they carry to a plain port, as a load balancer before an exchange does. */
-function terminate(cert: string, key: string, port: number): { port: number } & AsyncDisposable {
-  const listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert, key });
-  const conns = new Set<Deno.Conn>();
-  const pipes: Promise<unknown>[] = [];
-  const accepting = (async () => {
-    for await (const outer of listener) {
-      const inner = await Deno.connect({ hostname: "127.0.0.1", port });
-      conns.add(outer).add(inner);
-      pipes.push(outer.readable.pipeTo(inner.writable).catch(() => {}));
-      pipes.push(inner.readable.pipeTo(outer.writable).catch(() => {}));
-    }
-  })().catch(() => {});
-  return {
-    port: listener.addr.port,
-    async [Symbol.asyncDispose]() {
-      listener.close();
-      for (const conn of conns) {
-        try {
-          conn.close();
-        } catch {
-          // its pipe has closed it
-        }
-      }
-      await Promise.all([accepting, ...pipes]);
-    },
-  };
-}
 
 Deno.test({
   name: `encrypted connections to exchange and Kafka${missing ? ` [skipped: ${missing}]` : ""}`,
@@ -50,7 +22,7 @@ Deno.test({
     await kafka.createTopic("ticker_batch");
     await kafka.createTopic("feed_gaps");
     await using simulator = await Simulator.start({ seed: 16, ticksPerSecond: 15 });
-    await using exchange = terminate(chain, key, simulator.port);
+    await using exchange = terminateTls(chain, key, simulator.port);
     const settings = {
       COINBASE_WS_URL: `wss://localhost:${exchange.port}`,
       KAFKA_BROKERS: kafka.door("encrypted"),
