@@ -29,6 +29,6 @@ RUN install -d -o 1993 -g 1993 /var/lib/coinbase-producer
 USER 1993:1993
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-  CMD ["deno", "eval", "Deno.exit((await fetch('http://127.0.0.1:8000/healthz')).ok ? 0 : 1)"]
+  CMD ["deno", "eval", "Deno.env.set('NO_PROXY', '127.0.0.1'); Deno.exit((await fetch('http://127.0.0.1:8000/healthz')).ok ? 0 : 1)"]
 # the entry point of the image is deno, with an init process before it that passes on TERM
 CMD ["run", "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=30", "--cached-only", "--allow-net", "--allow-env", "--allow-read", "--allow-write=/var/lib/coinbase-producer", "main.ts", "start"]

@@ -260,7 +260,12 @@ const EXPECTED: Record<string, Expected> = {
     after: { "broker": "service_healthy" },
   },
   "coinbase-producer": {
-    test: ["CMD", "deno", "eval", "Deno.exit((await fetch('http://127.0.0.1:8000/healthz')).ok ? 0 : 1)"],
+    test: [
+      "CMD",
+      "deno",
+      "eval",
+      "Deno.env.set('NO_PROXY', '127.0.0.1'); Deno.exit((await fetch('http://127.0.0.1:8000/healthz')).ok ? 0 : 1)",
+    ],
     user: "1993:1993",
     environment: {
       HOST: "0.0.0.0",
