@@ -56,8 +56,8 @@ function live(path: string): void {
       }
       queries.ticks(key, { ...range, limit: 10 });
       for (const  of of[key, undefined]) {
-        queries.gaps(of, { ...range, limit: 10 });
-        Array.from(queries.gapPages(of, range));
+        queries.gaps(only, { ...range, limit: 10 });
+        Array.from(queries.gapPages(only, range));
       }
       Array.from(queries.tickPages(key, range));
     }
