@@ -1,8 +1,8 @@
 // The program: reads the settings, builds the parts, runs until told to stop, chooses the exit code.
 
 import { parse } from "@std/dotenv";
-import { runAudit } from "./src/audit/command.ts";
-import { systemClock as clock } from "./src/clock.ts";
+import { runAudit } from "./src/commands/audit.ts";
+import { systemClock as clock } from "./src/core/clock.ts";
 import {
   type Config,
   describeSettings,
@@ -11,30 +11,30 @@ import {
   problemsInDotEnv,
   readConfig,
   STORE_FILE,
-} from "./src/config.ts";
-import { Cursor, lockCursor, readCursor, readGapNames } from "./src/cursor.ts";
-import { ConfigError, DrainError, exitCodeFor, reasonOf, SinkError } from "./src/errors.ts";
+} from "./src/config/config.ts";
+import { Cursor, lockCursor, readCursor, readGapNames } from "./src/pipeline/cursor.ts";
+import { ConfigError, DrainError, exitCodeFor, reasonOf, SinkError } from "./src/core/errors.ts";
 import { type Demo, DEMO_SETTINGS, startDemo } from "./src/demo/demo.ts";
-import { runDoctor } from "./src/doctor/command.ts";
+import { runDoctor } from "./src/commands/doctor.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "./src/exchanges/mod.ts";
-import { createLogger, type Logger } from "./src/log.ts";
-import { Pipeline } from "./src/pipeline.ts";
-import { type Gap, type GapName, GapTimes, type Position, type Tick } from "./src/record.ts";
-import { KafkaSink } from "./src/sinks/kafka.ts";
-import { LiveSink } from "./src/sinks/live.ts";
-import type { Sink } from "./src/sinks/sink.ts";
-import { SqliteSink } from "./src/sinks/sqlite.ts";
-import { StdoutSink } from "./src/sinks/stdout.ts";
-import { describeRejected } from "./src/sources/intake.ts";
-import { framesIn, replay } from "./src/sources/replay.ts";
-import type { Source } from "./src/sources/source.ts";
-import { WebSocketSource } from "./src/sources/websocket.ts";
-import { runSimulator } from "./src/simulator/command.ts";
+import { createLogger, type Logger } from "./src/core/log.ts";
+import { Pipeline } from "./src/pipeline/pipeline.ts";
+import { type Gap, type GapName, GapTimes, type Position, type Tick } from "./src/core/record.ts";
+import { KafkaSink } from "./src/kafka/sink.ts";
+import { LiveSink } from "./src/web/live.ts";
+import type { Sink } from "./src/core/sink.ts";
+import { SqliteSink } from "./src/store/sink.ts";
+import { StdoutSink } from "./src/pipeline/stdout.ts";
+import { describeRejected } from "./src/pipeline/intake.ts";
+import { framesIn, replay } from "./src/pipeline/replay.ts";
+import type { Source } from "./src/pipeline/source.ts";
+import { WebSocketSource } from "./src/pipeline/websocket.ts";
+import { runSimulator } from "./src/commands/simulate.ts";
 import { Store } from "./src/store/store.ts";
 import { backupStore, exportStore } from "./src/store/tasks.ts";
-import { type SinkStats, Stats } from "./src/stats.ts";
-import { readTextFileSync } from "./src/text_file.ts";
-import { wrongPath } from "./src/terminal.ts";
+import { type SinkStats, Stats } from "./src/core/stats.ts";
+import { readTextFileSync } from "./src/config/text_file.ts";
+import { wrongPath } from "./src/core/terminal.ts";
 import { serveStatus } from "./src/web/server.ts";
 
 /** Most ticks in one request to Kafka. */

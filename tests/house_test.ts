@@ -42,19 +42,16 @@ function* filesIn(folder: string): Generator<string> {
 
 /** Of how high a file stands; it may import what stands lower. Undefined: nobody has said. */
 const FLOORS: readonly { readonly name: string; readonly files: RegExp }[] = [
-  {
-    name: "ground",
-    files: /^src\/(?:record|candle|errors|clock|abort|backoff|queue|stats|sequencer|shard|terminal)\.ts$/,
-  },
+  { name: "core", files: /^src\/core\/(?!log\.ts$)/ },
   { name: "exchanges", files: /^src\/exchanges\// },
-  // made in main and handed down: below, only their types are known
-  { name: "settings and log", files: /^src\/(?:config|log|text_file)\.ts$/ },
-  { name: "store", files: /^src\/(?:store\/|cursor\.ts$)/ },
-  { name: "sources and sinks", files: /^src\/(?:sources|sinks)\// },
-  { name: "pipeline", files: /^src\/(?:pipeline|lane)\.ts$/ },
-  { name: "web and simulator", files: /^src\/(?:web|simulator|stack)\// },
-  { name: "doctor and audit", files: /^src\/(?:doctor|audit)\// },
+  // made by a command and handed down: below, only their types are known
+  { name: "settings and log", files: /^src\/(?:config\/|core\/log\.ts$)/ },
+  { name: "store and kafka", files: /^src\/(?:store|kafka)\// },
+  { name: "pipeline", files: /^src\/pipeline\// },
+  { name: "web, simulator and stack", files: /^src\/(?:web|simulator|stack)\// },
+  { name: "checks", files: /^src\/checks\// },
   { name: "demo", files: /^src\/demo\// },
+  { name: "commands", files: /^src\/commands\// },
   { name: "main", files: /^main\.ts$/ },
 ];
 
@@ -67,14 +64,14 @@ const PAGE = "src/web/page/";
 
 /** The doors of each package. */
 const DOORS: Readonly<Record<string, readonly string[]>> = {
-  "@std/log": ["src/log.ts"],
+  "@std/log": ["src/core/log.ts"],
   "@std/dotenv": ["main.ts"],
   "kafkajs": [
-    "src/sinks/kafka.ts",
-    "src/sinks/kafkajs_fix.ts",
-    "src/sinks/kafkajs_produce.ts",
-    "src/doctor/kafka.ts",
-    "src/sinks/kafka_sockets.ts",
+    "src/kafka/sink.ts",
+    "src/kafka/kafkajs_fix.ts",
+    "src/kafka/kafkajs_produce.ts",
+    "src/kafka/admin.ts",
+    "src/kafka/sockets.ts",
   ],
   "prom-client": ["src/web/metrics.ts"],
   "lightweight-charts": ["src/web/page/chart.ts"],
@@ -97,32 +94,30 @@ const RULES: readonly { readonly rule: string; readonly breaks: (each: Import) =
     breaks: ({ from, to }) => floorOf(to) > floorOf(from),
   },
   {
-    rule: "a source imports no sink, a sink no source",
+    rule: "a sink imports nothing of the pipeline",
     breaks: ({ from, to }) =>
-      (from.startsWith("src/sources/") && to.startsWith("src/sinks/")) ||
-      (from.startsWith("src/sinks/") && to.startsWith("src/sources/")),
+      /^src\/(?:kafka\/|store\/|pipeline\/stdout\.ts$|web\/live\.ts$)/.test(from) && to.startsWith("src/pipeline/"),
   },
   {
-    rule: "ground and exchanges import nothing from outside the house, not even a type of the log",
+    rule: "core and exchanges import nothing from outside the house, not even a type of the log",
     breaks: ({ from, to }) => floorOf(from) <= 1 && !to.startsWith("src/"),
   },
   {
-    rule: "sources, sinks and pipeline know of settings and log only types",
-    breaks: ({ from, to, typeOnly }) =>
-      /^src\/(?:sources|sinks|pipeline|lane)/.test(from) && floorOf(to) === 2 && !typeOnly,
+    rule: "kafka and pipeline know of settings and log only types",
+    breaks: ({ from, to, typeOnly }) => /^src\/(?:kafka|pipeline)\//.test(from) && floorOf(to) === 2 && !typeOnly,
   },
   {
-    rule: "the simulator uses nothing of the program but its errors, and only main and the demo start it",
+    rule: "the simulator uses nothing of the program but its errors, and only its command and the demo start it",
     breaks: ({ from, to }) =>
       from.startsWith("src/simulator/")
-        ? to.startsWith("src/") && !to.startsWith("src/simulator/") && to !== "src/errors.ts"
-        : to.startsWith("src/simulator/") && from !== "main.ts" && !from.startsWith("src/demo/"),
+        ? to.startsWith("src/") && !to.startsWith("src/simulator/") && to !== "src/core/errors.ts"
+        : to.startsWith("src/simulator/") && !/^src\/(?:commands\/simulate\.ts$|demo\/)/.test(from),
   },
   {
     rule: "the page runs in a browser: of the program it uses what is pure, and types",
     breaks: ({ from, to, typeOnly }) =>
       from.startsWith(PAGE) && !typeOnly && to.startsWith("src/") && !to.startsWith(PAGE) &&
-      !/^src\/(?:record|candle|backoff)\.ts$/.test(to),
+      !/^src\/core\/(?:record|candle|backoff)\.ts$/.test(to),
   },
   {
     rule: "of the page the program uses only what was built of it, and what is said of its style",
@@ -169,7 +164,7 @@ const OUTSIDE =
   /\b(?:Deno\.|globalThis\b|fetch\(|WebSocket\b|console\.|process\.|localStorage|setTimeout\(|setInterval\(|Date\.now\(|new Date\(\)|performance\.|Math\.random\()/;
 
 Deno.test({
-  name: `the house: ground and exchanges reach for no network, file, environment, clock or chance${skipped}`,
+  name: `the house: core and exchanges reach for no network, file, environment, clock or chance${skipped}`,
   ignore: !readable,
   fn() {
     const files = [...filesIn("src")].filter((file) => floorOf(file) >= 0 && floorOf(file) <= 1);
@@ -178,7 +173,7 @@ Deno.test({
       return OUTSIDE.test(code);
     });
     // the one door to time
-    assertEquals(reaching, ["src/clock.ts"]);
+    assertEquals(reaching, ["src/core/clock.ts"]);
   },
 });
 
@@ -197,27 +192,27 @@ Deno.test({
 });
 
 const WRONG: [from: string, source: string][] = [
-  ["src/record.ts", 'import { tick } from "./exchanges/coinbase.ts";'],
-  ["src/record.ts", 'import type { Logger } from "./log.ts";'],
+  ["src/core/record.ts", 'import { tick } from "../exchanges/coinbase.ts";'],
+  ["src/core/record.ts", 'import type { Logger } from "./log.ts";'],
   ["src/exchanges/coinbase.ts", 'import { z } from "npm:zod";'],
   ["src/exchanges/coinbase.ts", 'import { readFileSync } from "node:fs";'],
-  ["src/sources/websocket.ts", 'import type { Sink } from "../sinks/sink.ts";'],
-  ["src/sinks/kafka.ts", 'import { Intake } from "../sources/intake.ts";'],
-  ["src/sinks/kafka.ts", 'import { createLogger } from "../log.ts";'],
-  ["src/sinks/stdout.ts", 'const { default: kafka } = await import("kafkajs");'],
-  ["src/sinks/stdout.ts", 'export { Pipeline } from "../pipeline.ts";'],
-  ["src/pipeline.ts", 'import {\n  serveStatus,\n} from "./web/server.ts";'],
+  ["src/kafka/sink.ts", 'import type { Source } from "../pipeline/source.ts";'],
+  ["src/store/sink.ts", 'import { Intake } from "../pipeline/intake.ts";'],
+  ["src/kafka/sink.ts", 'import { createLogger } from "../core/log.ts";'],
+  ["src/pipeline/stdout.ts", 'const { default: kafka } = await import("kafkajs");'],
+  ["src/pipeline/stdout.ts", 'export { Pipeline } from "./pipeline.ts";'],
+  ["src/pipeline/pipeline.ts", 'import {\n  serveStatus,\n} from "../web/server.ts";'],
   ["src/web/server.ts", 'import prom from "prom-client";'],
   ["src/web/server.ts", 'import { run } from "../../main.ts";'],
-  ["src/sources/replay.ts", 'import "../simulator/server.ts";'],
+  ["src/pipeline/replay.ts", 'import "../simulator/server.ts";'],
   ["src/simulator/server.ts", 'import { coinbase } from "../exchanges/coinbase.ts";'],
   ["src/simulator/past.ts", 'import { readHistory } from "../demo/history.ts";'],
   ["src/web/demo_api.ts", 'import { LeverPanel } from "../demo/levers.ts";'],
   ["src/demo/demo.ts", 'import { run } from "../../main.ts";'],
-  ["src/web/page/main.ts", 'import { now } from "../../clock.ts";'],
+  ["src/web/page/main.ts", 'import { now } from "../../core/clock.ts";'],
   ["src/web/page/main.ts", 'import { createChart } from "lightweight-charts";'],
   ["src/web/server.ts", 'import { Road } from "./page/road.ts";'],
-  ["src/sinks/sqlite.ts", 'import { DatabaseSync } from "node:sqlite";'],
+  ["src/pipeline/sqlite.ts", 'import { DatabaseSync } from "node:sqlite";'],
   ["src/helpers.ts", 'import { Tick } from "./record.ts";'],
 ];
 for (const [from, source] of WRONG) {

@@ -4,7 +4,7 @@ import v8 from "node:v8";
 import vm from "node:vm";
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { coinbase } from "../src/exchanges/coinbase.ts";
-import { REJECT_REASONS } from "../src/record.ts";
+import { REJECT_REASONS } from "../src/core/record.ts";
 import { assertValidTick } from "./contracts/exchange.ts";
 import { Random } from "./fakes/random.ts";
 import control from "./fixtures/coinbase/control.2026-10-04.jsonl" with { type: "text" };

@@ -5,7 +5,7 @@ import { Simulator } from "../src/simulator/server.ts";
 import { ForwardProxy } from "./fakes/forward_proxy.ts";
 import { Authority, opensslMissing } from "./servers/certificates.ts";
 import { terminateTls } from "./servers/tls.ts";
-import { until, within } from "./sources/peer.ts";
+import { until, within } from "./pipeline/peer.ts";
 
 const permitted = (["run", "net", "read", "write", "env"] as const)
   .every((name) => Deno.permissions.querySync({ name }).state === "granted");

@@ -1,7 +1,7 @@
-// The README against the program: its table of settings is made from src/config.ts, and its commands exist.
+// The README against the program: its table of settings is made from src/config/config.ts, and its commands exist.
 
 import { assert, assertEquals } from "@std/assert";
-import { SETTINGS } from "../src/config.ts";
+import { SETTINGS } from "../src/config/config.ts";
 import { anchorOf } from "../src/stack/dashboards/alerts.ts";
 
 const readable = Deno.permissions.querySync({ name: "read", path: "README.md" }).state === "granted";

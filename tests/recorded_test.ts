@@ -3,9 +3,9 @@
 
 import { assertEquals, assertGreater } from "@std/assert";
 import { coinbase } from "../src/exchanges/coinbase.ts";
-import type { RejectReason } from "../src/record.ts";
-import { replay } from "../src/sources/replay.ts";
-import { Stats } from "../src/stats.ts";
+import type { RejectReason } from "../src/core/record.ts";
+import { replay } from "../src/pipeline/replay.ts";
+import { Stats } from "../src/core/stats.ts";
 
 function findFolder(): { folder: string } | { why: string } {
   const isGranted = (wish: Deno.PermissionDescriptor) => Deno.permissions.querySync(wish).state === "granted";

@@ -75,7 +75,7 @@ const ALL = ["--allow-net", "--allow-read", "--allow-write", "--allow-run", "--a
 
 await checkStage("format, lint, types, docs", ["task", "check"]);
 /** Folders whose tests start real servers. */
-const SERVERS = ["servers", "integration", "stack", "chain", "dashboards", "doctor", "audit", "chaos"].map((folder) =>
+const SERVERS = ["servers", "integration", "stack", "chain", "dashboards", "checks", "chaos"].map((folder) =>
   `tests/${folder}`
 );
 /** They wait more than they work. */

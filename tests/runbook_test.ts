@@ -1,7 +1,7 @@
 // docs/runbook.md against the program: an entry for every alert, and for every message of a warning, an error or an end.
 
 import { assert, assertEquals } from "@std/assert";
-import { SETTINGS } from "../src/config.ts";
+import { SETTINGS } from "../src/config/config.ts";
 import { ALERTS, anchorOf, runbookOf } from "../src/stack/dashboards/alerts.ts";
 
 const readable = Deno.permissions.querySync({ name: "read", path: "docs" }).state === "granted";
@@ -170,13 +170,13 @@ Deno.test({
 const UNCLEAR: string[] = [
   "main.ts: hint",
   "main.ts: error",
-  "src/sinks/kafka.ts: doubt",
-  "src/sources/socket.ts: reason",
-  "src/sources/websocket.ts: words",
-  "src/sources/websocket.ts: words",
+  "src/kafka/sink.ts: doubt",
+  "src/pipeline/socket.ts: reason",
+  "src/pipeline/websocket.ts: words",
+  "src/pipeline/websocket.ts: words",
   "src/store/store.ts: message",
-  "src/log.ts: message",
-  "src/log.ts: message",
+  "src/core/log.ts: message",
+  "src/core/log.ts: message",
 ];
 
 Deno.test({
@@ -221,7 +221,9 @@ Deno.test({
     const runbook = read("docs/runbook.md");
     const command = /<!-- start -->\s*```sh\n(.*)\n```\s*<!-- \/start -->/.exec(runbook)?.[1];
     assertEquals(command, JSON.parse(read("deno.json")).tasks.start.command);
-    const words = [...messagesOf("", read("src/pipeline.ts"), [/\bnew DrainError\(\s*[^"`,]+,\s*/g]).said.keys()];
+    const words = [
+      ...messagesOf("", read("src/pipeline/pipeline.ts"), [/\bnew DrainError\(\s*[^"`,]+,\s*/g]).said.keys(),
+    ];
     assertEquals(words.length, 1);
     assert(runbook.split("\n").some((line) => line.startsWith("| 5 ") && line.includes(`\`${words[0]}\``)));
   },

@@ -2,14 +2,14 @@
 // is shown, is main's matter.
 
 import { join } from "node:path";
-import type { Clock } from "../clock.ts";
-import type { Logger } from "../log.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Logger } from "../core/log.ts";
 import { coinbase } from "../exchanges/coinbase.ts";
-import type { Position, Tick } from "../record.ts";
+import type { Position, Tick } from "../core/record.ts";
 import { Simulator, type SimulatorOptions } from "../simulator/server.ts";
-import type { Sink } from "../sinks/sink.ts";
-import type { Source, SourceStatus } from "../sources/source.ts";
-import type { KafkaOptions } from "../sinks/kafka.ts";
+import type { Sink } from "../core/sink.ts";
+import type { Source, SourceStatus } from "../pipeline/source.ts";
+import type { KafkaOptions } from "../kafka/sink.ts";
 import type { DemoLevers } from "../web/demo_api.ts";
 import { BrokerLine } from "./broker_line.ts";
 import { DemoFolder } from "./folder.ts";

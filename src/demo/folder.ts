@@ -1,7 +1,7 @@
 // A temporary folder that goes with the demo, or with a later demo where this one was killed.
 
 import { dirname, join } from "node:path";
-import { ConfigError, reasonOf } from "../errors.ts";
+import { ConfigError, reasonOf } from "../core/errors.ts";
 
 /** Folders begin with this; what follows is chance. */
 const PREFIX = "price-feed-demo-";

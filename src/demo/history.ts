@@ -1,10 +1,10 @@
 // The day before the demo: frames of the simulated exchange, read as live ones are, and handed out in batches.
 
 import { coinbase } from "../exchanges/coinbase.ts";
-import type { Tick } from "../record.ts";
+import type { Tick } from "../core/record.ts";
 import type { Sample } from "../simulator/server.ts";
-import { Intake } from "../sources/intake.ts";
-import { Stats } from "../stats.ts";
+import { Intake } from "../pipeline/intake.ts";
+import { Stats } from "../core/stats.ts";
 
 /** Ticks in one batch; a few more come where a sample ends. */
 export const HISTORY_BATCH = 2000;

@@ -4,8 +4,8 @@
 import { coinbase } from "../exchanges/coinbase.ts";
 import { JUNK } from "../simulator/junk.ts";
 import type { Simulator } from "../simulator/server.ts";
-import { Intake } from "../sources/intake.ts";
-import { Stats } from "../stats.ts";
+import { Intake } from "../pipeline/intake.ts";
+import { Stats } from "../core/stats.ts";
 import type { DemoLevers, Lever } from "../web/demo_api.ts";
 import type { BrokerLine } from "./broker_line.ts";
 import type { SlowSink } from "./slow_sink.ts";

@@ -1,8 +1,8 @@
 // A disk that takes its time: any sink, with a wait before each write that can be changed while it lasts.
 
-import type { Clock } from "../clock.ts";
-import type { FeedEvent, Gap, GapReason } from "../record.ts";
-import type { Sink } from "../sinks/sink.ts";
+import type { Clock } from "../core/clock.ts";
+import type { FeedEvent, Gap, GapReason } from "../core/record.ts";
+import type { Sink } from "../core/sink.ts";
 
 /** Another sink, slowed down. It passes on everything else, its name too. */
 export class SlowSink implements Sink {

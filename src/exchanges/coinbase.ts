@@ -1,7 +1,7 @@
 // Coinbase Exchange market data, https://docs.cdp.coinbase.com/exchange/websocket-feed/overview: subscribe and decode.
 // No key and no account is needed for the channels used here.
 
-import type { RejectReason, Tick } from "../record.ts";
+import type { RejectReason, Tick } from "../core/record.ts";
 import type { Decoded, Exchange } from "./exchange.ts";
 import { MAX_AHEAD_MS, parseCount, parseDecimal, parsePrice, parseTimeUs } from "./values.ts";
 

@@ -1,7 +1,9 @@
 // What an exchange is to this program: a description without I/O, state or clock. A new one is one file beside this.
 
-import type { RejectReason, Tick } from "../record.ts";
-import type { TimePrecision } from "../sequencer.ts";
+import type { RejectReason, Tick } from "../core/record.ts";
+
+/** `seconds`: floored to whole seconds. `microseconds`: exact, and strictly rising per product. */
+export type TimePrecision = "seconds" | "microseconds";
 
 /** The exchange says that it lives, and how far one product has got. */
 export interface Heartbeat {

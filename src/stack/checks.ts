@@ -1,6 +1,6 @@
 // What must be so before anything is started. Each refusal is one sentence that says what to do.
 
-import { ConfigError } from "../errors.ts";
+import { ConfigError } from "../core/errors.ts";
 import { fetchedImages, isAtLeast, OLDEST_COMPOSE, type Project } from "./compose.ts";
 import { type Docker, lastLines } from "./docker.ts";
 

@@ -1,6 +1,6 @@
 // The `docker` program: the only door of these tasks to Docker.
 
-import { ConfigError } from "../errors.ts";
+import { ConfigError } from "../core/errors.ts";
 
 /** What a command did. */
 export interface Ran {

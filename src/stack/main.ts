@@ -1,9 +1,9 @@
 // `deno task stack` and its kin: arguments, real surroundings, exit code.
 
 import { statfs } from "node:fs/promises";
-import { systemClock as clock } from "../clock.ts";
-import { ConfigError, exitCodeFor } from "../errors.ts";
-import { readTextFile } from "../text_file.ts";
+import { systemClock as clock } from "../core/clock.ts";
+import { ConfigError, exitCodeFor } from "../core/errors.ts";
+import { readTextFile } from "../config/text_file.ts";
 import { Docker } from "./docker.ts";
 import { down, logs, reset, status, type Surroundings, up } from "./tasks.ts";
 

@@ -1,7 +1,7 @@
 // The secrets of the stack: two files that Compose reads, made once with random values, and never changed again here.
 
-import { ConfigError, reasonOf } from "../errors.ts";
-import { readTextFile } from "../text_file.ts";
+import { ConfigError, reasonOf } from "../core/errors.ts";
+import { readTextFile } from "../config/text_file.ts";
 
 /** A file with secrets. */
 export interface SecretFile {

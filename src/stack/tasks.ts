@@ -1,7 +1,7 @@
 // The tasks: start everything and wait until it is well, stop it, show logs and state, delete the data.
 
-import type { Clock } from "../clock.ts";
-import { ConfigError } from "../errors.ts";
+import type { Clock } from "../core/clock.ts";
+import { ConfigError } from "../core/errors.ts";
 import { checkDocker, checkRoom, type Computer } from "./checks.ts";
 import {
   ALL_FORMS,

@@ -1,4 +1,4 @@
-// The stored candles of one length: each row is a window of src/candle.ts, whole, so that the fold can go on from it.
+// The stored candles of one length: each row is a window of src/core/candle.ts, whole, so that the fold can go on from it.
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import {
@@ -11,7 +11,7 @@ import {
   openTimeOf,
   Volume,
   windowOf,
-} from "../candle.ts";
+} from "../core/candle.ts";
 import { prepareRows, type Row, type RowStatement } from "./statements.ts";
 
 /**

@@ -3,8 +3,8 @@
 
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { reasonOf, SinkError } from "../errors.ts";
-import type { Level } from "../log.ts";
+import { reasonOf, SinkError } from "../core/errors.ts";
+import type { Level } from "../core/log.ts";
 import { STORED_INTERVALS } from "./candle_table.ts";
 import { Guard, identityOf } from "./guard.ts";
 import { adoptBackup, BACKUP_ID, headerOf, kindOf, realPathOf, SQLITE_SUFFIXES, statOf } from "./header.ts";

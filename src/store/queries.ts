@@ -2,8 +2,8 @@
 // by time: each knows between which sequences its ticks lie, and so the table needs no second tree.
 
 import type { DatabaseSync } from "node:sqlite";
-import { type Candle, candleOf, type Interval, intervalMs, markCandles, openTimeOf, Volume } from "../candle.ts";
-import type { Gap, GapName, GapReason, Tick } from "../record.ts";
+import { type Candle, candleOf, type Interval, intervalMs, markCandles, openTimeOf, Volume } from "../core/candle.ts";
+import type { Gap, GapName, GapReason, Tick } from "../core/record.ts";
 import { COLUMNS, type PackedTicks, RECEIVED, SEQUENCE, TIME, unpackTicks } from "./packing.ts";
 import { STORED_INTERVALS, type StoredInterval, WindowMap } from "./candle_table.ts";
 import type { ProductKey, Range, StoredCandle } from "./reader.ts";

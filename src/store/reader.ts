@@ -1,7 +1,7 @@
 // What can be asked of the store: the web's and the tasks' side of it. Who answers is left to the store.
 
-import type { Interval, MarkedCandle } from "../candle.ts";
-import type { FeedEvent, Gap, Tick } from "../record.ts";
+import type { Interval, MarkedCandle } from "../core/candle.ts";
+import type { FeedEvent, Gap, Tick } from "../core/record.ts";
 
 /** A range of time, unix seconds; how much of it is read at once. */
 export interface Range {

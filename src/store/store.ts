@@ -1,11 +1,11 @@
 // The embedded store as the program sees it: nothing here waits for the disk but promises. The work is done in two threads (see
 // worker.ts): one writes, the other one reads, so that the longest question holds up no write.
 
-import { unlessAborted } from "../abort.ts";
-import type { Interval } from "../candle.ts";
-import { SinkError } from "../errors.ts";
-import type { Logger } from "../log.ts";
-import type { FeedEvent, Gap, GapName, Tick } from "../record.ts";
+import { unlessAborted } from "../core/abort.ts";
+import type { Interval } from "../core/candle.ts";
+import { SinkError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import type { FeedEvent, Gap, GapName, Tick } from "../core/record.ts";
 import { pack, unpackCandles, unpackTicks } from "./packing.ts";
 import type { ProductKey, Range, StoredCandle, StoreReader } from "./reader.ts";
 import type { Answers, Ask, Question, Reply, Request, WriterSettings } from "./worker.ts";

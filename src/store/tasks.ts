@@ -1,10 +1,10 @@
 // `deno task export` and `deno task backup`: what stands in the store, as text or as a copy, also while the program writes.
 
 import { backup } from "node:sqlite";
-import { type Interval, intervalMs, INTERVALS } from "../candle.ts";
-import { ConfigError, reasonOf, SinkError } from "../errors.ts";
-import { seriesOf } from "../record.ts";
-import { type Output, readArguments, TIME_WISH, timeOf, wrongPath } from "../terminal.ts";
+import { type Interval, intervalMs, INTERVALS } from "../core/candle.ts";
+import { ConfigError, reasonOf, SinkError } from "../core/errors.ts";
+import { seriesOf } from "../core/record.ts";
+import { type Output, readArguments, TIME_WISH, timeOf, wrongPath } from "../core/terminal.ts";
 import { causeOf, closeQuietly, isDamage, openForReading, storeErrorOf } from "./database.ts";
 import { kindOf, markBackup, SQLITE_SUFFIXES } from "./header.ts";
 import { Queries } from "./queries.ts";

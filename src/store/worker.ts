@@ -1,9 +1,9 @@
 // The store's threads: one writes and cleans, the other one only reads, so that nobody waits for the disk but they.
 
-import type { Interval } from "../candle.ts";
-import { SinkError, type SinkErrorKind } from "../errors.ts";
-import type { Fields, Level } from "../log.ts";
-import type { Gap, GapName } from "../record.ts";
+import type { Interval } from "../core/candle.ts";
+import { SinkError, type SinkErrorKind } from "../core/errors.ts";
+import type { Fields, Level } from "../core/log.ts";
+import type { Gap, GapName } from "../core/record.ts";
 import { clean, type Retention } from "./cleaner.ts";
 import {
   closeQuietly,

@@ -1,7 +1,7 @@
 // What is written and cleaned, synchronously, on one connection. Which file, which thread, and what a failure means is left to others.
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import type { Gap } from "../record.ts";
+import type { Gap } from "../core/record.ts";
 import { BUY, COLUMNS, type PackedBatch, PRICE, RECEIVED, SEQUENCE, SHIFT, SIZE, TIME, TRADE } from "./packing.ts";
 import { CandleTable, STORED_INTERVALS, WindowMap } from "./candle_table.ts";
 

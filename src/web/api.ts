@@ -1,12 +1,12 @@
 // What can be asked of prices: /api/products, /api/ticks, /api/candles, /api/gaps. Asks the store a few things at a time, so
 // that no crowd of readers holds up the writing. What arrives from now on is the stream's matter.
 
-import { INTERVALS } from "../candle.ts";
-import type { Clock } from "../clock.ts";
-import { SinkError } from "../errors.ts";
-import { ageMs, seriesOf, type Tick, toGapRecord, toRecord } from "../record.ts";
-import type { LiveSink } from "../sinks/live.ts";
-import type { ProductStatus, Source } from "../sources/source.ts";
+import { INTERVALS } from "../core/candle.ts";
+import type { Clock } from "../core/clock.ts";
+import { SinkError } from "../core/errors.ts";
+import { ageMs, seriesOf, type Tick, toGapRecord, toRecord } from "../core/record.ts";
+import type { LiveSink } from "./live.ts";
+import type { ProductStatus, Source } from "../pipeline/source.ts";
 import type { ProductKey, Range, StoredCandle, StoreReader } from "../store/reader.ts";
 import { briefly, HttpError, json, jsonText, Parameters, refused, shown } from "./request.ts";
 

@@ -6,9 +6,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Duplex, Readable } from "node:stream";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
-import type { Clock } from "../clock.ts";
-import { reasonOf } from "../errors.ts";
-import type { Logger } from "../log.ts";
+import type { Clock } from "../core/clock.ts";
+import { reasonOf } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
 
 /** What the connections are served by. */
 export interface ConnectionsOptions {

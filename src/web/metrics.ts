@@ -1,9 +1,9 @@
 // The counters as Prometheus reads them. All names begin with `feed_`; labels come from closed lists and the settings.
 
 import prom from "prom-client";
-import type { SinkStatus } from "../lane.ts";
-import type { SourceStatus } from "../sources/source.ts";
-import { DELAY_BUCKETS, type Delays, type Stats } from "../stats.ts";
+import type { SinkStatus } from "../pipeline/lane.ts";
+import type { SourceStatus } from "../pipeline/source.ts";
+import { DELAY_BUCKETS, type Delays, type Stats } from "../core/stats.ts";
 
 /** What the metrics are read from. */
 export interface MetricsInput {

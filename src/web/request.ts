@@ -1,6 +1,6 @@
 // What every page shares: JSON answers, refusals as errors, and parameters that are checked to the letter.
 
-import { SECONDS_WISH, secondsOf } from "../terminal.ts";
+import { SECONDS_WISH, secondsOf } from "../core/terminal.ts";
 
 /** An answer that is none: caught in one place and told as `{"error": "..."}`. */
 export class HttpError extends Error {

@@ -1,15 +1,15 @@
 // The server: status pages (/healthz, /readyz, /metrics, /api/status), and with a store the page and its API. Answers only to
 // names of this machine, so that no web page on a foreign name can read it through a visitor's browser.
 
-import { type Clock, systemClock } from "../clock.ts";
-import { ConfigError, reasonOf } from "../errors.ts";
+import { type Clock, systemClock } from "../core/clock.ts";
+import { ConfigError, reasonOf } from "../core/errors.ts";
 import type { Exchange } from "../exchanges/exchange.ts";
 import { DEFAULT_EXCHANGE } from "../exchanges/mod.ts";
-import type { Logger } from "../log.ts";
-import type { Pipeline } from "../pipeline.ts";
-import type { LiveSink } from "../sinks/live.ts";
-import type { ProductStatus, Source } from "../sources/source.ts";
-import type { Stats } from "../stats.ts";
+import type { Logger } from "../core/log.ts";
+import type { Pipeline } from "../pipeline/pipeline.ts";
+import type { LiveSink } from "./live.ts";
+import type { ProductStatus, Source } from "../pipeline/source.ts";
+import type { Stats } from "../core/stats.ts";
 import type { StoreReader } from "../store/reader.ts";
 import { Api, StoreGate } from "./api.ts";
 import { Connections } from "./connections.ts";

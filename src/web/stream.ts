@@ -1,10 +1,10 @@
 // /api/stream: server-sent events of ticks, gaps and status. Readers who want the same share one text; one who comes back gets what
 // he missed out of store and memory; one who does not read is shed. What is live is the LiveSink's matter.
 
-import type { Clock } from "../clock.ts";
-import { type FeedEvent, type Gap, seriesOf, type Tick, tickId, toGapRecord } from "../record.ts";
-import { isOlder, type LiveListener, type LiveSink } from "../sinks/live.ts";
-import type { ProductStatus } from "../sources/source.ts";
+import type { Clock } from "../core/clock.ts";
+import { type FeedEvent, type Gap, seriesOf, type Tick, tickId, toGapRecord } from "../core/record.ts";
+import { isOlder, type LiveListener, type LiveSink } from "./live.ts";
+import type { ProductStatus } from "../pipeline/source.ts";
 import type { ProductKey, StoreReader } from "../store/reader.ts";
 import { type Api, type StoreGate, tickText } from "./api.ts";
 import { HttpError, Parameters, refused } from "./request.ts";

@@ -2,10 +2,10 @@
 // a tutorial's plain form, which reads JSON itself, in turn on the same records and InfluxDB; then with a backlog that was there
 // before Telegraf was, of which every record must become a point.
 
-import { systemClock as clock } from "../../src/clock.ts";
-import type { Tick } from "../../src/record.ts";
-import { KafkaSink } from "../../src/sinks/kafka.ts";
-import { mendKafkajs } from "../../src/sinks/kafkajs_fix.ts";
+import { systemClock as clock } from "../../src/core/clock.ts";
+import type { Tick } from "../../src/core/record.ts";
+import { KafkaSink } from "../../src/kafka/sink.ts";
+import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { chainMissing, GAPS_TOPIC, telegrafEnv, TOPIC, tutorialConfig } from "../chain/chain.ts";
 import { silent } from "../integration/feed.ts";
 import { InfluxServer } from "../servers/influxdb.ts";

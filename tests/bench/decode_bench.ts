@@ -4,8 +4,8 @@
 // Run it: deno run tests/bench/decode_bench.ts [FILE]
 
 import { coinbase } from "../../src/exchanges/coinbase.ts";
-import { type Tick, toRecord } from "../../src/record.ts";
-import { Sequencer } from "../../src/sequencer.ts";
+import { type Tick, toRecord } from "../../src/core/record.ts";
+import { Sequencer } from "../../src/pipeline/sequencer.ts";
 import { frameText } from "./frames.ts";
 import { judge, say } from "./report.ts";
 

@@ -1,8 +1,8 @@
 // From the arrival of a frame to Kafka's acknowledgement of its tick, beside a bare send() of one record at a time with stock
 // kafkajs on the same broker. Needs the real Kafka. Run it: deno task bench:latency [SECONDS]
 
-import { type Clock, systemClock } from "../../src/clock.ts";
-import { mendKafkajs } from "../../src/sinks/kafkajs_fix.ts";
+import { type Clock, systemClock } from "../../src/core/clock.ts";
+import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { startFeed } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { startFeeder } from "./feeder_process.ts";

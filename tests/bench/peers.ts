@@ -3,8 +3,8 @@
 // Needs the real Kafka, and Python 3: the packages come into a folder of their own. Run it: deno task bench:peers [SECONDS]
 
 import process from "node:process";
-import { systemClock as clock } from "../../src/clock.ts";
-import { mendKafkajs } from "../../src/sinks/kafkajs_fix.ts";
+import { systemClock as clock } from "../../src/core/clock.ts";
+import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { startFeed } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { startFeeder } from "./feeder_process.ts";

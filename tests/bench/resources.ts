@@ -1,7 +1,7 @@
 // `deno task bench:resources [SECONDS at rest] [SECONDS without Kafka]`: what the program, as people start it, takes on a real Kafka.
 // At rest; and while the broker is away from a fast feed, killed once and frozen once. What was sent then is counted tick by tick.
 
-import { mendKafkajs } from "../../src/sinks/kafkajs_fix.ts";
+import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { Program } from "../browser/program.ts";
 import { GAPS_TOPIC, TOPIC } from "../chain/chain.ts";
 import type { ProgramStatus } from "../chaos/world.ts";

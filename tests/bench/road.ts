@@ -1,8 +1,8 @@
 // `deno task bench:road [SECONDS]`: frames on a loopback socket -> decode -> queue -> kafkajs -> a real Kafka, acknowledged; against
 // stock kafkajs alone with the same records in batches of 500, in turn in one run, so that a noisy machine spoils both alike.
 
-import { systemClock as clock } from "../../src/clock.ts";
-import { mendKafkajs } from "../../src/sinks/kafkajs_fix.ts";
+import { systemClock as clock } from "../../src/core/clock.ts";
+import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { startFeed } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { startFeeder } from "./feeder_process.ts";

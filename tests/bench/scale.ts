@@ -3,7 +3,7 @@
 //
 //   deno task bench:scale [TICKS a second] [SECONDS]
 
-import { mendKafkajs } from "../../src/sinks/kafkajs_fix.ts";
+import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { chainMissing, produce, telegrafEnv, TOPIC } from "../chain/chain.ts";
 import { until } from "../integration/feed.ts";
 import { Producer } from "../integration/producer.ts";

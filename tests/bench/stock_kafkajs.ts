@@ -3,7 +3,7 @@
 
 import kafkajs from "kafkajs";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
-import { tickId, toRecord } from "../../src/record.ts";
+import { tickId, toRecord } from "../../src/core/record.ts";
 import { frameText } from "./frames.ts";
 
 const [broker = "", seconds = "10"] = Deno.args;

@@ -3,10 +3,10 @@
 // Run it: deno task bench:store
 
 import process from "node:process";
-import { foldCandles } from "../../src/candle.ts";
-import type { Logger } from "../../src/log.ts";
-import type { Tick } from "../../src/record.ts";
-import { SqliteSink } from "../../src/sinks/sqlite.ts";
+import { foldCandles } from "../../src/core/candle.ts";
+import type { Logger } from "../../src/core/log.ts";
+import type { Tick } from "../../src/core/record.ts";
+import { SqliteSink } from "../../src/store/sink.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { Store } from "../../src/store/store.ts";
 import { judge, median, say } from "./report.ts";

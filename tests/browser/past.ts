@@ -1,7 +1,7 @@
 // A store with a past: what the exchange traded before the program was started, as the program would have stored it.
 
 import { readHistory } from "../../src/demo/history.ts";
-import type { Gap, GapReason, Tick } from "../../src/record.ts";
+import type { Gap, GapReason, Tick } from "../../src/core/record.ts";
 import type { Simulator } from "../../src/simulator/server.ts";
 import { Store } from "../../src/store/store.ts";
 import { silent } from "../integration/feed.ts";

@@ -1,7 +1,7 @@
 // What the page shows while all is well: prices, candles, the watch list, and what the user does with them.
 
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
-import type { Interval } from "../../src/candle.ts";
+import type { Interval } from "../../src/core/candle.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { tell } from "../integration/feed.ts";
 import { Chromium } from "./chromium.ts";

@@ -2,8 +2,8 @@
 
 import { assertEquals, assertLess } from "@std/assert";
 import type { BrowserContextOptions } from "playwright-core";
-import { type Candle, foldCandles, type Interval } from "../../src/candle.ts";
-import type { Tick } from "../../src/record.ts";
+import { type Candle, foldCandles, type Interval } from "../../src/core/candle.ts";
+import type { Tick } from "../../src/core/record.ts";
 import { type SentTick, Simulator, type SimulatorOptions } from "../../src/simulator/server.ts";
 import { tell } from "../integration/feed.ts";
 import { Chromium, chromiumMissing, type Tab, type Visitor } from "./chromium.ts";

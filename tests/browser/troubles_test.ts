@@ -1,7 +1,7 @@
 // What goes wrong with the exchange, and what the page makes of it: the strip, the list, the chart; and that all heals.
 
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
-import type { GapReason } from "../../src/record.ts";
+import type { GapReason } from "../../src/core/record.ts";
 import { until } from "../integration/feed.ts";
 import { allDrawn, assertClean, browserTest, drawnCandles, openScene, plainCandles, type Scene } from "./scene.ts";
 

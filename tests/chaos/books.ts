@@ -2,8 +2,8 @@
 // Reads the three as anybody would; the rules of counting are those of tests/integration and tests/chain.
 
 import { DatabaseSync } from "node:sqlite";
-import { intervalMs, openTimeOf } from "../../src/candle.ts";
-import type { Logger } from "../../src/log.ts";
+import { intervalMs, openTimeOf } from "../../src/core/candle.ts";
+import type { Logger } from "../../src/core/log.ts";
 import { Store } from "../../src/store/store.ts";
 import { type Point, readGaps, readPoints, readRejected } from "../chain/count.ts";
 import { GAPS_TOPIC, TOPIC } from "../chain/chain.ts";

@@ -1,6 +1,6 @@
 // Round after round: faults, all heals, all is counted. What can fail is in faults.ts and world.ts, the count in books.ts.
 
-import { mendKafkajs } from "../../src/sinks/kafkajs_fix.ts";
+import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { settle } from "../chain/chain.ts";
 import { sleep } from "../servers/process.ts";
 import { type Books, countRejected, readBooks, type RoundResult, settleBooks, wrongCandles } from "./books.ts";

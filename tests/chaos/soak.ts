@@ -1,7 +1,7 @@
 // `deno task soak`: the program for as long as one likes, at 1,000 ticks a second and with a fault every minute; does anything
 // grow? Prints a line a minute, then a verdict for each thing that was measured. Exit code 1 when one of them is not flat.
 
-import { mendKafkajs } from "../../src/sinks/kafkajs_fix.ts";
+import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { chainMissing, settle } from "../chain/chain.ts";
 import { countPoints } from "../chain/count.ts";
 import { Random } from "../fakes/random.ts";

@@ -30,18 +30,18 @@ export interface WorldOptions {
 
 /** As `/api/status` tells of the program. */
 export interface ProgramStatus {
-  /** See src/sources/source.ts. */
+  /** See src/pipeline/source.ts. */
   readonly link: string;
   /** Declared and not yet ended. */
   readonly gaps: readonly unknown[];
-  /** See src/lane.ts. */
+  /** See src/pipeline/lane.ts. */
   readonly sinks: readonly {
     readonly name: string;
     readonly state: string;
     readonly trouble?: string;
     readonly queueDepth: number;
   }[];
-  /** See src/stats.ts. */
+  /** See src/core/stats.ts. */
   readonly counters: {
     readonly received: number;
     readonly repeated: number;

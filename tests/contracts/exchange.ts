@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, fail } from "@std/assert";
 import type { Decoded, Exchange } from "../../src/exchanges/exchange.ts";
-import { REJECT_REASONS, type Tick } from "../../src/record.ts";
+import { REJECT_REASONS, type Tick } from "../../src/core/record.ts";
 import { Random } from "../fakes/random.ts";
 
 const JUNK = [

@@ -1,8 +1,8 @@
 // What the pipeline relies on, the same for every sink: a new one inherits these cases with one call.
 
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { toRecord } from "../../src/record.ts";
-import type { Sink } from "../../src/sinks/sink.ts";
+import { toRecord } from "../../src/core/record.ts";
+import type { Sink } from "../../src/core/sink.ts";
 import { makeGap } from "../fakes/events.ts";
 import { ticksOf } from "../fakes/ticks.ts";
 

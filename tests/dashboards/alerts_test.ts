@@ -3,7 +3,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import rules from "../../grafana-provisioning/alerting/rules.yaml" with { type: "text" };
-import { DELAY_BUCKETS } from "../../src/stats.ts";
+import { DELAY_BUCKETS } from "../../src/core/stats.ts";
 import { type Alert, ALERTS } from "../../src/stack/dashboards/alerts.ts";
 import { influxMissing, InfluxServer } from "../servers/influxdb.ts";
 import { interpolate, withOptions } from "./grafana.ts";

@@ -1,7 +1,8 @@
 // Known data for the queries: prices of several products as Telegraf would have stored them, made from a seed.
 
-import { type Tick } from "../../src/record.ts";
-import { Sequencer, type TimePrecision } from "../../src/sequencer.ts";
+import { type Tick } from "../../src/core/record.ts";
+import type { TimePrecision } from "../../src/exchanges/exchange.ts";
+import { Sequencer } from "../../src/pipeline/sequencer.ts";
 import type { Random } from "../fakes/random.ts";
 
 /** How the prices of one product come. */

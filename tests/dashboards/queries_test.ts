@@ -1,10 +1,10 @@
 // Every query of the dashboard *Prices* and of its alert on the real InfluxDB, asked as Grafana asks (with a token that may only read),
-// compared with what src/candle.ts and plain code make of the same ticks.
+// compared with what src/core/candle.ts and plain code make of the same ticks.
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import pricesJson from "../../grafana-provisioning/dashboards/json/prices.json" with { type: "text" };
-import { type Candle, foldCandles, type Interval, intervalMs, openTimeOf } from "../../src/candle.ts";
-import type { Tick } from "../../src/record.ts";
+import { type Candle, foldCandles, type Interval, intervalMs, openTimeOf } from "../../src/core/candle.ts";
+import type { Tick } from "../../src/core/record.ts";
 import { PANELS } from "../../src/stack/dashboards/places.ts";
 import { CHOICES } from "../../src/stack/dashboards/prices.ts";
 import { QUERIES } from "../../src/stack/dashboards/queries.ts";
@@ -264,22 +264,25 @@ Deno.test({
     };
 
     for (const interval of CHOICES.filter((choice) => choice !== "auto")) {
-      await t.step(`candles of ${interval} are those of src/candle.ts, the first and the last one whole`, async () => {
-        // no more of them than the panel has room for; both ends inside of windows, and ticks beyond them
-        const span = Math.min(180 * intervalMs(interval), 3.9 * DAY * 1000);
-        const to = NOW - 1100 - Math.round(0.13 * Math.min(span, intervalMs(interval)));
-        const view = { from: to - span + 333, to };
-        for (const product of ["BTC-USD", "ETH-USD", "SHIB-USD", "kraken:BTC/USD, perp"]) {
-          const rows = await candles(view, product, interval);
-          const expected = expectedCandles(view, product, interval);
-          const some = expected.filter((candle) => candle.ticks > 0).length;
-          // without a tick anywhere in the range there is nothing to show
-          assertEquals(candlesOf(rows), some === 0 ? [] : expected, `${product}, ${some} candles`);
-          if (rows.length > 0) assertEquals(columnsOf(rows[0]), ["_time", "close", "high", "low", "open", "ticks"]);
-          // one table, or Grafana would draw one chart into the other
-          assert(rows.every((row) => row.table === 0));
-        }
-      });
+      await t.step(
+        `candles of ${interval} are those of src/core/candle.ts, the first and the last one whole`,
+        async () => {
+          // no more of them than the panel has room for; both ends inside of windows, and ticks beyond them
+          const span = Math.min(180 * intervalMs(interval), 3.9 * DAY * 1000);
+          const to = NOW - 1100 - Math.round(0.13 * Math.min(span, intervalMs(interval)));
+          const view = { from: to - span + 333, to };
+          for (const product of ["BTC-USD", "ETH-USD", "SHIB-USD", "kraken:BTC/USD, perp"]) {
+            const rows = await candles(view, product, interval);
+            const expected = expectedCandles(view, product, interval);
+            const some = expected.filter((candle) => candle.ticks > 0).length;
+            // without a tick anywhere in the range there is nothing to show
+            assertEquals(candlesOf(rows), some === 0 ? [] : expected, `${product}, ${some} candles`);
+            if (rows.length > 0) assertEquals(columnsOf(rows[0]), ["_time", "close", "high", "low", "open", "ticks"]);
+            // one table, or Grafana would draw one chart into the other
+            assert(rows.every((row) => row.table === 0));
+          }
+        },
+      );
     }
 
     await t.step(

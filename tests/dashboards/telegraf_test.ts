@@ -4,8 +4,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ALERTS } from "../../src/stack/dashboards/alerts.ts";
 import { QUERIES } from "../../src/stack/dashboards/queries.ts";
-import type { SourceStatus } from "../../src/sources/source.ts";
-import { Stats } from "../../src/stats.ts";
+import type { SourceStatus } from "../../src/pipeline/source.ts";
+import { Stats } from "../../src/core/stats.ts";
 import { renderMetrics } from "../../src/web/metrics.ts";
 import { chainMissing, produce, startChain, TOPIC } from "../chain/chain.ts";
 import { until } from "../integration/feed.ts";

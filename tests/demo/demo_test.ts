@@ -1,11 +1,11 @@
 // The demo with the real store: a day of candles at the start, and live prices that go on from it.
 
 import { assert, assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
-import { type Candle, foldCandles } from "../../src/candle.ts";
-import { systemClock as clock } from "../../src/clock.ts";
+import { type Candle, foldCandles } from "../../src/core/candle.ts";
+import { systemClock as clock } from "../../src/core/clock.ts";
 import { type Demo, HISTORY_MS, startDemo } from "../../src/demo/demo.ts";
-import type { Tick } from "../../src/record.ts";
-import { SqliteSink } from "../../src/sinks/sqlite.ts";
+import type { Tick } from "../../src/core/record.ts";
+import { SqliteSink } from "../../src/store/sink.ts";
 import { Store } from "../../src/store/store.ts";
 import { Notebook } from "../fakes/log.ts";
 import { FakeSource } from "../fakes/source.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { DemoFolder } from "../../src/demo/folder.ts";
-import { ConfigError } from "../../src/errors.ts";
+import { ConfigError } from "../../src/core/errors.ts";
 import { inTempDir } from "../fakes/folder.ts";
 
 const may = (["read", "write"] as const).every((name) => Deno.permissions.querySync({ name }).state === "granted");

@@ -1,10 +1,10 @@
 // The history is what the feed would have read, and candles from it are right.
 
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
-import { foldCandles } from "../../src/candle.ts";
+import { foldCandles } from "../../src/core/candle.ts";
 import { HISTORY_BATCH, readHistory } from "../../src/demo/history.ts";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
-import type { Tick } from "../../src/record.ts";
+import type { Tick } from "../../src/core/record.ts";
 import { Market } from "../../src/simulator/market.ts";
 import { Past, type Sample } from "../../src/simulator/past.ts";
 

@@ -1,15 +1,15 @@
 // A demo and the real feed that reads it, in this process, put together as main does.
 
-import { systemClock as clock } from "../../src/clock.ts";
+import { systemClock as clock } from "../../src/core/clock.ts";
 import { type Demo, type DemoOptions, startDemo } from "../../src/demo/demo.ts";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
-import type { SinkStatus } from "../../src/lane.ts";
-import { Pipeline } from "../../src/pipeline.ts";
-import { type Gap, GapTimes, type Tick } from "../../src/record.ts";
-import type { Sink } from "../../src/sinks/sink.ts";
-import type { ProductStatus } from "../../src/sources/source.ts";
-import { WebSocketSource } from "../../src/sources/websocket.ts";
-import { type SinkStats, Stats } from "../../src/stats.ts";
+import type { SinkStatus } from "../../src/pipeline/lane.ts";
+import { Pipeline } from "../../src/pipeline/pipeline.ts";
+import { type Gap, GapTimes, type Tick } from "../../src/core/record.ts";
+import type { Sink } from "../../src/core/sink.ts";
+import type { ProductStatus } from "../../src/pipeline/source.ts";
+import { WebSocketSource } from "../../src/pipeline/websocket.ts";
+import { type SinkStats, Stats } from "../../src/core/stats.ts";
 import type { Lever } from "../../src/web/demo_api.ts";
 import { Notebook } from "../fakes/log.ts";
 import { FakeSink } from "../fakes/sink.ts";

@@ -1,7 +1,7 @@
 // Each lever of the demo, through the real feed: it changes what it says it changes, and it heals.
 
 import { assert, assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
-import { CandleFold } from "../../src/candle.ts";
+import { CandleFold } from "../../src/core/candle.ts";
 import { FLOOD_RATE, LeverPanel, SLOW_MS } from "../../src/demo/levers.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { mayListen, until } from "../simulator/client.ts";

@@ -2,8 +2,8 @@
 
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { inTempDir } from "../fakes/folder.ts";
-import type { Gap } from "../../src/record.ts";
-import type { ProductStatus } from "../../src/sources/source.ts";
+import type { Gap } from "../../src/core/record.ts";
+import type { ProductStatus } from "../../src/pipeline/source.ts";
 import type { WireCandle } from "../../src/web/page/wire.ts";
 import { Program } from "../browser/program.ts";
 import { until } from "../simulator/client.ts";

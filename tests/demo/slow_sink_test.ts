@@ -1,8 +1,8 @@
 import { assertEquals, assertGreaterOrEqual, assertLess, assertRejects } from "@std/assert";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/core/clock.ts";
 import { SlowSink } from "../../src/demo/slow_sink.ts";
-import { toRecord } from "../../src/record.ts";
-import { StdoutSink } from "../../src/sinks/stdout.ts";
+import { toRecord } from "../../src/core/record.ts";
+import { StdoutSink } from "../../src/pipeline/stdout.ts";
 import { sinkContract } from "../contracts/sink.ts";
 import { FakeClock, settle } from "../fakes/clock.ts";
 import { makeGap } from "../fakes/events.ts";

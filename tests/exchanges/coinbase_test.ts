@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
 import type { Decoded } from "../../src/exchanges/exchange.ts";
 import { EXCHANGES } from "../../src/exchanges/mod.ts";
-import type { RejectReason } from "../../src/record.ts";
+import type { RejectReason } from "../../src/core/record.ts";
 import { exchangeContract } from "../contracts/exchange.ts";
 import { forSeeds, type Random } from "../fakes/random.ts";
 import control from "../fixtures/coinbase/control.2026-10-04.jsonl" with { type: "text" };

@@ -1,6 +1,6 @@
 // Time that stands still until a test moves it.
 
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/core/clock.ts";
 
 interface Sleeper {
   readonly due: number;

@@ -1,6 +1,6 @@
 // Ticks and gaps for tests that do not care how they came about.
 
-import type { Gap, Tick } from "../../src/record.ts";
+import type { Gap, Tick } from "../../src/core/record.ts";
 
 /** A valid tick; whatever matters to the test is given. */
 export function makeTick(fields: Partial<Tick> = {}): Tick {

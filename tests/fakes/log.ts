@@ -1,6 +1,6 @@
 // A log that keeps what was written, for tests that ask what a person would have read.
 
-import type { Fields, Level, Logger } from "../../src/log.ts";
+import type { Fields, Level, Logger } from "../../src/core/log.ts";
 
 /** One line. */
 export interface Line {

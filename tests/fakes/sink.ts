@@ -1,7 +1,7 @@
 // A sink that keeps everything in memory, and fails as a test wants it.
 
-import type { FeedEvent, Gap } from "../../src/record.ts";
-import type { Sink } from "../../src/sinks/sink.ts";
+import type { FeedEvent, Gap } from "../../src/core/record.ts";
+import type { Sink } from "../../src/core/sink.ts";
 
 /** Resolves never, rejects with the signal's reason: what a sink that is stuck does. */
 export function stuck(signal: AbortSignal): Promise<never> {

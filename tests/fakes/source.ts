@@ -1,7 +1,7 @@
 // A source whose events a test hands in.
 
-import type { FeedEvent } from "../../src/record.ts";
-import type { Source, SourceStatus } from "../../src/sources/source.ts";
+import type { FeedEvent } from "../../src/core/record.ts";
+import type { Source, SourceStatus } from "../../src/pipeline/source.ts";
 
 /** Runs until it is stopped, ended or failed. */
 export class FakeSource implements Source {

@@ -1,6 +1,6 @@
 // Ticks in a row: the number n of a product happened in second n, at the price n.
 
-import type { Tick } from "../../src/record.ts";
+import type { Tick } from "../../src/core/record.ts";
 import { makeTick } from "./events.ts";
 
 /** Number `sequence` of this product. */

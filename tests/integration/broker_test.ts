@@ -1,7 +1,7 @@
 // Kafka away, killed, frozen, while prices run: what is in Kafka afterwards is what the exchange sent, minus what is declared.
 
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
-import { DrainError } from "../../src/errors.ts";
+import { DrainError } from "../../src/core/errors.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { droppedBy } from "./count.ts";

@@ -2,7 +2,7 @@
 // once with prices running; then too many of them to go on.
 
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
-import type { Logger } from "../../src/log.ts";
+import type { Logger } from "../../src/core/log.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { KafkaCluster, kafkaMissing } from "../servers/kafka.ts";
 import { audit, recordLog, sleep, startFeed, tell, until } from "./feed.ts";

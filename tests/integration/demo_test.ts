@@ -1,10 +1,10 @@
 // The lever that cuts the line to Kafka, on a real broker: what was cut off arrives afterwards.
 
 import { assertEquals, assertGreater, assertMatch } from "@std/assert";
-import { SinkError } from "../../src/errors.ts";
+import { SinkError } from "../../src/core/errors.ts";
 import { BrokerLine } from "../../src/demo/broker_line.ts";
-import { tickId } from "../../src/record.ts";
-import { type KafkaOptions, KafkaSink } from "../../src/sinks/kafka.ts";
+import { tickId } from "../../src/core/record.ts";
+import { type KafkaOptions, KafkaSink } from "../../src/kafka/sink.ts";
 import { Notebook } from "../fakes/log.ts";
 import { ticksOf } from "../fakes/ticks.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";

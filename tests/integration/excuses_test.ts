@@ -1,7 +1,7 @@
 // What Kafka itself says about why it takes nothing, or takes it slowly: a quota, and an address that leads nowhere.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { KafkaSink } from "../../src/sinks/kafka.ts";
+import { KafkaSink } from "../../src/kafka/sink.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { freePorts } from "../servers/process.ts";

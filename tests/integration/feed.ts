@@ -1,13 +1,13 @@
 // The program's parts put together as main.ts does, in this process, for tests and benches that count what arrives.
 
-import { type Clock, systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/core/clock.ts";
 import { EXCHANGES } from "../../src/exchanges/mod.ts";
-import type { Fields, Level, Logger } from "../../src/log.ts";
-import { Pipeline } from "../../src/pipeline.ts";
-import { GapTimes } from "../../src/record.ts";
-import { type KafkaOptions, KafkaSink } from "../../src/sinks/kafka.ts";
-import { WebSocketSource } from "../../src/sources/websocket.ts";
-import { type SinkStats, Stats } from "../../src/stats.ts";
+import type { Fields, Level, Logger } from "../../src/core/log.ts";
+import { Pipeline } from "../../src/pipeline/pipeline.ts";
+import { GapTimes } from "../../src/core/record.ts";
+import { type KafkaOptions, KafkaSink } from "../../src/kafka/sink.ts";
+import { WebSocketSource } from "../../src/pipeline/websocket.ts";
+import { type SinkStats, Stats } from "../../src/core/stats.ts";
 import type { Simulator } from "../../src/simulator/server.ts";
 import type { KafkaServer } from "../servers/kafka.ts";
 import { assertAllDeclared, type Count, count } from "./count.ts";

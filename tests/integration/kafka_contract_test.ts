@@ -1,6 +1,6 @@
 // The contract of all sinks, held by the Kafka sink on a real Kafka.
 
-import { KafkaSink } from "../../src/sinks/kafka.ts";
+import { KafkaSink } from "../../src/kafka/sink.ts";
 import { sinkContract } from "../contracts/sink.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { silent } from "./feed.ts";

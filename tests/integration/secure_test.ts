@@ -2,8 +2,8 @@
 // certificates, rights. And every way in which the two sides can refuse one another: one sentence, exit 4, no secret in any log.
 
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
-import { SinkError } from "../../src/errors.ts";
-import { type KafkaOptions, KafkaSink } from "../../src/sinks/kafka.ts";
+import { SinkError } from "../../src/core/errors.ts";
+import { type KafkaOptions, KafkaSink } from "../../src/kafka/sink.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { Authority, opensslMissing, type Pair } from "../servers/certificates.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";

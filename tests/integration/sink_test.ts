@@ -2,13 +2,13 @@
 // are interrupted, records that Kafka refuses; compression; the connection at rest.
 
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
-import { systemClock as clock } from "../../src/clock.ts";
-import { SinkError } from "../../src/errors.ts";
-import { Pipeline } from "../../src/pipeline.ts";
-import { type Gap, GapTimes, recordTime, type Tick, tickId } from "../../src/record.ts";
-import { type KafkaOptions, KafkaSink } from "../../src/sinks/kafka.ts";
+import { systemClock as clock } from "../../src/core/clock.ts";
+import { SinkError } from "../../src/core/errors.ts";
+import { Pipeline } from "../../src/pipeline/pipeline.ts";
+import { type Gap, GapTimes, recordTime, type Tick, tickId } from "../../src/core/record.ts";
+import { type KafkaOptions, KafkaSink } from "../../src/kafka/sink.ts";
 import { Simulator } from "../../src/simulator/server.ts";
-import { Stats } from "../../src/stats.ts";
+import { Stats } from "../../src/core/stats.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { assertAllDeclared, count, droppedBy } from "./count.ts";
 import { recordLog, silent, sleep, startFeed, tell, until } from "./feed.ts";

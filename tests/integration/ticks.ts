@@ -1,7 +1,7 @@
 // Ticks without an exchange, for tests that hand them to the sink or the pipeline themselves.
 
-import type { FeedEvent, Tick } from "../../src/record.ts";
-import type { Source, SourceStatus } from "../../src/sources/source.ts";
+import type { FeedEvent, Tick } from "../../src/core/record.ts";
+import type { Source, SourceStatus } from "../../src/pipeline/source.ts";
 
 /** A good tick: number n of its product, n ms after a moment that is now at the first call. */
 export function makeTick(n: number, changes: Partial<Tick> = {}): Tick {

@@ -2,7 +2,7 @@
 // judges as `docker compose config` does; what Docker itself makes of it needs Docker: run.ts.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { SETTINGS } from "../../src/config.ts";
+import { SETTINGS } from "../../src/config/config.ts";
 import { binary, binaryMissing } from "../servers/process.ts";
 import { programsMissing, testUnless } from "./needs.ts";
 

@@ -2,7 +2,7 @@
  * A program named `docker` on a PATH of its own: a shell script that notes each call and answers as it was told. So the tasks
  * are tested together with how they start programs and read what those print.
  */
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/core/clock.ts";
 import { Docker } from "../../src/stack/docker.ts";
 import type { Surroundings } from "../../src/stack/tasks.ts";
 

@@ -7,7 +7,7 @@ import {
   readSecrets,
   valueIn,
 } from "../../src/stack/secrets.ts";
-import { ConfigError } from "../../src/errors.ts";
+import { ConfigError } from "../../src/core/errors.ts";
 import { binary, binaryMissing } from "../servers/process.ts";
 import { programsMissing, testUnless } from "./needs.ts";
 

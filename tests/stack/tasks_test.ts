@@ -1,7 +1,7 @@
 // The tasks against a fake `docker` program: every refusal, the progress, failing services.
 
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
-import { ConfigError } from "../../src/errors.ts";
+import { ConfigError } from "../../src/core/errors.ts";
 import { Docker } from "../../src/stack/docker.ts";
 import { valueIn } from "../../src/stack/secrets.ts";
 import { down, logs, reset, status, type Surroundings, up } from "../../src/stack/tasks.ts";

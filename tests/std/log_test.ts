@@ -1,4 +1,4 @@
-// Holds for the stand-in in std/log and for the real package alike. The handler is built as in src/log.ts: a subclass
+// Holds for the stand-in in std/log and for the real package alike. The handler is built as in src/core/log.ts: a subclass
 // of BaseHandler whose formatter reads record.args.
 import { assert, assertEquals, assertExists, assertInstanceOf, assertStrictEquals, assertThrows } from "@std/assert";
 import * as log from "@std/log";

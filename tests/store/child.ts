@@ -1,7 +1,7 @@
 // A program of its own around a store, for tests that kill it, or take its rights away. Its words are lines on stdout.
 
-import { SinkError } from "../../src/errors.ts";
-import type { Tick } from "../../src/record.ts";
+import { SinkError } from "../../src/core/errors.ts";
+import type { Tick } from "../../src/core/record.ts";
 import { Store } from "../../src/store/store.ts";
 import { makeTick } from "../fakes/events.ts";
 import { Notebook } from "../fakes/log.ts";

@@ -2,8 +2,8 @@
 
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { foldCandles, markCandles } from "../../src/candle.ts";
-import type { Tick } from "../../src/record.ts";
+import { foldCandles, markCandles } from "../../src/core/candle.ts";
+import type { Tick } from "../../src/core/record.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { Queries } from "../../src/store/queries.ts";
 import { Random } from "../fakes/random.ts";

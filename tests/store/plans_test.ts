@@ -55,7 +55,7 @@ function live(path: string): void {
         queries.candles(key, interval, { ...range, limit: 10 }, DAY_MS);
       }
       queries.ticks(key, { ...range, limit: 10 });
-      for (const  of of[key, undefined]) {
+      for (const only of [key, undefined]) {
         queries.gaps(only, { ...range, limit: 10 });
         Array.from(queries.gapPages(only, range));
       }

@@ -2,8 +2,8 @@
 
 import { assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { foldCandles, intervalMs, INTERVALS, markCandles } from "../../src/candle.ts";
-import type { Gap, Tick } from "../../src/record.ts";
+import { foldCandles, intervalMs, INTERVALS, markCandles } from "../../src/core/candle.ts";
+import type { Gap, Tick } from "../../src/core/record.ts";
 import { pack, packCandles, unpackCandles, unpackTicks } from "../../src/store/packing.ts";
 import { Queries } from "../../src/store/queries.ts";
 import type { Range } from "../../src/store/reader.ts";

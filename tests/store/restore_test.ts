@@ -2,8 +2,8 @@
 
 import { assert, assertEquals, assertGreater, assertRejects, assertThrows } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { foldCandles, markCandles } from "../../src/candle.ts";
-import { SinkError } from "../../src/errors.ts";
+import { foldCandles, markCandles } from "../../src/core/candle.ts";
+import { SinkError } from "../../src/core/errors.ts";
 import { openDatabase, openForReading } from "../../src/store/database.ts";
 import { adoptBackup, BACKUP_ID, headerOf, SQLITE_SUFFIXES } from "../../src/store/header.ts";
 import { Queries } from "../../src/store/queries.ts";

@@ -2,8 +2,8 @@
 
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { SinkError } from "../../src/errors.ts";
-import type { FeedEvent, Gap, GapName } from "../../src/record.ts";
+import { SinkError } from "../../src/core/errors.ts";
+import type { FeedEvent, Gap, GapName } from "../../src/core/record.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { VERSION } from "../../src/store/schema.ts";
 import { Store, type StoreOptions } from "../../src/store/store.ts";

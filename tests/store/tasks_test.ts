@@ -2,11 +2,11 @@
 
 import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { ConfigError, SinkError } from "../../src/errors.ts";
-import { toGapRecord } from "../../src/record.ts";
+import { ConfigError, SinkError } from "../../src/core/errors.ts";
+import { toGapRecord } from "../../src/core/record.ts";
 import { Store } from "../../src/store/store.ts";
 import { BACKUP_USAGE, backupStore, EXPORT_USAGE, exportStore } from "../../src/store/tasks.ts";
-import { type Output, TIME_WISH, timeOf } from "../../src/terminal.ts";
+import { type Output, TIME_WISH, timeOf } from "../../src/core/terminal.ts";
 import { makeGap, makeTick } from "../fakes/events.ts";
 import { Notebook } from "../fakes/log.ts";
 import { ticksOf } from "../fakes/ticks.ts";

@@ -1,6 +1,6 @@
 // Ticks and gaps as a bad day brings them, for the tests of the store, and what is true of them in the plainest way.
 
-import type { Tick } from "../../src/record.ts";
+import type { Tick } from "../../src/core/record.ts";
 import type { Random } from "../fakes/random.ts";
 
 const START_US = Date.UTC(2026, 9, 3, 20) * 1000;

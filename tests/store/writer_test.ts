@@ -2,8 +2,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { foldCandles, INTERVALS, markCandles } from "../../src/candle.ts";
-import { type FeedEvent, type Gap, seriesOf, type Tick } from "../../src/record.ts";
+import { foldCandles, INTERVALS, markCandles } from "../../src/core/candle.ts";
+import { type FeedEvent, type Gap, seriesOf, type Tick } from "../../src/core/record.ts";
 import { clean, type Retention } from "../../src/store/cleaner.ts";
 import { pack, unpackTicks } from "../../src/store/packing.ts";
 import { Queries } from "../../src/store/queries.ts";

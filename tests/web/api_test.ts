@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { SinkError } from "../../src/errors.ts";
+import { SinkError } from "../../src/core/errors.ts";
 import type { StoreReader } from "../../src/store/reader.ts";
 import { tickText } from "../../src/web/api.ts";
 import { FakeClock } from "../fakes/clock.ts";

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertLess, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import { ConfigError } from "../../src/errors.ts";
-import type { SinkStatus } from "../../src/lane.ts";
-import { DELAY_BUCKETS, Stats } from "../../src/stats.ts";
-import type { ProductStatus, SourceStatus } from "../../src/sources/source.ts";
+import { ConfigError } from "../../src/core/errors.ts";
+import type { SinkStatus } from "../../src/pipeline/lane.ts";
+import { DELAY_BUCKETS, Stats } from "../../src/core/stats.ts";
+import type { ProductStatus, SourceStatus } from "../../src/pipeline/source.ts";
 import { renderMetrics } from "../../src/web/metrics.ts";
 import type { DemoLevers, Lever } from "../../src/web/demo_api.ts";
 import { ANSWER_MS, REQUEST_MS } from "../../src/web/connections.ts";

@@ -1,11 +1,11 @@
 // A server on a free port whose parts say what the test wants, and ways to ask it: by hand, and as a browser reads a stream.
 
-import { systemClock } from "../../src/clock.ts";
-import type { SinkStatus } from "../../src/lane.ts";
-import type { FeedEvent } from "../../src/record.ts";
-import { LiveSink } from "../../src/sinks/live.ts";
-import type { ProductStatus, SourceStatus } from "../../src/sources/source.ts";
-import { Stats } from "../../src/stats.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import type { SinkStatus } from "../../src/pipeline/lane.ts";
+import type { FeedEvent } from "../../src/core/record.ts";
+import { LiveSink } from "../../src/web/live.ts";
+import type { ProductStatus, SourceStatus } from "../../src/pipeline/source.ts";
+import { Stats } from "../../src/core/stats.ts";
 import type { StoreReader } from "../../src/store/reader.ts";
 import { serveStatus, type StatusServer, type WebOptions } from "../../src/web/server.ts";
 import { Notebook } from "../fakes/log.ts";

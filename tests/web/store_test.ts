@@ -1,13 +1,13 @@
 // The API and the stream on the real store, filled by the real pipeline.
 
 import { assert, assertEquals } from "@std/assert";
-import { systemClock as clock } from "../../src/clock.ts";
-import { foldCandles, intervalMs, INTERVALS } from "../../src/candle.ts";
-import { Pipeline } from "../../src/pipeline.ts";
-import { GapTimes, type Tick } from "../../src/record.ts";
-import { LiveSink } from "../../src/sinks/live.ts";
-import { SqliteSink } from "../../src/sinks/sqlite.ts";
-import { Stats } from "../../src/stats.ts";
+import { systemClock as clock } from "../../src/core/clock.ts";
+import { foldCandles, intervalMs, INTERVALS } from "../../src/core/candle.ts";
+import { Pipeline } from "../../src/pipeline/pipeline.ts";
+import { GapTimes, type Tick } from "../../src/core/record.ts";
+import { LiveSink } from "../../src/web/live.ts";
+import { SqliteSink } from "../../src/store/sink.ts";
+import { Stats } from "../../src/core/stats.ts";
 import { Store } from "../../src/store/store.ts";
 import { serveStatus, type StatusServer } from "../../src/web/server.ts";
 import { makeGap, makeTick } from "../fakes/events.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
-import { systemClock } from "../../src/clock.ts";
-import { SinkError } from "../../src/errors.ts";
-import type { FeedEvent, Tick } from "../../src/record.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import { SinkError } from "../../src/core/errors.ts";
+import type { FeedEvent, Tick } from "../../src/core/record.ts";
 import type { ProductKey, StoreReader } from "../../src/store/reader.ts";
 import { BACKFILL_LIMIT, MAX_STREAMS, mergeTicks } from "../../src/web/stream.ts";
 import { FakeClock, settle } from "../fakes/clock.ts";

@@ -1,6 +1,6 @@
 // The dashboard *Prices*: one product large, all of them in a list beside it.
 
-import type { Interval } from "../../candle.ts";
+import type { Interval } from "../../core/candle.ts";
 import {
   CELLS,
   COLORS,

@@ -1,8 +1,16 @@
 // The candles of one product and interval as a page keeps them: what the server told, continued by the ticks that came
 // since. Pure: who fetches, and when, is the history's matter.
 
-import { type Candle, CandleFold, type Interval, intervalMs, mergeCandles, openTimeOf, Repeats } from "../../candle.ts";
-import type { Tick } from "../../record.ts";
+import {
+  type Candle,
+  CandleFold,
+  type Interval,
+  intervalMs,
+  mergeCandles,
+  openTimeOf,
+  Repeats,
+} from "../../core/candle.ts";
+import type { Tick } from "../../core/record.ts";
 import type { WireCandle, WireGap, WireTick } from "./wire.ts";
 
 /** A candle as it is drawn. */

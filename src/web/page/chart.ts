@@ -20,7 +20,7 @@ import {
   type Time,
   type UTCTimestamp,
 } from "lightweight-charts";
-import { type Interval, intervalMs } from "../../candle.ts";
+import { type Interval, intervalMs } from "../../core/candle.ts";
 import { type PageCandle, placeOf } from "./candles.ts";
 import { clockText, countText, dayText, type MarkKind, markText, priceText, volumeText, type Zone } from "./format.ts";
 import { drawRegions, type RegionData } from "./gap_regions.ts";

@@ -1,7 +1,7 @@
 // Numbers and times as a person reads them. Pure: what the time zone is, the caller says.
 
-import { type Interval, intervalMs } from "../../candle.ts";
-import type { GapReason } from "../../record.ts";
+import { type Interval, intervalMs } from "../../core/candle.ts";
+import type { GapReason } from "../../core/record.ts";
 
 /** Whose clock times are written in: the browser's zone, or UTC. */
 export type Zone = "local" | "UTC";

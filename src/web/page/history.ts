@@ -1,8 +1,8 @@
 // What a chart shows of one product and interval: asks for its candles and gaps, page by page as one scrolls, and again
 // whenever what is drawn may differ from what the server knows.
 
-import { backoffMs } from "../../backoff.ts";
-import { type Interval, intervalMs } from "../../candle.ts";
+import { backoffMs } from "../../core/backoff.ts";
+import { type Interval, intervalMs } from "../../core/candle.ts";
 import { blanksOf, CandleBook, type Changes, MAX_CANDLES, type PageCandle, type Region, regionsOf } from "./candles.ts";
 import type { PageClock } from "./link.ts";
 import { candlesOf, gapsOf, type WireCandle, type WireGap, type WireTick } from "./wire.ts";

@@ -1,7 +1,7 @@
 // One stream of server-sent events, held open: whatever ends it, it is opened again where it stopped. The browser's own way
 // of doing so gives up at an error status, sees no dead line, and tells nobody when it tries next.
 
-import { backoffMs } from "../../backoff.ts";
+import { backoffMs } from "../../core/backoff.ts";
 import type { ServerLink } from "./truth.ts";
 
 /** What of an EventSource is used. */

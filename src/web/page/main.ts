@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 // The page: builds its parts, and hands on what comes from the stream, the API and the user.
 
-import { type Interval, intervalMs, INTERVALS } from "../../candle.ts";
+import { type Interval, intervalMs, INTERVALS } from "../../core/candle.ts";
 import { ask, troubleOf } from "./ask.ts";
 import { type PageCandle, placeOf, type Region } from "./candles.ts";
 import { type Below, Chart } from "./chart.ts";

@@ -1,6 +1,6 @@
 // What the user looks at, and the URL that holds it. Pure.
 
-import { type Interval, INTERVALS } from "../../candle.ts";
+import { type Interval, INTERVALS } from "../../core/candle.ts";
 
 /** How the chart draws prices. */
 export const STYLES = ["candles", "line"] as const;

@@ -1,6 +1,6 @@
 // The small line beside a product: closes of its candles, continued by its ticks, to the path of an SVG. Pure.
 
-import { type Interval, intervalMs, openTimeOf } from "../../candle.ts";
+import { type Interval, intervalMs, openTimeOf } from "../../core/candle.ts";
 
 /** Its box, in its own units; the page stretches it. */
 export const SPARK = { width: 96, height: 28 } as const;

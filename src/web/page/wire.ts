@@ -1,8 +1,8 @@
 // What the API and the stream tell a page, as it travels, and the checks at this edge. Field by field: README, "API".
 
-import { ageMs, type Gap, type RejectReason } from "../../record.ts";
-import type { SinkStatus } from "../../lane.ts";
-import type { ProductState, SourceStatus } from "../../sources/source.ts";
+import { ageMs, type Gap, type RejectReason } from "../../core/record.ts";
+import type { SinkStatus } from "../../pipeline/lane.ts";
+import type { ProductState, SourceStatus } from "../../pipeline/source.ts";
 
 /** One of `/api/products`. */
 export interface ProductRow {

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { INTERVALS } from "../../../src/candle.ts";
+import { INTERVALS } from "../../../src/core/candle.ts";
 import {
   blanksOf,
   CandleBook,

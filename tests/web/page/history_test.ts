@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { Interval } from "../../../src/candle.ts";
+import type { Interval } from "../../../src/core/candle.ts";
 import { History } from "../../../src/web/page/history.ts";
 import type { WireGap, WireTick } from "../../../src/web/page/wire.ts";
 import { forSeeds } from "../../fakes/random.ts";

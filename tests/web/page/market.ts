@@ -1,6 +1,6 @@
 // Ticks as an exchange in trouble sends them, and a server that knows some of them: for the tests of what a page makes of both.
 
-import { foldCandles, type Interval, intervalMs, openTimeOf } from "../../../src/candle.ts";
+import { foldCandles, type Interval, intervalMs, openTimeOf } from "../../../src/core/candle.ts";
 import { type PageCandle, tickOf } from "../../../src/web/page/candles.ts";
 import type { WireCandle, WireGap, WireTick } from "../../../src/web/page/wire.ts";
 import type { Random } from "../../fakes/random.ts";

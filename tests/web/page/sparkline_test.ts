@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { foldCandles, type Interval } from "../../../src/candle.ts";
+import { foldCandles, type Interval } from "../../../src/core/candle.ts";
 import { loadSpark, Spark, SPARK_POINTS, sparkPath } from "../../../src/web/page/sparkline.ts";
 import { makeTick } from "../../fakes/events.ts";
 

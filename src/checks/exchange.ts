@@ -1,0 +1,157 @@
+// The exchange: whether it takes a connection, answers the subscription, and when each product was traded last. That
+// last time is what all later stages are held against: a product that nobody trades is no fault.
+
+import type { Exchange } from "../exchanges/exchange.ts";
+import { seriesOf } from "../core/record.ts";
+import { type Closed, Socket } from "../pipeline/socket.ts";
+import { broken, type Finding, ok, Trouble, wordsOf } from "./stage.ts";
+
+/** What to ask for. */
+export interface ExchangeWish {
+  /** Whose protocol. */
+  readonly exchange: Exchange;
+  /** Where. */
+  readonly url: string;
+  /** One of its channels. */
+  readonly channel: string;
+  /** At least one. */
+  readonly products: readonly string[];
+  /** Wall clock, ms. */
+  readonly now: () => number;
+  /** Monotonic ms. */
+  readonly elapsed: () => number;
+}
+
+/** When each product was traded last, unix seconds by the exchange's clock, by the name that readers know. */
+export type LastTrades = Map<string, number>;
+
+/** Until the exchange must have taken the connection, ms. */
+const HANDSHAKE_MS = 5000;
+/** After the first sign of life, the last trade of each product is waited for so long, ms. */
+const ALL_MS = 1500;
+const MAX_FRAME_LENGTH = 1_048_576;
+
+/** Subscribes for a moment. Puts what it hears into `trades`. */
+export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, signal: AbortSignal): Promise<Finding> {
+  const { exchange, url, channel, products, now, elapsed } = wish;
+  const since = elapsed();
+  const where = url.replace(/[^\s/]+@/g, "...@");
+  let socket: Socket;
+  try {
+    socket = await Socket.connect(url, { maxFrameLength: MAX_FRAME_LENGTH, handshakeMs: HANDSHAKE_MS }, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw new Trouble(
+      `${exchange.title} at ${where}: ${wordsOf(error)}`,
+      `${exchange.title} cannot be reached from here: it is away, or a firewall or proxy is in the way`,
+      `try it in a browser; see its status page; without the internet: deno task demo, or ${exchange.name.toUpperCase()}_WS_URL`,
+    );
+  }
+  const refused: string[] = [];
+  const heard = Promise.withResolvers<void>();
+  const all = Promise.withResolvers<void>();
+  let firstMs: number | undefined;
+  let subscribed: readonly string[] | undefined;
+  let answers = 0;
+  const onEnd = () => socket.terminate();
+  signal.addEventListener("abort", onEnd, { once: true });
+  const ended: Promise<Closed> = socket.receive({
+    onFrame(text) {
+      const decoded = exchange.decode(text, now());
+      subscribed = decoded.subscribed ?? subscribed;
+      if (decoded.refused !== undefined) refused.push(decoded.refused);
+      for (const { product, exchangeTimeUs } of decoded.ticks) {
+        const series = seriesOf(exchange.name, product);
+        trades.set(series, Math.max(trades.get(series) ?? 0, exchangeTimeUs / 1e6));
+      }
+      answers++;
+      if (decoded.ticks.length > 0 || decoded.heartbeat !== undefined) {
+        firstMs ??= elapsed() - since;
+        heard.resolve();
+      }
+      if (trades.size >= products.length) all.resolve();
+      // no product is left that it could speak of
+      if (refused.length >= products.length) heard.resolve();
+    },
+    onOversize() {},
+    relief: () => undefined,
+  });
+  try {
+    for (const frame of exchange.subscribe(products, channel)) socket.send(frame);
+    const end = await Promise.race([heard.promise, ended]);
+    signal.throwIfAborted();
+    if (end !== undefined) {
+      return broken(
+        `${exchange.title} at ${where} hung up: ${end.code}${end.reason === "" ? "" : ` ${end.reason}`}`,
+        refused.length > 0
+          ? `it refuses the subscription: ${refused[0]}`
+          : `${exchange.title} took the connection and ended it: too many connections from this address, or it is restarting`,
+        "try again in a minute; if it stays so, see its status page",
+      );
+    }
+    if (firstMs === undefined) {
+      return broken(
+        `${exchange.title} refuses all ${products.length} products: ${refused[0]}`,
+        "none of the products is traded there under that name, or the channel is not offered any more",
+        `look at ${exchange.name.toUpperCase()}_PRODUCTS and ${exchange.name.toUpperCase()}_CHANNEL`,
+      );
+    }
+    if (trades.size < products.length) await Promise.race([all.promise, ended, wait(ALL_MS, signal)]);
+  } catch (error) {
+    if (signal.aborted) {
+      throw new Trouble(
+        `${exchange.title} at ${where} takes the connection and says ${
+          answers === 0 ? "nothing" : "nothing of a price"
+        }`,
+        `the subscription was not answered: ${exchange.title} is busy or broken, or something between swallows what it sends`,
+        "try again in a minute; if it stays so, see its status page",
+      );
+    }
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", onEnd);
+    socket.terminate();
+    await ended;
+  }
+  const newest = Math.max(0, ...trades.values());
+  const facts = {
+    url: where,
+    channel,
+    firstAnswerMs: Math.round(firstMs ?? 0),
+    refused,
+    lastTrades: Object.fromEntries(trades),
+  };
+  if (refused.length > 0 && refused.length < products.length) {
+    return ok(
+      `${exchange.title} answers after ${
+        Math.round(firstMs ?? 0)
+      } ms, and refuses ${refused.length} of ${products.length} products: ${refused[0]}`,
+      facts,
+    );
+  }
+  const traded = newest === 0 ? "no trade yet" : `the newest trade is ${age(now() / 1000 - newest)} old`;
+  return ok(
+    `${exchange.title} answers after ${Math.round(firstMs ?? 0)} ms, ${
+      subscribed?.length ?? products.length
+    } of ${products.length} products on ${channel}, ${traded}`,
+    facts,
+  );
+}
+
+async function wait(ms: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  signal.addEventListener("abort", () => resolve(), { once: true });
+  await promise;
+  clearTimeout(timer);
+}
+
+/** `0.4 s`, `12 s`, `5 min`, `3 h`, `4 d`. */
+export function age(seconds: number): string {
+  const positive = Math.max(0, seconds);
+  if (positive < 10) return `${positive.toFixed(1)} s`;
+  if (positive < 120) return `${Math.round(positive)} s`;
+  if (positive < 7200) return `${Math.round(positive / 60)} min`;
+  if (positive < 172_800) return `${Math.round(positive / 3600)} h`;
+  return `${Math.round(positive / 86_400)} d`;
+}

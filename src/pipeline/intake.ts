@@ -1,0 +1,99 @@
+// From a frame to what it means for us: decode, products we asked for, repeats, and the counters of all that. Every source
+// takes this same way.
+
+import type { Decoded, Exchange } from "../exchanges/exchange.ts";
+import { type Position, REJECT_REASONS, type Tick } from "../core/record.ts";
+import { Sequencer } from "./sequencer.ts";
+import type { Stats } from "../core/stats.ts";
+
+/** What an intake needs. */
+export interface IntakeOptions {
+  /** Whose frames they are. */
+  readonly exchange: Exchange;
+  /** The channel they come from: nothing in a frame tells. */
+  readonly channel: string;
+  /** Ticks of other products are ignored; undefined takes all. */
+  readonly products: ReadonlySet<string> | undefined;
+  /** Longer frames are rejected unread, UTF-16 code units (bytes, for the ASCII that exchanges send). */
+  readonly maxFrameLength: number;
+  /** Where an earlier run ended, if it is known. */
+  readonly last?: readonly Position[] | undefined;
+  /** Counted here. */
+  readonly stats: Stats;
+}
+
+/** Told what a frame held, in order. */
+export interface IntakeHandler {
+  /** A new tick, its record time set. */
+  onTick(tick: Tick): void;
+  /** The product's last tick once more. */
+  onRepeat?(tick: Tick): void;
+}
+
+const NOTHING: Decoded = { ticks: [], rejected: [] };
+
+/** The checked entrance of one source. */
+export class Intake {
+  readonly #options: IntakeOptions;
+  readonly #sequencer: Sequencer;
+  readonly #handler: IntakeHandler;
+
+  /** Throws a TypeError if the exchange has no such channel. */
+  constructor(options: IntakeOptions, handler: IntakeHandler) {
+    const channel = options.exchange.channels[options.channel];
+    if (channel === undefined) throw new TypeError(`No channel ${options.channel} at ${options.exchange.name}`);
+    this.#options = options;
+    this.#handler = handler;
+    this.#sequencer = new Sequencer(channel.precision, options.last);
+  }
+
+  /**
+   * Counts one frame and hands on its ticks. What else it held is in the answer.
+   *
+   * @param receivedTime our wall clock, ms; undefined where nobody knows when the frame came
+   */
+  accept(frame: string, receivedTime?: number): Decoded {
+    const { exchange, products, maxFrameLength, stats } = this.#options;
+    stats.frames++;
+    if (frame.length > maxFrameLength) {
+      stats.rejected["too-large"]++;
+      return NOTHING;
+    }
+    const decoded = exchange.decode(frame, receivedTime);
+    for (const reason of decoded.rejected) stats.rejected[reason]++;
+    for (const tick of decoded.ticks) {
+      if (products !== undefined && !products.has(tick.product)) {
+        stats.ignored++;
+      } else if (this.#sequencer.admit(tick)) {
+        stats.received++;
+        stats.arrival.add((tick.receivedTime - tick.exchangeTimeUs / 1000) / 1000);
+        this.#handler.onTick(tick);
+      } else {
+        stats.repeated++;
+        this.#handler.onRepeat?.(tick);
+      }
+    }
+    const { heartbeat, subscribed, refused, withoutTrade } = decoded;
+    let empty = decoded.ticks.length === 0 && decoded.rejected.length === 0;
+    if (withoutTrade !== undefined && (products === undefined || products.has(withoutTrade.product))) {
+      stats.withoutTrade++;
+      empty = false;
+    }
+    if (heartbeat !== undefined || subscribed !== undefined || refused !== undefined) stats.control++;
+    else if (empty) stats.ignored++;
+    return decoded;
+  }
+
+  /** How far the exchange is ahead of our clock, ms, if that alone is why this frame gave no tick. */
+  aheadMs(frame: string, receivedTime: number): number | undefined {
+    const [tick] = this.#options.exchange.decode(frame).ticks;
+    return tick === undefined ? undefined : tick.exchangeTimeUs / 1000 - receivedTime;
+  }
+}
+
+/** `2 bad-json, 1 bad-price`, or `0`. */
+export function describeRejected(stats: Stats): string {
+  const parts = REJECT_REASONS.filter((reason) => stats.rejected[reason] > 0)
+    .map((reason) => `${stats.rejected[reason]} ${reason}`);
+  return parts.length === 0 ? "0" : parts.join(", ");
+}

@@ -1,0 +1,110 @@
+// One source and a lane for each sink: what is pushed where, when the source pauses, and the order of shutdown.
+
+import { DrainError } from "../core/errors.ts";
+import { Lane, type LaneOptions, type SinkStatus } from "./lane.ts";
+import { type FeedEvent, type Position, reachedUs } from "../core/record.ts";
+import type { Sink } from "../core/sink.ts";
+import type { Source } from "./source.ts";
+
+/** What a pipeline is built from. */
+export interface PipelineOptions extends LaneOptions {
+  /** Where events come from. */
+  readonly source: Source;
+  /** Where they go; the pipeline closes them. */
+  readonly sinks: readonly Sink[];
+  /** How long what is left may be written after the end of the source, ms. */
+  readonly drainMs: number;
+}
+
+/** The longest pause of a source for the sake of a busy sink, ms: one slow sink must not hold up another. */
+const RELIEF_MS = 20;
+/** Until a sink must have closed, ms. */
+const CLOSE_MS = 1500;
+
+/** The whole road. */
+export class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #lanes: readonly Lane[];
+
+  /** Touches no sink before `run()`. */
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+    this.#lanes = options.sinks.map((sink) => new Lane(sink, options));
+  }
+
+  /** Each sink as it stands. */
+  status(): SinkStatus[] {
+    return this.#lanes.map((lane) => lane.status());
+  }
+
+  /** How far each product has got in every sink: of those that have it, the one that is least far. */
+  positions(): Position[] {
+    const [first, ...others] = this.#lanes;
+    return [...first?.positions ?? []].flatMap(([series, position]) => {
+      let least: Position = position;
+      for (const { positions } of others) {
+        const other = positions.get(series);
+        if (other === undefined) return [];
+        if (reachedUs(other) < reachedUs(least)) least = other;
+      }
+      return [least];
+    });
+  }
+
+  /**
+   * Runs until the signal aborts or the source ends, drains, and closes the sinks. Rejects with what ended it: RefusedError,
+   * SinkError, a bug, or a DrainError with the number of ticks that were left.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { source, drainMs, clock, log } = this.#options;
+    const stop = new AbortController();
+    const deadline = new AbortController();
+    const failures: unknown[] = [];
+    const fail = (error: unknown) => {
+      failures.push(error);
+      stop.abort(new DOMException("Stopped after a failure", "AbortError"));
+    };
+    const lanes = this.#lanes.map((lane) =>
+      lane.run(deadline.signal, fail).catch((error) => {
+        if (error !== deadline.signal.reason) fail(error);
+      })
+    );
+    try {
+      await source.run((event) => this.#push(event), () => this.#relief(), AbortSignal.any([signal, stop.signal]))
+        .catch(fail);
+      for (const lane of this.#lanes) lane.queue.close();
+      const over = new AbortController();
+      const timer = clock.sleep(drainMs, over.signal).then(
+        () => deadline.abort(new DOMException("The time to drain is over", "TimeoutError")),
+        () => {},
+      );
+      await Promise.all(lanes);
+      over.abort();
+      await timer;
+    } finally {
+      // a sink that does not close in time (its server hangs) is left behind
+      const closed = new AbortController();
+      const patience = clock.sleep(CLOSE_MS, closed.signal).catch(() => {});
+      await Promise.race([Promise.all(this.#lanes.map((lane) => lane.close())), patience]);
+      closed.abort();
+    }
+    let left = 0;
+    for (const lane of this.#lanes) {
+      left += lane.left;
+      lane.stats.lost += lane.left;
+    }
+    if (failures.length > 0) {
+      if (left > 0) log.error("Ticks were left unsent", { left });
+      throw failures[0];
+    }
+    if (left > 0) throw new DrainError(left, `${left} ticks could not be stored within ${drainMs} ms`);
+  }
+
+  #push(event: FeedEvent): void {
+    for (const lane of this.#lanes) lane.queue.push(event);
+  }
+
+  #relief(): Promise<void> | undefined {
+    return this.#lanes.find((lane) => lane.isBusy)?.queue.room(RELIEF_MS);
+  }
+}

@@ -1,0 +1,64 @@
+// Records as JSON lines on stdout, for `dev` without Kafka. Gaps are not records: they are left
+// out here, and the log tells of them.
+
+import { unlessAborted } from "../core/abort.ts";
+import { SinkError } from "../core/errors.ts";
+import { type FeedEvent, toRecord } from "../core/record.ts";
+import type { Sink } from "../core/sink.ts";
+
+const encoder = new TextEncoder();
+
+/** Writes one record per line. */
+export class StdoutSink implements Sink {
+  /** See {@link Sink.name}. */
+  readonly name = "stdout";
+  readonly #write: (bytes: Uint8Array) => Promise<number>;
+  readonly #onClosed: () => void;
+
+  /**
+   * Nothing is written before the first batch.
+   *
+   * @param onClosed the reader is gone (`... | head`): nobody wants more
+   * @param write takes some of the bytes and says how many; default stdout
+   */
+  constructor(
+    onClosed: () => void,
+    write: (bytes: Uint8Array) => Promise<number> = (bytes) => Deno.stdout.write(bytes),
+  ) {
+    this.#onClosed = onClosed;
+    this.#write = write;
+  }
+
+  /** Always ready. */
+  connect(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** See {@link Sink.write}. A reader that has stopped reading (`| less`) keeps it waiting until the signal aborts. */
+  async write(batch: readonly FeedEvent[], signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    let lines = "";
+    for (const event of batch) {
+      if (event.kind === "tick") lines += `${toRecord(event)}\n`;
+    }
+    try {
+      await unlessAborted(this.#writeAll(encoder.encode(lines), signal), signal);
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      if (error instanceof Deno.errors.BrokenPipe) return this.#onClosed();
+      const why = error instanceof Error ? error.message : String(error);
+      throw new SinkError("fatal", `Cannot write to stdout: ${why}`, { cause: error });
+    }
+  }
+
+  /** Nothing to close. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async #writeAll(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+    for (let written = 0; written < bytes.length && !signal.aborted;) {
+      written += await this.#write(bytes.subarray(written));
+    }
+  }
+}

@@ -1,0 +1,395 @@
+// Holds the WebSocket of one exchange: connects, subscribes, watches, reconnects for ever. What a frame means is the
+// intake's matter, whether the feed is alive the watch's.
+
+import { backoffMs } from "../core/backoff.ts";
+import type { Clock } from "../core/clock.ts";
+import { ConnectionError, RefusedError } from "../core/errors.ts";
+import type { Decoded, Exchange } from "../exchanges/exchange.ts";
+import { MAX_AHEAD_MS } from "../exchanges/values.ts";
+import type { Logger } from "../core/log.ts";
+import type { FeedEvent, GapTimes, Position } from "../core/record.ts";
+import type { Stats } from "../core/stats.ts";
+import { Intake } from "./intake.ts";
+import { Socket } from "./socket.ts";
+import type { Source, SourceStatus } from "./source.ts";
+import { type Advice, FeedWatch } from "./watch.ts";
+
+/** What a WebSocket source is built from. */
+export interface WebSocketSourceOptions {
+  /** Whose feed it is. */
+  readonly exchange: Exchange;
+  /** Where to connect; default the exchange's own. */
+  readonly url?: string;
+  /** One of the exchange's channels. */
+  readonly channel: string;
+  /** Products to subscribe to, the exchange's own ids. */
+  readonly products: readonly string[];
+  /** Longer frames are rejected unread, bytes. */
+  readonly maxFrameBytes: number;
+  /** How long nothing may come where something should, ms. */
+  readonly staleAfterMs: number;
+  /** Time. */
+  readonly clock: Clock;
+  /** 0 included to 1 excluded, for the jitter of delays. */
+  readonly random: () => number;
+  /** Log. */
+  readonly log: Logger;
+  /** Counters. */
+  readonly stats: Stats;
+  /** Shared by all that open gaps. */
+  readonly gapTimes: GapTimes;
+  /** Where an earlier run ended, as far as all sinks have confirmed it: the start of the `restart` gap. */
+  readonly last?: readonly Position[] | undefined;
+  /** Products of which the store has ticks: of the others a gap of unknown start is declared, but not counted. */
+  readonly stored?: ReadonlySet<string>;
+  /** Logged once when the first connection fails, and in the status until one succeeds. */
+  readonly unreachableHint?: string;
+}
+
+const BACKOFF = { baseMs: 250, capMs: 30_000 };
+/** Only after so long with a tick a connection counts as good: an exchange that accepts and hangs up is not hammered. */
+const STEADY_MS = 10_000;
+const HANDSHAKE_MS = 10_000;
+const CHECK_MS = 500;
+/** The lower of two limits that Coinbase publishes: 8 connects or subscribes a second. */
+const REQUESTS_PER_SECOND = 8;
+/** Without one good tick for so long, those that are refused for their time are all there are, ms. */
+const ALL_REFUSED_MS = 5000;
+/** Until a subscribe of which one product was refused must have been acknowledged for the others, ms. */
+const ACKNOWLEDGE_MS = 1000;
+
+/** The live feed of one exchange. */
+export class WebSocketSource implements Source {
+  readonly #options: WebSocketSourceOptions;
+  readonly #url: string;
+  readonly #shownUrl: string;
+  readonly #watch: FeedWatch;
+  readonly #intake: Intake;
+  readonly #requests: number[] = [];
+  #emit: (event: FeedEvent) => void = () => {};
+  #opened = 0;
+  #openedAt = 0;
+  #hinted = false;
+  #lastTrouble: string | undefined;
+  #clockTrouble: string | undefined;
+  #nextTryAt: number | undefined;
+  #refusal: RefusedError | undefined;
+  #oneByOne = false;
+  /** The exchange has taken a subscription in this run, so that no later refusal is final. */
+  #everAccepted = false;
+  // of the current connection
+  #socket: Socket | undefined;
+  #ticked = false;
+  #tickedAt = -Infinity;
+  #acknowledged = false;
+  /** When it refused something for which the rest should be asked again. */
+  #refusedAt: number | undefined;
+
+  /** Connects to nothing before `run()`. Throws a TypeError where the exchange has no such channel. */
+  constructor(options: WebSocketSourceOptions) {
+    const { exchange, channel, products, clock, gapTimes, stats, last } = options;
+    const about = exchange.channels[channel];
+    if (about === undefined) throw new TypeError(`No channel ${channel} at ${exchange.name}`);
+    this.#options = options;
+    this.#url = options.url ?? exchange.url;
+    const { protocol, host, pathname } = new URL(this.#url);
+    // a login or a key in the address is nobody's business
+    this.#shownUrl = `${protocol}//${host}${pathname === "/" ? "" : pathname}`;
+    this.#watch = new FeedWatch({
+      exchange: exchange.name,
+      products,
+      ...about,
+      ownHeartbeats: products.length <= exchange.maxHeartbeats,
+      staleAfterMs: options.staleAfterMs,
+      last,
+      clock,
+      gapTimes,
+      random: options.random,
+      tell: (product, news) => {
+        const { log } = options;
+        if (news === "accepted again") log.info(`${exchange.title} accepts a product again`, { product });
+        else if (news === "never traded") log.info(`${exchange.title} has never traded a product`, { product });
+        else log.warn(`${exchange.title} does not send a product, the others go on`, { product, why: news });
+      },
+      emit: (gap, isNew) => {
+        // without older ticks this is the first start, as far as anything shows
+        if (isNew && (gap.from !== null || options.stored?.has(gap.product) === true)) stats.gaps++;
+        this.#emit(gap);
+        if (gap.to === null || !gap.missed || gap.reason === "restart") return;
+        const { product, reason, from, to } = gap;
+        options.log.often("warn", "Ticks may be missing", { product, reason, from, to });
+      },
+    });
+    this.#intake = new Intake(
+      { exchange, channel, products: new Set(products), maxFrameLength: options.maxFrameBytes, last, stats },
+      {
+        onTick: (tick) => {
+          this.#ticked = this.#everAccepted = true;
+          this.#tickedAt = clock.elapsed();
+          this.#clockTrouble = undefined;
+          this.#watch.tick(tick);
+          this.#emit(tick);
+        },
+        onRepeat: (tick) => {
+          this.#ticked = this.#everAccepted = true;
+          this.#watch.repeat(tick);
+        },
+      },
+    );
+  }
+
+  /** See {@link Source.run}. */
+  async run(
+    emit: (event: FeedEvent) => void,
+    relief: () => Promise<void> | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, random } = this.#options;
+    this.#emit = emit;
+    this.#watch.start();
+    let attempts = 0;
+    try {
+      while (!signal.aborted) {
+        this.#ticked = false;
+        await this.#connectOnce(relief, signal);
+        if (this.#refusal !== undefined) throw this.#refusal;
+        if (this.#ticked && clock.elapsed() - this.#openedAt >= STEADY_MS) attempts = 0;
+        const delay = backoffMs(attempts++, BACKOFF, random());
+        this.#nextTryAt = clock.elapsed() + delay;
+        await clock.sleep(delay, signal);
+      }
+    } catch (error) {
+      if (!signal.aborted || error !== signal.reason) throw error;
+    } finally {
+      this.#watch.stop();
+    }
+  }
+
+  /** See {@link Source.status}. */
+  status(): SourceStatus {
+    const { exchange, channel, clock, staleAfterMs, unreachableHint } = this.#options;
+    const elapsed = clock.elapsed();
+    const { frameAt } = this.#watch;
+    const begun = this.#socket !== undefined && frameAt !== undefined && frameAt >= this.#openedAt;
+    const silent = frameAt !== undefined && elapsed - frameAt >= staleAfterMs;
+    return {
+      exchange: exchange.title,
+      url: this.#shownUrl,
+      channel,
+      link: !begun ? "connecting" : silent ? "silent" : "open",
+      ...(frameAt === undefined ? {} : { lastFrameSeconds: Math.round(elapsed - frameAt) / 1000 }),
+      ...(this.#watch.delayMs === undefined ? {} : { delaySeconds: Math.round(this.#watch.delayMs) / 1000 }),
+      ...(this.#nextTryAt === undefined
+        ? {}
+        : { nextTrySeconds: Math.max(0, Math.round(this.#nextTryAt - elapsed)) / 1000 }),
+      ...(this.#lastTrouble === undefined ? {} : { lastTrouble: this.#lastTrouble }),
+      ...(this.#hinted && this.#opened === 0 && unreachableHint !== undefined ? { hint: unreachableHint } : {}),
+      ...(this.#clockTrouble === undefined ? {} : { clockTrouble: this.#clockTrouble }),
+      products: this.#watch.status(),
+    };
+  }
+
+  /** One connection, from the attempt to its end. Rejects only when stopped, or for a bug. */
+  async #connectOnce(relief: () => Promise<void> | undefined, signal: AbortSignal): Promise<void> {
+    const { exchange, log, stats, maxFrameBytes, staleAfterMs, clock } = this.#options;
+    await this.#turn(signal);
+    this.#nextTryAt = undefined;
+    let socket: Socket;
+    try {
+      const limits = { maxFrameLength: maxFrameBytes, handshakeMs: HANDSHAKE_MS };
+      socket = await Socket.connect(this.#url, limits, signal);
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error;
+      this.#lastTrouble = error.message;
+      log.often("warn", `Cannot reach ${exchange.title}, trying again`, { url: this.#shownUrl, error: error.message });
+      if (this.#opened === 0 && !this.#hinted && this.#options.unreachableHint !== undefined) {
+        this.#hinted = true;
+        log.info(this.#options.unreachableHint);
+      }
+      return;
+    }
+    log.often("info", `Connected to ${exchange.title}`, { url: this.#shownUrl, channel: this.#options.channel });
+    if (this.#opened++ > 0) stats.reconnects++;
+    this.#openedAt = clock.elapsed();
+    this.#socket = socket;
+    this.#acknowledged = this.#oneByOne = false;
+    this.#refusedAt = undefined;
+    this.#watch.linkOpened();
+
+    const over = new AbortController();
+    const stop = AbortSignal.any([signal, over.signal]);
+    const watching = this.#keepWatch(socket, stop).catch(async (error) => {
+      if (error === stop.reason) return void await socket.close();
+      socket.terminate();
+      throw error;
+    });
+    let reason: "link-closed" | "link-silent" = "link-closed";
+    try {
+      const receiving = socket.receive({
+        onFrame: (text, ageMs) => {
+          this.#watch.frame(this.#arrival(ageMs));
+          const receivedTime = Math.round(clock.now() - ageMs);
+          const decoded = this.#intake.accept(text, receivedTime);
+          this.#handleRest(text, decoded, receivedTime);
+        },
+        onOversize: (bytes, ageMs) => {
+          this.#watch.frame(this.#arrival(ageMs));
+          stats.frames++;
+          stats.rejected["too-large"]++;
+          log.often("warn", "Frame rejected", { reason: "too-large", bytes });
+        },
+        relief,
+      }).finally(() => over.abort());
+      const [closed, verdict] = await Promise.all([receiving, watching]);
+      if (signal.aborted || this.#refusal !== undefined) return;
+      if (verdict === "link-silent") reason = verdict;
+      const why = verdict === "link-silent"
+        ? `nothing came for ${staleAfterMs / 1000} s`
+        : verdict === "stalled" && this.#clockTrouble !== undefined
+        ? this.#clockTrouble
+        : verdict === "stalled"
+        ? this.#stallWords()
+        : verdict === "unanswered"
+        ? `${exchange.title} sent nothing of any product`
+        : `closed with code ${closed.code} ${closed.reason}`.trim();
+      this.#lastTrouble = why;
+      log.often("warn", `Connection to ${exchange.title} ended`, { why });
+    } finally {
+      this.#socket = undefined;
+      if (!signal.aborted) this.#watch.linkLost(reason);
+    }
+  }
+
+  /** Subscribes, then looks about twice a second whether the feed is alive; if not, closes the link and says why. */
+  async #keepWatch(socket: Socket, signal: AbortSignal): Promise<Advice["reconnect"]> {
+    const { clock, log } = this.#options;
+    await this.#subscribe(socket, this.#options.products, signal);
+    while (true) {
+      await clock.sleep(CHECK_MS, signal);
+      await this.#catchUp(socket, signal);
+      const { reconnect, resubscribe } = this.#watch.check();
+      if (reconnect !== undefined) {
+        await socket.close();
+        return reconnect;
+      }
+      if (resubscribe.length > 0) {
+        log.often("warn", "Asking the exchange again for products", { products: resubscribe });
+        await this.#subscribe(socket, resubscribe, signal);
+      }
+      if (this.#refusedAt !== undefined && clock.elapsed() - this.#refusedAt >= ACKNOWLEDGE_MS) {
+        this.#refusedAt = undefined;
+        // one bad product took the others with it, as in Coinbase's early years
+        if (!this.#acknowledged && !this.#ticked) await this.#subscribe(socket, this.#watch.accepted(), signal);
+      }
+    }
+  }
+
+  /** Resolves once all that has arrived is read: this process may have been stopped, or busy. */
+  async #catchUp(socket: Socket, signal: AbortSignal): Promise<void> {
+    const { clock, staleAfterMs } = this.#options;
+    const caughtUp = new AbortController();
+    const patience = clock.sleep(staleAfterMs, AbortSignal.any([signal, caughtUp.signal]));
+    await Promise.race([socket.caughtUp(), patience]).finally(() => caughtUp.abort());
+  }
+
+  /** When a frame of this connection arrived, elapsed ms. */
+  #arrival(ageMs: number): number {
+    // the first one may have come before we heard that the connection is open
+    return Math.max(this.#openedAt, this.#options.clock.elapsed() - ageMs);
+  }
+
+  #stallWords(): string {
+    const stalled = this.#watch.stalled();
+    const traded = stalled.filter(({ isTraded }) => isTraded);
+    const names = (of: typeof stalled) => of.map(({ product }) => product).join(", ");
+    const words = `no prices came of ${names(stalled)}`;
+    if (traded.length === 0) return words;
+    const which = traded.length === stalled.length ? "which" : `of which ${names(traded)} is what`;
+    return `${words}, ${which} ${this.#options.exchange.title} trades`;
+  }
+
+  async #subscribe(socket: Socket, products: readonly string[], signal: AbortSignal): Promise<void> {
+    const { exchange, channel } = this.#options;
+    // an exchange may refuse a whole message because of one product: those that it has refused go alone
+    const accepted = new Set(this.#watch.accepted());
+    const alone = products.filter((product) => this.#oneByOne || !accepted.has(product));
+    const together = products.filter((product) => !alone.includes(product));
+    const parts = [...together.length > 0 ? [together] : [], ...alone.map((product) => [product])];
+    for (const frame of parts.flatMap((part) => exchange.subscribe(part, channel))) {
+      await this.#turn(signal);
+      socket.send(frame);
+    }
+  }
+
+  /** Waits until one more connect or subscribe is within the exchange's limit. */
+  async #turn(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    signal.throwIfAborted();
+    const oldest = this.#requests[0];
+    if (this.#requests.length === REQUESTS_PER_SECOND && oldest !== undefined) {
+      const wait = oldest + 1000 - clock.elapsed();
+      if (wait > 0) await clock.sleep(wait, signal);
+      this.#requests.shift();
+    }
+    this.#requests.push(clock.elapsed());
+  }
+
+  /** What a frame holds beside ticks. */
+  #handleRest(text: string, decoded: Decoded, now: number): void {
+    const { exchange, clock, log } = this.#options;
+    const { heartbeat, subscribed, refused, refusedProduct, rejected, withoutTrade } = decoded;
+    if (heartbeat !== undefined) this.#watch.heartbeat(heartbeat, now);
+    if (subscribed !== undefined) {
+      if (subscribed.length > 0) this.#acknowledged = this.#everAccepted = true;
+      this.#watch.subscribed(subscribed);
+      log.debug("Subscribed", { products: subscribed });
+    }
+    if (withoutTrade !== undefined) {
+      this.#everAccepted = true;
+      if (withoutTrade.neverTraded) this.#watch.neverTraded(withoutTrade.product);
+    }
+    if (refused !== undefined) this.#refuse(refused, refusedProduct);
+    for (const reason of rejected) {
+      log.often("warn", "Frame rejected", { reason, frame: text.slice(0, 200) });
+      if (reason !== "bad-time" || clock.elapsed() - this.#tickedAt < ALL_REFUSED_MS) continue;
+      const aheadMs = this.#intake.aheadMs(text, now) ?? 0;
+      if (aheadMs <= MAX_AHEAD_MS) continue;
+      this.#clockTrouble = `the local clock looks wrong: ${exchange.title} is ${
+        Math.round(aheadMs / 1000)
+      } s ahead of it`;
+      log.often("error", "All ticks are refused: the local clock looks wrong", {
+        localTime: new Date(now).toISOString(),
+        exchangeAheadSeconds: Math.round(aheadMs / 1000),
+      });
+    }
+  }
+
+  #refuse(words: string, product: string | undefined): void {
+    const { exchange, channel, clock, log } = this.#options;
+    // any words may begin like a product
+    if (product !== undefined && this.#options.products.includes(product)) {
+      const isNew = this.#watch.refuse(product, words);
+      if (this.#watch.accepted().length === 0 && !this.#everAccepted) {
+        return this.#giveUp(`${exchange.title} refuses every product: ${words}`);
+      }
+      if (!isNew) return;
+      this.#refusedAt = clock.elapsed();
+      log.error(`${exchange.title} refuses a product, the others go on`, { product, words });
+      return;
+    }
+    log.often("error", `${exchange.title} answers with an error`, { words });
+    if (this.#acknowledged || this.#ticked) return;
+    if (words.endsWith(`${channel} is not a valid channel`) || /authenticat/i.test(words)) {
+      if (!this.#everAccepted) this.#giveUp(`${exchange.title} refuses the channel ${channel}: ${words}`);
+    } else if (!this.#oneByOne) {
+      // it does not say which product it means
+      this.#oneByOne = true;
+      this.#refusedAt = clock.elapsed();
+    }
+  }
+
+  #giveUp(words: string): void {
+    this.#refusal = new RefusedError(words);
+    this.#socket?.terminate();
+  }
+}

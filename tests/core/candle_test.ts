@@ -1,0 +1,301 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  type Candle,
+  CandleFold,
+  foldCandles,
+  type Interval,
+  intervalMs,
+  INTERVALS,
+  markCandles,
+  mergeCandles,
+  openTimeOf,
+  Repeats,
+} from "../../src/core/candle.ts";
+import type { Gap, Tick } from "../../src/core/record.ts";
+import { forSeeds, type Random } from "../fakes/random.ts";
+
+const at = (text: string) => Date.parse(text);
+
+function tick(sequence: number, time: string | number, price: number, more: Partial<Tick> = {}): Tick {
+  const exchangeTimeUs = typeof time === "number" ? time : at(time) * 1000;
+  return {
+    kind: "tick",
+    exchange: "coinbase",
+    product: "BTC-USD",
+    sequence,
+    price,
+    exchangeTimeUs,
+    recordTimeUs: exchangeTimeUs,
+    receivedTime: 0,
+    ...more,
+  };
+}
+
+/** A walk in time and price, with bursts in one microsecond, sleeps of hours and days, and sizes of up to eight decimals. */
+function someTicks(random: Random): Tick[] {
+  const ticks: Tick[] = [];
+  let timeUs = at("2026-01-01T00:00:00Z") * 1000 + random.int(0, 9e11);
+  let sequence = random.int(0, 1e9);
+  let cents = random.int(1, 1e7);
+  for (let i = random.int(1, 300); i > 0; i--) {
+    timeUs += Math.floor(random.pick([0, 1, 5e5, 5e6, 5e6, 6e7, 1e9, 4e10, 3e11]) * random.next());
+    if (random.chance(0.05)) timeUs += random.int(0, 1e12);
+    sequence += random.int(1, 50);
+    cents = Math.max(1, cents + random.int(-500, 500));
+    ticks.push(tick(sequence, timeUs, cents / 100, { lastSize: random.int(0, 1e9) / 1e8 }));
+  }
+  return ticks;
+}
+
+function shuffled<T>(items: readonly T[], random: Random): T[] {
+  const left = [...items];
+  return items.map(() => left.splice(random.int(0, left.length - 1), 1)[0] as T);
+}
+
+/** What candles are, said once more in the plainest way: slow, and with all ticks at hand. */
+function plainCandles(ticks: readonly Tick[], interval: Interval): Candle[] {
+  const distinct = [...new Map(ticks.map((tick) => [tick.sequence, tick])).values()];
+  const inOrder = distinct.sort((a, b) => a.exchangeTimeUs - b.exchangeTimeUs || a.sequence - b.sequence);
+  const windows = Map.groupBy(inOrder, (tick) => openTimeOf(Math.floor(tick.exchangeTimeUs / 1000), interval));
+  return [...windows].map(([openTime, ticks]) => ({
+    interval,
+    openTime,
+    open: ticks[0]?.price ?? NaN,
+    high: Math.max(...ticks.map((tick) => tick.price)),
+    low: Math.min(...ticks.map((tick) => tick.price)),
+    close: ticks.at(-1)?.price ?? NaN,
+    ticks: ticks.length,
+    volume: ticks.reduce((sum, tick) => sum + Math.round((tick.lastSize ?? NaN) * 1e8), 0) / 1e8,
+  }));
+}
+
+for (
+  const [interval, time, expected] of [
+    ["1s", "2026-03-04T05:06:07.999Z", "2026-03-04T05:06:07Z"],
+    ["5s", "2026-03-04T05:06:59.999Z", "2026-03-04T05:06:55Z"],
+    ["15s", "2026-03-04T05:06:15.000Z", "2026-03-04T05:06:15Z"],
+    ["30s", "2026-03-04T05:06:29.999Z", "2026-03-04T05:06:00Z"],
+    ["1m", "2026-03-04T05:06:07Z", "2026-03-04T05:06:00Z"],
+    ["5m", "2026-03-04T05:06:07Z", "2026-03-04T05:05:00Z"],
+    ["15m", "2026-03-04T05:16:07Z", "2026-03-04T05:15:00Z"],
+    ["30m", "2026-03-04T05:16:07Z", "2026-03-04T05:00:00Z"],
+    ["1h", "2026-03-04T05:16:07Z", "2026-03-04T05:00:00Z"],
+    ["4h", "2026-03-04T05:16:07Z", "2026-03-04T04:00:00Z"],
+    ["1d", "2026-03-04T05:16:07Z", "2026-03-04T00:00:00Z"],
+    ["1w", "2026-03-04T05:16:07Z", "2026-03-02T00:00:00Z"],
+    ["1w", "2026-03-01T23:59:59.999Z", "2026-02-23T00:00:00Z"],
+    ["1w", "2026-03-02T00:00:00Z", "2026-03-02T00:00:00Z"],
+    ["1m", "1969-12-31T23:59:59.999Z", "1969-12-31T23:59:00Z"],
+  ] as const
+) {
+  Deno.test(`openTimeOf() puts ${time} into the ${interval} from ${expected}`, () => {
+    assertEquals(openTimeOf(at(time), interval), at(expected));
+  });
+}
+
+Deno.test("a candle holds its start and not its end", () => {
+  const ticks = [
+    tick(1, "2026-03-04T05:06:00.000Z", 10),
+    tick(2, at("2026-03-04T05:06:59.999Z") * 1000 + 999, 12),
+    tick(3, "2026-03-04T05:07:00.000Z", 11),
+  ];
+  assertEquals(foldCandles(ticks, "1m").map(({ openTime, open, close, ticks }) => ({ openTime, open, close, ticks })), [
+    { openTime: at("2026-03-04T05:06:00Z"), open: 10, close: 12, ticks: 2 },
+    { openTime: at("2026-03-04T05:07:00Z"), open: 11, close: 11, ticks: 1 },
+  ]);
+});
+
+Deno.test("a window without ticks is no candle, and no ticks are no candles", () => {
+  const ticks = [tick(1, "2026-03-04T05:06:00Z", 10), tick(2, "2026-03-04T05:09:00Z", 10)];
+  assertEquals(foldCandles(ticks, "1m").length, 2);
+  assertEquals(foldCandles([], "1m"), []);
+});
+
+Deno.test("of ticks at the same time the lowest sequence opens and the highest closes", () => {
+  const ticks = [tick(8, 5e6, 2), tick(9, 5e6, 3), tick(7, 5e6, 1)];
+  const [candle] = foldCandles(ticks, "1s");
+  assertEquals([candle?.open, candle?.close], [1, 3]);
+});
+
+Deno.test("property: candles are those of the plain words, in any order, any batches, with repeats", async () => {
+  await forSeeds(60, (random) => {
+    const ticks = someTicks(random);
+    for (const interval of INTERVALS) {
+      const expected = plainCandles(ticks, interval);
+      assertEquals(foldCandles(ticks, interval), expected);
+      const disorder = shuffled([...ticks, ...ticks.filter(() => random.chance(0.2))], random);
+      assertEquals(foldCandles(disorder, interval), expected);
+      const fold = new CandleFold(interval, Infinity);
+      const repeats = new Repeats();
+      while (disorder.length > 0) {
+        for (const each of disorder.splice(0, random.int(1, 40))) {
+          if (!repeats.seen(each)) assertEquals(fold.add(each), openTimeOf(each.exchangeTimeUs / 1000, interval));
+        }
+        // to look in between changes nothing
+        if (random.chance(0.3)) fold.candles();
+      }
+      assertEquals(fold.candles(), expected);
+    }
+  });
+});
+
+Deno.test("property: open and close lie between low and high, and no tick is lost or counted twice", async () => {
+  await forSeeds(60, (random) => {
+    const ticks = someTicks(random);
+    for (const interval of INTERVALS) {
+      const candles = foldCandles(ticks, interval);
+      for (const { open, high, low, close, openTime, ticks } of candles) {
+        assert(low <= open && low <= close && open <= high && close <= high && ticks >= 1);
+        assertEquals(openTimeOf(openTime, interval), openTime);
+      }
+      assertEquals(candles.reduce((sum, candle) => sum + candle.ticks, 0), ticks.length);
+      assert(candles.every((candle, i) => i === 0 || candle.openTime > (candles[i - 1]?.openTime ?? 0)));
+    }
+  });
+});
+
+Deno.test("property: longer candles made of shorter ones are those of the ticks, for every pair of intervals", async () => {
+  await forSeeds(30, (random) => {
+    const ticks = someTicks(random);
+    for (const [i, short] of INTERVALS.entries()) {
+      const parts = shuffled(foldCandles(ticks, short), random);
+      for (const long of INTERVALS.slice(i)) assertEquals(mergeCandles(parts, long), foldCandles(ticks, long));
+    }
+  });
+});
+
+Deno.test("mergeCandles() refuses candles that are too long", () => {
+  const candles = foldCandles([tick(1, 5e6, 1)], "5m");
+  assertThrows(() => mergeCandles(candles, "1m"), RangeError, "5m");
+});
+
+Deno.test("each interval divides the next one", () => {
+  for (const [i, interval] of INTERVALS.entries()) {
+    assertEquals(intervalMs(INTERVALS[i + 1] ?? interval) % intervalMs(interval), 0);
+  }
+});
+
+for (
+  const [name, sizes, volume] of [
+    ["0.1 and 0.2", [0.1, 0.2], 0.3],
+    ["a hundred times 0.01", Array(100).fill(0.01), 1],
+    ["18 decimals", [1e-18, 2e-18], 3e-18],
+    ["beyond 18 decimals", [4e-19, 1e-18], 1e-18],
+    ["billions and 8 decimals", [4_000_000.00000001, 0.00000001], 4_000_000.00000002],
+    ["more than fits into a double's integers", [1e20, 1e20], 2e20],
+    ["one tick without a size", [1, undefined, 2], undefined],
+    ["no tick with a size", [undefined], undefined],
+  ] as const
+) {
+  Deno.test(`volume: ${name}`, () => {
+    const ticks = sizes.map((lastSize: number | undefined, i) => tick(i, 5e6 + i, 1, { lastSize }));
+    assertEquals(foldCandles(ticks, "1m")[0]?.volume, volume);
+    assertEquals(mergeCandles(foldCandles(ticks, "1s"), "1h")[0]?.volume, volume);
+  });
+}
+
+Deno.test("CandleFold keeps the latest candles; a tick too late for them changes nothing and is told", () => {
+  const fold = new CandleFold("1s", 3);
+  for (let second = 10; second < 20; second++) fold.add(tick(second, second * 1e6, second));
+  assertEquals(fold.candles().map((candle) => candle.openTime), [17_000, 18_000, 19_000]);
+  assertEquals(fold.add(tick(99, 16.5e6, 99)), undefined);
+  assertEquals(fold.add(tick(98, 17.5e6, 98)), 17_000);
+  assertEquals(fold.candles().map((candle) => candle.close), [98, 18, 19]);
+  // between the kept ones, where there was none
+  fold.add(tick(100, 25e6, 1));
+  fold.add(tick(101, 22e6, 2));
+  assertEquals(fold.candles().map((candle) => candle.openTime), [19_000, 22_000, 25_000]);
+});
+
+Deno.test("CandleFold gives the candle that a tick went into; what it gave stays as it was", () => {
+  const fold = new CandleFold("1m");
+  const openTime = fold.add(tick(1, "2026-03-04T05:06:07Z", 10)) ?? NaN;
+  const before = fold.candle(openTime);
+  fold.add(tick(2, "2026-03-04T05:06:08Z", 20));
+  assertEquals(before?.high, 10);
+  assertEquals(fold.candle(openTime)?.high, 20);
+  assertEquals(fold.candle(openTime + 1), undefined);
+  assertEquals(new CandleFold("1m").candle(openTime), undefined);
+});
+
+Deno.test("CandleFold refuses another product, and the same name on another exchange", () => {
+  const fold = new CandleFold("1m");
+  fold.add(tick(1, 5e6, 1));
+  assertThrows(() => fold.add(tick(2, 5e6, 1, { product: "ETH-USD" })), TypeError, "ETH-USD");
+  assertThrows(() => fold.add(tick(2, 5e6, 1, { exchange: "kraken" })), TypeError, "kraken:BTC-USD");
+});
+
+Deno.test("Repeats tells ticks by exchange, product and sequence", () => {
+  const repeats = new Repeats();
+  assert(!repeats.seen(tick(1, 5e6, 1)));
+  assert(repeats.seen(tick(1, 6e6, 2)));
+  assert(!repeats.seen(tick(2, 5e6, 1)));
+  assert(!repeats.seen(tick(1, 5e6, 1, { product: "ETH-USD" })));
+  assert(!repeats.seen(tick(1, 5e6, 1, { exchange: "kraken" })));
+});
+
+Deno.test("Repeats remembers as many as it was told, and at most twice as many", () => {
+  const repeats = new Repeats(100);
+  for (let i = 0; i < 250; i++) assert(!repeats.seen(tick(i, 5e6, 1)));
+  for (let i = 150; i < 250; i++) assert(repeats.seen(tick(i, 5e6, 1)), `${i} is forgotten`);
+  assert(!repeats.seen(tick(0, 5e6, 1)));
+});
+
+const MINUTE = 60;
+/** Candles of five minutes from 0, each with ticks at its start and its end; unix seconds. */
+const five = foldCandles(
+  Array.from({ length: 10 }, (_, i) => tick(i, (Math.floor(i / 2) * MINUTE + (i % 2) * 59) * 1e6, 1)),
+  "1m",
+);
+
+function gap(from: number | null, to: number | null, more: Partial<Gap> = {}): Gap {
+  return {
+    kind: "gap",
+    exchange: "coinbase",
+    product: "BTC-USD",
+    opened: from ?? 130,
+    from,
+    to,
+    reason: "link-silent",
+    dropped: 0,
+    missed: true,
+    ...more,
+  };
+}
+
+for (
+  const [name, gaps, expected] of [
+    ["no gap", [], []],
+    ["inside one candle", [gap(70, 80)], [1]],
+    ["from one to the next", [gap(119, 121)], [1, 2]],
+    ["over three", [gap(119, 240)], [1, 2, 3, 4]],
+    ["that begins where a candle ends touches only the next", [gap(120, 150)], [2]],
+    ["that ends where a candle starts touches it", [gap(110, 120)], [1, 2]],
+    ["in which nothing was missed", [gap(70, 80, { missed: false })], []],
+    ["that still lasts", [gap(130, null)], [2, 3, 4]],
+    ["that closed: the later of its records counts", [gap(130, null), gap(130, 140)], [2]],
+    ["in which nothing was missed after all", [gap(130, null), gap(130, 140, { missed: false })], []],
+    ["that does not know its start reaches back to the candle before it", [gap(null, 140, { opened: 135 })], [1, 2]],
+    ["that does not know its start and still lasts", [gap(null, null, { opened: 200 })], [2, 3, 4]],
+    ["that does not know its start and ended before all candles", [gap(null, -5, { opened: 1 })], []],
+    ["that does not know its start and ended in the first candle", [gap(null, 5, { opened: 1 })], [0]],
+    ["after all candles", [gap(300, 400)], []],
+    ["two of them", [gap(1, 2), gap(241, 242)], [0, 4]],
+  ] as const
+) {
+  Deno.test(`markCandles() marks the incomplete ones: a gap ${name}`, () => {
+    const marked = markCandles(five, 0, gaps);
+    assertEquals(marked.flatMap((candle, i) => candle.incomplete ? [i] : []), [...expected]);
+  });
+}
+
+Deno.test("markCandles() without candles marks nothing", () => {
+  assertEquals(markCandles([], 0, [gap(null, null)]), []);
+});
+
+Deno.test("markCandles() marks the candle whose window is not over", () => {
+  assertEquals(markCandles(five, 299_999).map((candle) => candle.running), [false, false, false, false, true]);
+  assertEquals(markCandles(five, 300_000).map((candle) => candle.running), [false, false, false, false, false]);
+  // its last minute is over, its hour is not
+  assertEquals(markCandles(mergeCandles(five, "1h"), 300_000).map((candle) => candle.running), [true]);
+});

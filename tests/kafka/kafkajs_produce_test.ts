@@ -1,0 +1,166 @@
+// The quicker Produce request holds the same bytes as that of kafkajs, whatever is in it.
+
+import { Buffer } from "node:buffer";
+import { assert, assertEquals } from "@std/assert";
+import {
+  bundle,
+  encodeProduce,
+  KAFKAJS_VERSION,
+  type PlainMessage,
+  type ProduceArguments,
+  speedUpKafkajs,
+} from "../../src/kafka/kafkajs_produce.ts";
+import config from "../../deno.json" with { type: "json" };
+import { forSeeds, type Random } from "../fakes/random.ts";
+
+// kafkajs reads NODE_ENV when it is loaded
+const ignore = Deno.permissions.querySync({ name: "env", variable: "NODE_ENV" }).state !== "granted";
+const skipped = ignore ? " [skipped: needs --allow-env]" : "";
+
+/** What kafkajs makes of it. */
+async function original(args: ProduceArguments): Promise<Uint8Array> {
+  const { default: request } = await import("kafkajs/src/protocol/requests/produce/v7/request.js");
+  return (await request(args).encode()).buffer;
+}
+
+function argumentsOf(messages: readonly PlainMessage[], more: Partial<ProduceArguments> = {}): ProduceArguments {
+  return {
+    acks: -1,
+    timeout: 30_000,
+    compression: 0,
+    producerId: -1,
+    producerEpoch: 0,
+    topicData: [{ topic: "ticker_batch", partitions: [{ partition: 0, firstSequence: 0, messages: [...messages] }] }],
+    ...more,
+  };
+}
+
+function messageOf(more: Partial<PlainMessage> = {}): PlainMessage {
+  return {
+    key: "BTC-USD",
+    value: '{"product":"BTC-USD","w_time":1700000000,"price":37000.12}',
+    timestamp: "1700000000123",
+    headers: { id: "coinbase:BTC-USD:84737", trade: "5" },
+    ...more,
+  };
+}
+
+/** Letters of one, two, three and four bytes, and a half of a pair. */
+const LETTERS = ["a", "-", '"', "\n", "\u0000", "ä", "₿", "漢", "🚀", "\ud83d"];
+
+function textOf(random: Random, longest: number): string {
+  const length = random.chance(0.1) ? 0 : random.int(1, longest);
+  return Array.from({ length }, () => random.chance(0.7) ? "x" : random.pick(LETTERS)).join("");
+}
+
+function anyMessage(random: Random): PlainMessage {
+  const headers: Record<string, string> = {};
+  for (let i = random.int(0, 3); i > 0; i--) headers[textOf(random, 12)] = textOf(random, 30);
+  return messageOf({
+    key: random.pick(["BTC-USD", "ETH-USD", "kraken:BTC/USD", "ö", ""]),
+    // lengths on both sides of 64 and 8192, where the variable form grows
+    value: textOf(random, random.pick([3, 60, 66, 130, 8190, 9000])),
+    timestamp: String(1_700_000_000_000 + random.int(-5000, random.pick([5, 5000, 2_000_000_000]))),
+    headers,
+  });
+}
+
+Deno.test("the version whose bytes are known is the one that is imported", () => {
+  assertEquals(config.imports.kafkajs, `npm:kafkajs@${KAFKAJS_VERSION}`);
+});
+
+Deno.test({
+  name: `encodeProduce() writes the bytes that kafkajs writes${skipped}`,
+  ignore,
+  async fn() {
+    await forSeeds(60, async (random) => {
+      const args: ProduceArguments = {
+        ...argumentsOf([]),
+        acks: random.pick([-1, 0, 1]),
+        timeout: random.int(0, 2_000_000_000),
+        topicData: Array.from({ length: random.int(1, 2) }, () => ({
+          topic: textOf(random, 20),
+          partitions: Array.from({ length: random.int(1, 3) }, (_, partition) => ({
+            partition: random.chance(0.5) ? partition : String(partition),
+            firstSequence: 0,
+            messages: Array.from({ length: random.int(1, random.pick([3, 80, 300])) }, () => anyMessage(random)),
+          })),
+        })),
+      };
+      const own = encodeProduce(args);
+      assert(own !== undefined);
+      // a diff of kilobytes helps nobody
+      assertEquals(Buffer.compare(own, await original(args)), 0);
+    });
+  },
+});
+
+Deno.test("encodeProduce() brings the bundles of a partition back in their order, also without those of another one", () => {
+  const messages = ["a", "b", "a", "c", "b"].map((key, i) => messageOf({ key, value: String(i) }));
+  const bundles = bundle(messages);
+  assertEquals(bundles.map(({ key }) => key), ["a", "b", "c"]);
+  for (const keys of ["abc", "bc", "c"]) {
+    const there = bundles.filter(({ key }) => keys.includes(String(key)));
+    const bundled = argumentsOf([], { topicData: [{ topic: "t", partitions: [{ partition: 0, messages: there }] }] });
+    const plain = argumentsOf(messages.filter(({ key }) => keys.includes(key)));
+    assertEquals(
+      encodeProduce(bundled)?.toString("hex"),
+      encodeProduce({ ...plain, topicData: [{ ...plain.topicData[0], topic: "t" } as typeof plain.topicData[0]] })
+        ?.toString("hex"),
+      keys,
+    );
+  }
+});
+
+const LEFT: { what: string; args: ProduceArguments }[] = [
+  { what: "compression", args: argumentsOf([messageOf()], { compression: 1 }) },
+  { what: "a transaction", args: argumentsOf([messageOf()], { transactionalId: "t" }) },
+  { what: "an idempotent producer", args: argumentsOf([messageOf()], { producerId: { low: 7 } }) },
+  { what: "no message", args: argumentsOf([]) },
+  ...[
+    ["a tombstone", { value: null }],
+    ["a buffer", { value: new Uint8Array(3) }],
+    ["no key", { key: null }],
+    ["no timestamp", { timestamp: undefined }],
+    ["a timestamp that is no number", { timestamp: "today" }],
+    ["no headers", { headers: undefined }],
+    ["a header with two values", { headers: { a: ["1", "2"] } }],
+  ].map(([what, more]) => ({
+    what: what as string,
+    args: argumentsOf([messageOf(), messageOf(more as unknown as Partial<PlainMessage>)]),
+  })),
+];
+for (const { what, args } of LEFT) {
+  Deno.test(`encodeProduce() leaves ${what} to kafkajs`, () => assertEquals(encodeProduce(args), undefined));
+}
+
+Deno.test({
+  name: `speedUpKafkajs() puts it into kafkajs once, and compressed bundles are taken apart by then${skipped}`,
+  ignore,
+  async fn() {
+    assertEquals(await Promise.all([speedUpKafkajs(), speedUpKafkajs()]), [undefined, undefined]);
+    const { default: definition } = await import("kafkajs/src/protocol/requests/produce/index.js");
+    const messages = ["a", "b", "a"].map((key, i) => messageOf({ key, value: String(i) }));
+    const bundled = (compression: number) =>
+      argumentsOf([], {
+        compression,
+        topicData: [{ topic: "t", partitions: [{ partition: 0, firstSequence: 0, messages: bundle(messages) }] }],
+      });
+    for (const version of [2, 3, 7]) {
+      for (const compression of [0, 1]) {
+        const plain = argumentsOf(messages, { compression });
+        const { request, response } = definition.protocol({ version })(bundled(compression));
+        const encoded = await request.encode();
+        assert(encoded.buffer.length > 50);
+        assertEquals(typeof response.decode, "function");
+        if (version < 3) continue;
+        const wanted = await original({
+          ...plain,
+          topicData: [{ ...plain.topicData[0], topic: "t" } as ProduceArguments["topicData"][number]],
+        });
+        assertEquals(Buffer.compare(encoded.buffer, wanted), 0, `version ${version}, compression ${compression}`);
+        assertEquals(encoded.size(), wanted.length);
+      }
+    }
+  },
+});
