@@ -65,7 +65,7 @@ const PAGE = "src/web/page/";
 /** The doors of each package. */
 const DOORS: Readonly<Record<string, readonly string[]>> = {
   "@std/log": ["src/core/log.ts"],
-  "@std/dotenv": ["main.ts"],
+  "@std/dotenv": ["src/config/environment.ts"],
   "kafkajs": [
     "src/kafka/sink.ts",
     "src/kafka/kafkajs_fix.ts",

@@ -168,8 +168,8 @@ Deno.test({
 
 /** Each of them hands on a text that is found elsewhere. */
 const UNCLEAR: string[] = [
-  "main.ts: hint",
-  "main.ts: error",
+  "src/commands/feed.ts: hint",
+  "src/commands/feed.ts: error",
   "src/kafka/sink.ts: doubt",
   "src/pipeline/socket.ts: reason",
   "src/pipeline/websocket.ts: words",

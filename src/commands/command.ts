@@ -1,0 +1,39 @@
+// What every command gets, and where its words go.
+
+import type { Output } from "../core/terminal.ts";
+
+/** What the program hands to a command. */
+export interface Context {
+  /** Aborts at the first signal. A command may abort it, too. */
+  readonly stop: AbortController;
+  /** Called when a second signal ends the program at once: says what is left undone. */
+  onSecondSignal: () => void;
+}
+
+/** Runs to its end; resolves with the exit code where it is not 0. */
+export type Command = (args: readonly string[], context: Context) => Promise<number | void>;
+
+/** The exit code after a second signal. */
+export const SECOND_SIGNAL_EXIT = 130;
+
+const encoder = new TextEncoder();
+
+/** The answer of a command on stdout, words to a person on stderr. */
+export const stdio: Output = {
+  async write(text) {
+    const bytes = encoder.encode(text);
+    for (let written = 0; written < bytes.length;) written += await Deno.stdout.write(bytes.subarray(written));
+  },
+  tell(text) {
+    try {
+      Deno.stderr.writeSync(encoder.encode(text));
+    } catch {
+      // stderr is closed: the exit code says it too
+    }
+  },
+};
+
+/** Whether the arguments ask for the help text. */
+export function asksForHelp(args: readonly string[]): boolean {
+  return args.includes("--help") || args.includes("-h");
+}

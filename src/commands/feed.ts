@@ -1,0 +1,306 @@
+// `deno task dev` and `deno task start`: builds the pipeline from the settings, and runs it until it is told to stop.
+
+import { type Config, hintsFor, readConfig } from "../config/config.ts";
+import { readEnvironment } from "../config/environment.ts";
+import { systemClock as clock } from "../core/clock.ts";
+import { ConfigError, DrainError, exitCodeFor, SinkError } from "../core/errors.ts";
+import { createLogger, type Logger } from "../core/log.ts";
+import { type Gap, type GapName, GapTimes, type Position, type Tick } from "../core/record.ts";
+import type { Sink } from "../core/sink.ts";
+import { type SinkStats, Stats } from "../core/stats.ts";
+import type { Demo } from "../demo/demo.ts";
+import { KafkaSink } from "../kafka/sink.ts";
+import { Cursor, lockCursor, readCursor, readGapNames } from "../pipeline/cursor.ts";
+import { describeRejected } from "../pipeline/intake.ts";
+import { Pipeline } from "../pipeline/pipeline.ts";
+import type { Source } from "../pipeline/source.ts";
+import { StdoutSink } from "../pipeline/stdout.ts";
+import { WebSocketSource } from "../pipeline/websocket.ts";
+import { SqliteSink } from "../store/sink.ts";
+import { Store } from "../store/store.ts";
+import { LiveSink } from "../web/live.ts";
+import { serveStatus } from "../web/server.ts";
+import { type Command, type Context, SECOND_SIGNAL_EXIT } from "./command.ts";
+
+/** Most ticks in one request to Kafka. */
+const MAX_BATCH = 2000;
+/** So many gaps of the store are known by name. */
+const EARLIER_GAPS = 20_000;
+const SUMMARY_MS = 60_000;
+/** Until the status pages must have gone out, ms: a reader that does not take them must not keep us. */
+const LAST_PAGES_MS = 300;
+
+const UNREACHABLE_HINT = "Without the internet: `deno task demo` shows the same with simulated prices";
+
+/** The commands that run the pipeline. */
+export type FeedCommand = "dev" | "demo" | "start";
+
+/** `deno task dev`: live prices into a store, with a page. */
+export const dev: Command = (args, context): Promise<number | void> =>
+  runWithSettings("dev", args, (config, log) => runFeed("dev", config, log, context));
+
+/** `deno task start`: live prices to Kafka, as in production. */
+export const start: Command = (args, context): Promise<number | void> =>
+  runWithSettings("start", args, (config, log) => runFeed("start", config, log, context));
+
+/**
+ * Reads the settings, then has `feed` run with them. A failure of the feed is logged; resolves with the exit code.
+ * Throws a ConfigError with everything that is wrong with settings and arguments.
+ */
+export async function runWithSettings(
+  command: FeedCommand,
+  args: readonly string[],
+  feed: (config: Config, log: Logger) => Promise<void>,
+): Promise<number | void> {
+  if (args.length > 0) {
+    throw new ConfigError([
+      `Cannot use the arguments "${args.join(" ")}" as ${command} is set up by settings: see --help`,
+    ]);
+  }
+  const environment = readEnvironment();
+  const hints = hintsFor(Object.keys(environment.values));
+  let config: Config;
+  try {
+    config = readConfig(environment, command === "start" ? command : "dev");
+  } catch (error) {
+    throw error instanceof ConfigError ? new ConfigError([...error.problems, ...hints]) : error;
+  }
+  const format = config.logFormat === "auto" ? Deno.stderr.isTerminal() ? "text" : "json" : config.logFormat;
+  const log = createLogger({ format, level: config.logLevel, clock });
+  for (const hint of hints) log.warn(hint);
+  try {
+    await feed(config, log);
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    const code = exitCodeFor(error);
+    log.error(error instanceof Error ? error.message : String(error), {
+      exitCode: code,
+      ...(code === 1 && error instanceof Error ? { stack: error.stack } : {}),
+      ...(error instanceof DrainError ? { left: error.left } : {}),
+    });
+    return code;
+  }
+}
+
+/** `dev`, `demo` and `start`: the live feed. */
+export async function runFeed(
+  command: FeedCommand,
+  config: Config,
+  log: Logger,
+  context: Context,
+  demo?: Demo,
+): Promise<void> {
+  const { stop } = context;
+  const stats = new Stats();
+  context.onSecondSignal = () => {
+    const left = new Map(
+      [...stats.sinks].map(([name, { sent, dropped, lost }]) => [name, stats.received - sent - dropped - lost]),
+    );
+    const told = { left: Object.fromEntries(left), exitCode: SECOND_SIGNAL_EXIT };
+    if ([...left.values()].some((count) => count > 0)) log.error("Left at once, before all ticks were stored", told);
+    else log.info("Left at once, all ticks were stored", told);
+  };
+  const { exchange, cursorFile } = config;
+  // a developer's Kafka may come and go as it likes
+  const startTimeoutMs = command === "start" ? config.startTimeoutMs : 0;
+  const pages = new LiveSink({ clock });
+  // what the store alone lacks must reach the open pages as soon as it is known
+  const onStoreGap = (gap: Gap) => pages.declare(gap);
+  const store = await openStore(config, log, onStoreGap);
+  using _lock = cursorFile === undefined ? undefined : lockCursor(cursorFile);
+  const gapTimes = new GapTimes(await readNames(config, store));
+  const shared = { clock, log, stats, gapTimes, random: Math.random };
+  // the demo starts where its history ends
+  const stored = demo === undefined ? await readStored(config, store, log) : undefined;
+  const last = demo === undefined ? await readPositions(config, stored, log) : undefined;
+  const feedFrom = (last: readonly Position[] | undefined) =>
+    new WebSocketSource({
+      exchange,
+      url: config.feedUrl,
+      channel: config.channel,
+      products: config.products,
+      maxFrameBytes: config.maxFrameBytes,
+      staleAfterMs: config.staleAfterMs,
+      last,
+      stored: new Set(stored?.map(({ product }) => product)),
+      ...(command === "dev" ? { unreachableHint: UNREACHABLE_HINT } : {}),
+      ...shared,
+    });
+  const source = demo === undefined || store === undefined
+    ? feedFrom(last)
+    : demo.source((ticks, signal) => store.write(ticks, signal), feedFrom);
+
+  const sinks: Sink[] = [];
+  const live = store === undefined ? undefined : pages;
+  if (live !== undefined) sinks.push(live);
+  if (store !== undefined) {
+    const sqlite = new SqliteSink(store, onStoreGap);
+    sinks.push(demo?.slow(sqlite) ?? sqlite);
+  }
+  if (config.brokers.length > 0) {
+    const spy = demo === undefined ? {} : { onSocket: demo.onSocket };
+    sinks.push(new KafkaSink({ ...config, startTimeoutMs, log, ...spy }));
+  }
+  if (command === "dev" && store === undefined) sinks.push(new StdoutSink(() => stop.abort()));
+  const pipeline = new Pipeline({
+    source,
+    sinks,
+    queueCapacity: config.queueCapacity,
+    maxBatch: MAX_BATCH,
+    lingerMs: config.lingerMs,
+    startTimeoutMs,
+    drainMs: config.drainMs,
+    last,
+    ...shared,
+  });
+
+  const cursor = cursorFile === undefined ? undefined : new Cursor({
+    path: cursorFile,
+    positions: () => pipeline.positions(),
+    gapNames: (count) => gapTimes.newest(count),
+    clock,
+    log,
+  });
+  const server = serveStatus({
+    ...config,
+    cursor,
+    nextFreePort: command !== "start",
+    source,
+    pipeline,
+    stats,
+    store,
+    live,
+    demo: demo?.levers,
+    log,
+    clock,
+  });
+  const { hostname, port } = server.addr;
+  if (command !== "start" && port !== config.port && config.port !== 0) {
+    log.warn(`Port ${config.port} is taken, the next free one is used`, { port });
+  }
+  const address = `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  log.info("Started", {
+    products: config.products.length,
+    channel: config.channel,
+    sinks: sinks.map(({ name }) => name).join(","),
+    status: `${address}/api/status`,
+    ...(store === undefined ? {} : { store: store.path }),
+  });
+  if (!/^(?:127\.|::1$|localhost$)/.test(config.host)) {
+    log.warn("The pages can be read by other machines", { host: config.host });
+  }
+  if (store !== undefined) log.info(`The page is at ${address}/`);
+  if (command !== "start" && config.brokers.length === 0) {
+    log.info(`To send the records to Kafka too: KAFKA_BROKERS=localhost:9092 deno task ${command}`);
+  }
+  if (demo !== undefined && config.brokers.length > 0) {
+    log.warn("Simulated prices go to Kafka", { brokers: config.brokers.join(","), topic: config.topic });
+  }
+
+  const over = new AbortController();
+  const summaries = summarize(source, pipeline, stats, log, over.signal);
+  const noting = cursor?.run(over.signal);
+  try {
+    await pipeline.run(stop.signal);
+  } finally {
+    over.abort();
+    await Promise.all([summaries, noting]);
+    await cursor?.finish();
+    await Promise.race([server.shutdown(), clock.sleep(LAST_PAGES_MS, new AbortController().signal)]);
+    const perSink = (count: (sink: SinkStats) => number) =>
+      Object.fromEntries([...stats.sinks].map(([name, sink]) => [name, count(sink)]));
+    log.info("Stopped", {
+      received: stats.received,
+      sent: perSink(({ sent }) => sent),
+      droppedOrLost: perSink(({ dropped, lost }) => dropped + lost),
+      rejected: describeRejected(stats),
+      repeated: stats.repeated,
+    });
+  }
+}
+
+/** The store, where there is one. */
+async function openStore(
+  { storeFile, ticksDays, candlesDays }: Config,
+  log: Logger,
+  onGap: (gap: Gap) => void,
+): Promise<Store | undefined> {
+  return storeFile === undefined ? undefined : await Store.open(storeFile, { ticksDays, candlesDays, log, onGap });
+}
+
+/** The last tick of each product in the store; undefined where there is none, or it cannot be read. */
+async function readStored(
+  { cursorFile, brokers }: Config,
+  store: Store | undefined,
+  log: Logger,
+): Promise<readonly Tick[] | undefined> {
+  try {
+    return await store?.lastTicks();
+  } catch (error) {
+    if (!(error instanceof SinkError)) throw error;
+    if (cursorFile === undefined && brokers.length === 0) {
+      log.warn("Cannot ask the store where the last run ended: what was missed is unknown", { why: error.message });
+    }
+    return undefined;
+  }
+}
+
+/** Where an earlier run ended, as far as is known. */
+async function readPositions(
+  { cursorFile, brokers }: Config,
+  stored: readonly Tick[] | undefined,
+  log: Logger,
+): Promise<readonly Position[] | undefined> {
+  if (cursorFile !== undefined) return await readCursor(cursorFile, log);
+  // what the store has, Kafka may lack
+  return brokers.length > 0 ? undefined : stored;
+}
+
+/** The gaps of earlier runs, whose names must not be given again. */
+async function readNames({ cursorFile }: Config, store: Store | undefined): Promise<GapName[]> {
+  const noted = cursorFile === undefined ? [] : await readGapNames(cursorFile);
+  try {
+    return [...await store?.gapNames(EARLIER_GAPS) ?? [], ...noted];
+  } catch (error) {
+    // a store that cannot be asked is told of elsewhere
+    if (!(error instanceof SinkError)) throw error;
+    return noted;
+  }
+}
+
+/** A line a minute, in words. */
+async function summarize(
+  source: Source,
+  pipeline: Pipeline,
+  stats: Stats,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const counts = () => ({
+    received: stats.received,
+    rejected: stats.rejectedTotal,
+    repeated: stats.repeated,
+    sent: new Map([...stats.sinks].map(([name, { sent }]) => [name, sent])),
+  });
+  let before = counts();
+  while (true) {
+    await clock.sleep(SUMMARY_MS, signal).catch(() => {});
+    if (signal.aborted) return;
+    const { exchange, link, products } = source.status();
+    const now = counts();
+    const sent = pipeline.status().map(({ name }) =>
+      `${(now.sent.get(name) ?? 0) - (before.sent.get(name) ?? 0)} sent to ${name}`
+    );
+    const states = Map.groupBy(products, ({ state }) => state);
+    const counted = [...states].map(([state, { length }]) => `${length} ${state}`).join(", ");
+    const waiting = Math.max(0, ...pipeline.status().map(({ queueDepth }) => queueDepth));
+    const gone = [...stats.sinks.values()].reduce((sum, { dropped, lost }) => sum + dropped + lost, 0);
+    log.info(
+      `Last minute: ${now.received - before.received} ticks received, ${sent.join(", ")}, ` +
+        `${now.rejected - before.rejected} rejected, ${now.repeated - before.repeated} repeated; ` +
+        `${link === "open" ? "" : `no data from ${exchange}; `}products: ${counted}; ` +
+        `${waiting} events queued, ${gone} dropped or lost since the start`,
+    );
+    before = now;
+  }
+}

@@ -1,0 +1,56 @@
+// All commands by name, and the text that lists them.
+
+import { describeSettings, STORE_FILE } from "../config/config.ts";
+import { readEnvironment } from "../config/environment.ts";
+import { systemClock as clock } from "../core/clock.ts";
+import { ConfigError } from "../core/errors.ts";
+import { backupStore, exportStore } from "../store/tasks.ts";
+import { runAudit } from "./audit.ts";
+import { asksForHelp, type Command, stdio } from "./command.ts";
+import { demo } from "./demo.ts";
+import { runDoctor } from "./doctor.ts";
+import { dev, start } from "./feed.ts";
+import { replayFile } from "./replay.ts";
+import { runSimulator } from "./simulate.ts";
+
+/** What `deno task <command>` can do. */
+const USAGE = `Usage: deno task <command>
+
+  dev                 live prices into a store, with a page; to Kafka too when KAFKA_BROKERS is set
+  demo                the same with simulated prices, a day of history, and levers that break things
+  start               live prices to Kafka, as in production
+  export              ticks, candles or gaps of the store to stdout; --help lists its options
+  backup FILE         a copy of the store, also while it runs
+  doctor              is the road whole, now? a line for each stage
+  audit               is all that Kafka was given also stored? --from and --to say when
+  replay FILE         recorded frames (- for stdin) to records on stdout; --channel ticker for microseconds
+  simulate            the Coinbase simulator; --help lists its options
+  <command> --help    this text and all settings
+`;
+
+const storeFile = () => readEnvironment().values.STORE_FILE?.trim() || STORE_FILE;
+const help = () => stdio.write(`${USAGE}\n${describeSettings()}`);
+const orHelp = (command: Command): Command => (args, context) => asksForHelp(args) ? help() : command(args, context);
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  dev: orHelp(dev),
+  demo: orHelp(demo),
+  start: orHelp(start),
+  export: (args) => exportStore(args, storeFile(), stdio, clock.now()),
+  backup: (args) => backupStore(args, storeFile(), stdio),
+  doctor: (args, { stop }) => runDoctor(args, readEnvironment(), stdio, stop.signal),
+  audit: (args, { stop }) => runAudit(args, readEnvironment(), stdio, stop.signal),
+  replay: (args) => asksForHelp(args) ? stdio.write(USAGE) : replayFile(args),
+  simulate: (args, { stop }) => runSimulator(args, stop.signal),
+  "--help": help,
+  "-h": help,
+};
+
+/** The command of that name. Throws a ConfigError where there is none. */
+export function commandOf(name = ""): Command {
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command !== undefined) return command;
+  throw new ConfigError([
+    `Cannot run "${name}" as the command must be dev, demo, start, export, backup, doctor, audit, replay or simulate`,
+  ]);
+}

@@ -1,0 +1,62 @@
+// `deno task replay`: recorded frames from a file (or stdin) to records on stdout.
+
+import { ConfigError, reasonOf, SinkError } from "../core/errors.ts";
+import { Stats } from "../core/stats.ts";
+import { wrongPath } from "../core/terminal.ts";
+import { DEFAULT_EXCHANGE, EXCHANGES } from "../exchanges/mod.ts";
+import { describeRejected } from "../pipeline/intake.ts";
+import { framesIn, replay } from "../pipeline/replay.ts";
+import { stdio } from "./command.ts";
+
+/**
+ * `deno task replay FILE`. Throws a ConfigError where the arguments or the file cannot be used, a SinkError where stdout cannot be
+ * written to.
+ */
+export async function replayFile(args: readonly string[]): Promise<void> {
+  const rest = [...args];
+  const choose = <T>(option: string, choices: Readonly<Record<string, T>>, usual: string): [string, T] => {
+    const at = rest.indexOf(option);
+    const name = at < 0 ? usual : rest.splice(at, 2)[1] ?? "";
+    const chosen = Object.hasOwn(choices, name) ? choices[name] : undefined;
+    if (chosen !== undefined) return [name, chosen];
+    const wish = Object.keys(choices).join(" or ");
+    throw new ConfigError([`Cannot use ${option} as it must be ${wish}: current value is "${name}"`]);
+  };
+  const [, exchange] = choose("--exchange", EXCHANGES, DEFAULT_EXCHANGE.name);
+  const [channel] = choose("--channel", exchange.channels, exchange.defaultChannel);
+  const [path, ...more] = rest;
+  if (path === undefined || more.length > 0 || (path.startsWith("-") && path !== "-")) {
+    throw new ConfigError([
+      `Cannot replay as one file (or - for stdin) must be named: arguments are "${args.join(" ")}"`,
+    ]);
+  }
+  const problem = wrongPath("FILE", path);
+  if (problem !== undefined) throw new ConfigError([problem]);
+  const stats = new Stats();
+  const intake = { exchange, channel, products: undefined, maxFrameLength: 1_048_576, stats };
+  let writeError: unknown;
+  const write = (lines: string) =>
+    stdio.write(lines).catch((error) => {
+      throw writeError = error;
+    });
+  try {
+    const bytes = path === "-" ? Deno.stdin.readable : (await Deno.open(path)).readable;
+    await replay(bytes, intake, write);
+    if (stats.frames > 0 && framesIn(stats) === 0) {
+      throw new Error(`none of its ${stats.frames} lines is one (${describeRejected(stats)})`);
+    }
+  } catch (error) {
+    // the reader has seen enough (`... | head`)
+    if (error instanceof Deno.errors.BrokenPipe) return;
+    if (error instanceof TypeError) throw error;
+    const why = reasonOf(error);
+    if (error === writeError) throw new SinkError("fatal", `Cannot write the records to stdout: ${why}`);
+    throw new ConfigError([`Cannot read ${path} as it must be a readable file of recorded frames: ${why}`]);
+  }
+  stdio.tell(
+    `${stats.received} ticks, ${stats.repeated} repeats, rejected: ${describeRejected(stats)}, ` +
+      `${stats.ignored} ignored, ${stats.withoutTrade} tickers without a trade, ` +
+      `${stats.control} heartbeats and replies, of ${stats.frames} lines\n`,
+  );
+  if (stats.frames === 0) stdio.tell(`Nothing was read: ${path === "-" ? "stdin" : path} is empty\n`);
+}
