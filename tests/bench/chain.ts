@@ -1,4 +1,4 @@
-// `deno task bench:chain [BACKLOG] [COMPARED]`: Kafka -> Telegraf -> InfluxDB with telegraf/telegraf.conf as it stands. First beside
+// `deno task bench chain [BACKLOG] [COMPARED]`: Kafka -> Telegraf -> InfluxDB with telegraf/telegraf.conf as it stands. First beside
 // a tutorial's plain form, which reads JSON itself, in turn on the same records and InfluxDB; then with a backlog that was there
 // before Telegraf was, of which every record must become a point.
 

@@ -1,5 +1,5 @@
 // From the arrival of a frame to Kafka's acknowledgement of its tick, beside a bare send() of one record at a time with stock
-// kafkajs on the same broker. Needs the real Kafka. Run it: deno task bench:latency [SECONDS]
+// kafkajs on the same broker. Needs the real Kafka. Run it: deno task bench latency [SECONDS]
 
 import { type Clock, systemClock } from "../../src/core/clock.ts";
 import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";

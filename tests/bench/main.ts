@@ -27,7 +27,7 @@ const HELP =
 
   deno task bench            all but peers, some 10 minutes
   deno task bench --peers    peers too, which brings its Python packages
-  deno task bench:NAME [N]   one of ${Object.keys(BENCHES).join(", ")};
+  deno task bench NAME [N]   one of ${Object.keys(BENCHES).join(", ")};
                              N: its numbers, mostly the seconds of a round, see the first lines of its file
 `;
 

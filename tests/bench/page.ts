@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-// `deno task bench:page [SECONDS]`: from the first byte of the page to the first candle on the screen; and what page and program
+// `deno task bench page [SECONDS]`: from the first byte of the page to the first candle on the screen; and what page and program
 // cost with 200 products at 100 ticks/s each and ten more readers, on the real program and a real browser.
 
 import { chromiumMissing, type Tab } from "../browser/chromium.ts";

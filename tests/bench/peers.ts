@@ -1,6 +1,6 @@
 // Our road beside the tutorials' way (Python, websocket-client, json, confluent-kafka's produce() for each message) on the
 // same feed and broker. Each reads as fast as it can from a feed that is faster than both, and drops nothing.
-// Needs the real Kafka, and Python 3: the packages come into a folder of their own. Run it: deno task bench:peers [SECONDS]
+// Needs the real Kafka, and Python 3: the packages come into a folder of their own. Run it: deno task bench peers [SECONDS]
 
 import process from "node:process";
 import { systemClock as clock } from "../../src/core/clock.ts";

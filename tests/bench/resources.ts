@@ -1,4 +1,4 @@
-// `deno task bench:resources [SECONDS at rest] [SECONDS without Kafka]`: what the program, as people start it, takes on a real Kafka.
+// `deno task bench resources [SECONDS at rest] [SECONDS without Kafka]`: what the program, as people start it, takes on a real Kafka.
 // At rest; and while the broker is away from a fast feed, killed once and frozen once. What was sent then is counted tick by tick.
 
 import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";

@@ -1,4 +1,4 @@
-// `deno task bench:road [SECONDS]`: frames on a loopback socket -> decode -> queue -> kafkajs -> a real Kafka, acknowledged; against
+// `deno task bench road [SECONDS]`: frames on a loopback socket -> decode -> queue -> kafkajs -> a real Kafka, acknowledged; against
 // stock kafkajs alone with the same records in batches of 500, in turn in one run, so that a noisy machine spoils both alike.
 
 import { systemClock as clock } from "../../src/core/clock.ts";

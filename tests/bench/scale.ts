@@ -1,7 +1,7 @@
 // What each part of the chain costs, in CPU seconds a million records, with one broker and with three: the numbers of
 // docs/scale.md. All parts share one machine, so it counts work and not speed.
 //
-//   deno task bench:scale [TICKS a second] [SECONDS]
+//   deno task bench scale [TICKS a second] [SECONDS]
 
 import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { chainMissing, produce, telegrafEnv, TOPIC } from "../chain/chain.ts";

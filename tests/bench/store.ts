@@ -1,6 +1,6 @@
 // How fast the store writes and reads: the real sink with its threads, against bare node:sqlite with the same rows in the same
 // tables. Beside the time stands what the processors did: on a machine that does other work too, that is what can be compared.
-// Run it: deno task bench:store
+// Run it: deno task bench store
 
 import process from "node:process";
 import { foldCandles } from "../../src/core/candle.ts";

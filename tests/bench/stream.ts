@@ -1,6 +1,6 @@
 // What the program costs with 200 products at 100 ticks/s each and ten readers, each with the merged stream of all products and every
 // tick of one: the real program, its exchange and its readers each a process of its own.
-// Run it: deno task bench:stream [SECONDS] [READERS] [TICKS a second of a product]
+// Run it: deno task bench stream [SECONDS] [READERS] [TICKS a second of a product]
 
 import { Program } from "../browser/program.ts";
 import { ExchangeProcess } from "./exchange_process.ts";
