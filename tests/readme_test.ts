@@ -1,4 +1,4 @@
-// The README against the program: its table of settings is made from src/config/config.ts, and its commands exist.
+// The pages against the program: the tables of settings say what src/config/config.ts says, and the commands exist.
 
 import { assert, assertEquals } from "@std/assert";
 import { SETTINGS } from "../src/config/config.ts";
@@ -7,6 +7,7 @@ import { anchorOf } from "../src/stack/dashboards/alerts.ts";
 const readable = Deno.permissions.querySync({ name: "read", path: "README.md" }).state === "granted";
 const skipped = readable ? "" : " [skipped: needs --allow-read]";
 const readme = readable ? Deno.readTextFileSync(new URL("../README.md", import.meta.url)) : "";
+const settingsPage = readable ? Deno.readTextFileSync(new URL("../docs/settings.md", import.meta.url)) : "";
 
 /** The cells of a table's rows, however they are padded. */
 function rowsOf(markdown: string): string[][] {
@@ -14,10 +15,10 @@ function rowsOf(markdown: string): string[][] {
 }
 
 Deno.test({
-  name: `README tells of every setting what config.ts says${skipped}`,
+  name: `docs/settings.md says of every setting what config.ts says${skipped}`,
   ignore: !readable,
   fn() {
-    const table = /<!-- settings -->([\s\S]*?)<!-- \/settings -->/.exec(readme)?.[1] ?? "";
+    const table = /<!-- settings -->([\s\S]*?)<!-- \/settings -->/.exec(settingsPage)?.[1] ?? "";
     const [, , ...rows] = rowsOf(table);
     const wanted = SETTINGS.map(({ name, default: value, meaning, wish }) => [
       `\`${name}\``,
