@@ -73,7 +73,6 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
     "src/kafka/admin.ts",
     "src/kafka/sockets.ts",
   ],
-  "prom-client": ["src/web/metrics.ts"],
   "lightweight-charts": ["src/web/page/chart.ts"],
   "grafana-provisioning": ["src/stack/dashboards/queries.ts"],
 };
@@ -202,7 +201,7 @@ const WRONG: [from: string, source: string][] = [
   ["src/pipeline/stdout.ts", 'const { default: kafka } = await import("kafkajs");'],
   ["src/pipeline/stdout.ts", 'export { Pipeline } from "./pipeline.ts";'],
   ["src/pipeline/pipeline.ts", 'import {\n  serveStatus,\n} from "../web/server.ts";'],
-  ["src/web/server.ts", 'import prom from "prom-client";'],
+  ["src/web/server.ts", 'import kafka from "kafkajs";'],
   ["src/web/server.ts", 'import { run } from "../../main.ts";'],
   ["src/pipeline/replay.ts", 'import "../simulator/server.ts";'],
   ["src/simulator/server.ts", 'import { coinbase } from "../exchanges/coinbase.ts";'],

@@ -207,8 +207,8 @@ class Site {
       const warnings = warningsOf(options, serverTrouble());
       return json({ ready: reasons.length === 0, reasons, warnings }, reasons.length === 0 ? 200 : 503);
     });
-    page("/metrics", async () => {
-      const text = await renderMetrics({ stats, source: source.status(), sinks: pipeline.status() });
+    page("/metrics", () => {
+      const text = renderMetrics({ stats, source: source.status(), sinks: pipeline.status() });
       return new Response(text, { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" } });
     });
     page("/api/status", () => json(statusOf(options, clock, serverTrouble())));

@@ -760,9 +760,9 @@ test("/metrics is Prometheus text with our prefix, names and types", async () =>
   });
 });
 
-Deno.test("renderMetrics() gives histograms with cumulative buckets that agree with sum and count", async () => {
+Deno.test("renderMetrics() gives histograms with cumulative buckets that agree with sum and count", () => {
   const stats = busyStats();
-  const families = parsePrometheus(await renderMetrics({ stats, source: SOURCE, sinks: [SINK] }));
+  const families = parsePrometheus(renderMetrics({ stats, source: SOURCE, sinks: [SINK] }));
   const series = families.get("feed_tick_delay_seconds")?.series ?? new Map<string, number>();
   for (
     const [stage, delays, count] of [["arrival", stats.arrival, 7], ["kafka", stats.sink("kafka").delay, 1]] as const
@@ -780,9 +780,9 @@ Deno.test("renderMetrics() gives histograms with cumulative buckets that agree w
   assertEquals(series.get('feed_tick_delay_seconds_bucket{le="0.001",stage="arrival"}'), 3);
 });
 
-Deno.test("renderMetrics() of a program that has just started has no series that means nothing", async () => {
+Deno.test("renderMetrics() of a program that has just started has no series that means nothing", () => {
   const source = { ...SOURCE, link: "connecting", products: [{ product: "BTC-USD", state: "waiting" }] } as const;
-  const families = parsePrometheus(await renderMetrics({ stats: new Stats(), source, sinks: [] }));
+  const families = parsePrometheus(renderMetrics({ stats: new Stats(), source, sinks: [] }));
   // no sink has a number, and no product an age
   for (const name of ["feed_ticks_sent_total", "feed_queue_depth", "feed_sink_up", "feed_tick_age_seconds"]) {
     assertEquals([...families.get(name)?.series ?? []], [], name);
@@ -790,9 +790,17 @@ Deno.test("renderMetrics() of a program that has just started has no series that
   assertEquals(families.get("feed_link_up")?.series.get("feed_link_up{}"), 0);
 });
 
-Deno.test("renderMetrics() twice gives the same counters: nothing adds up between two readers", async () => {
+Deno.test("renderMetrics() twice gives the same counters: nothing adds up between two readers", () => {
   const input = { stats: busyStats(), source: SOURCE, sinks: [SINK] };
-  const [first, second] = [await renderMetrics(input), await renderMetrics(input)];
+  const [first, second] = [renderMetrics(input), renderMetrics(input)];
   const counters = (text: string) => text.split("\n").filter((line) => !line.includes("memory"));
   assertEquals(counters(first), counters(second));
+});
+
+Deno.test("renderMetrics() escapes what would end a label, or its line", () => {
+  const source = { ...SOURCE, products: [{ product: 'A"B\\C\nD', state: "waiting" }] } as const;
+  assertStringIncludes(
+    renderMetrics({ stats: new Stats(), source, sinks: [] }),
+    '\nfeed_product_state{product="A\\"B\\\\C\\nD",state="waiting"} 1\n',
+  );
 });
