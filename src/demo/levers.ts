@@ -3,6 +3,7 @@
 
 import { coinbase } from "../exchanges/coinbase.ts";
 import { JUNK } from "../simulator/junk.ts";
+import { ON, readArguments } from "../simulator/levers.ts";
 import type { Simulator } from "../simulator/server.ts";
 import { Intake } from "../pipeline/intake.ts";
 import { Stats } from "../core/stats.ts";
@@ -79,7 +80,8 @@ export class LeverPanel implements DemoLevers, Disposable {
       if (entry === undefined || entry.isThere?.() === false) return resolve(false);
       const wish = this.#notYet();
       if (wish !== undefined) throw new RangeError(`Cannot pull ${name} as ${wish}: it is still being made`);
-      resolve(entry.pull(readOn(name, args, entry.isOn !== undefined)));
+      const [on] = readArguments(name, { required: entry.isOn === undefined ? [] : [ON], optional: [] }, args);
+      resolve(entry.pull(on === true));
     });
   }
 
@@ -239,20 +241,4 @@ function countJunk(): Stats {
   const decoder = new TextDecoder();
   for (const frame of JUNK) intake.accept(typeof frame === "string" ? frame : decoder.decode(frame));
   return stats;
-}
-
-/** What a switch is to be; false for a pulse. Throws a RangeError for anything else than asked for. */
-function readOn(name: string, args: unknown, isSwitch: boolean): boolean {
-  const told = (wish: string, value: unknown) =>
-    new RangeError(`Cannot pull ${name} as ${wish}: current value is ${JSON.stringify(value)?.slice(0, 100)}`);
-  if (typeof args !== "object" || args === null || Array.isArray(args)) {
-    throw told("its arguments must be a JSON object", args);
-  }
-  const given = new Map<string, unknown>(Object.entries(args));
-  for (const [key, value] of given) {
-    if (!isSwitch || key !== "on") throw told(`it takes no ${JSON.stringify(key)}`, value);
-  }
-  const on = given.get("on");
-  if (isSwitch && typeof on !== "boolean") throw told("on must be true or false", on ?? null);
-  return on === true;
 }

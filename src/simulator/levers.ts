@@ -1,150 +1,216 @@
-// The levers: everything that goes wrong with an exchange and the line to it, on demand.
+// The levers: one table of every fault that the simulator can cause, with its arguments and what it does. The methods
+// of `Simulator.levers`, the HTTP interface and the list at `GET /` are all made from it.
 
 import type { Connection } from "./connection.ts";
 import type { Floor } from "./floor.ts";
 import { hugeFrame, JUNK } from "./junk.ts";
 
-/** What can be made to happen. Those that answer with a number tell how many sockets they have reached. */
-export interface Levers {
-  /**
-   * Closes all connections with this code (default 1001). 1006 cuts the lines without a Close, as happens most in the
-   * wild.
-   */
-  hangUp(code?: number): number;
-  /**
-   * Connections stay open and nothing at all is sent on them, no heartbeat and no answer, not even to a Ping or a
-   * Close.
-   */
-  silent(on: boolean): void;
-  /** New connections are answered with this status (default 503) instead of a WebSocket. */
-  refuseUpgrade(on: boolean, status?: number): void;
-  /** New connections are taken and hear nothing for as long as they live, even after a subscribe. */
-  mute(on: boolean): void;
-  /** New connections are taken and closed at once. */
-  hangUpAtOnce(on: boolean): void;
-  /** A stalled product: no tickers, while its trades go on and its heartbeats tell of them. */
-  loseProduct(product: string, on: boolean): void;
-  /** A product that nobody trades: no tickers, and each heartbeat with the same trade. */
-  quiet(product: string, on: boolean): void;
-  /** So many trades now (default 1), at this price if one is given; a product that somebody wants if none is named. */
-  trade(product?: string, n?: number, price?: string): number;
-  /** So many frames of junk (default 1): not JSON, cut, wrong types, arrays, numbers, binary. */
-  junk(n?: number): number;
-  /** One text frame of so many bytes. */
-  huge(bytes: number): number;
-  /** A new trade of which only half the ticker comes, in a whole frame. */
-  cutOff(product?: string): number;
-  /** Half a frame, and the line is dead (1006). */
-  breakOff(): number;
-  /** To each client the ticker that it got last, n times again (default 1). */
-  repeat(n?: number): number;
-  /** Two new trades of a product, the second told first. */
-  outOfOrder(product?: string): number;
-  /** A new trade whose time lies so far in the past. */
-  late(ms: number, product?: string): number;
-  /** A new trade whose time lies so far in the future. */
-  future(ms: number, product?: string): number;
-  /** `<product> is delisted` to all, and no subscribe to it is taken until it is listed again (`on` false; default true). */
-  wrongProductErrors(product: string, on?: boolean): number;
-  /** The behaviour of 2017: one bad product refuses the whole subscribe, with one error and no reply. */
-  refuseAll(on: boolean): void;
-  /** The last trades go out before the `subscriptions` reply, as seen in 2021. */
-  dataFirst(on: boolean): void;
-  /** Holds up each frame for so long; 0 ends it. */
-  slowDown(ms: number): void;
-  /**
-   * Extra ticks for so long, spread over the products that somebody gets on `ticker`. Answers with how many there
-   * will be. With `batchToo` (default false) those on `ticker_batch` get each one at once, and not the samples alone.
-   */
-  flood(ticksPerSecond: number, ms: number, batchToo?: boolean): number;
-  /** Heartbeats on or off. */
-  heartbeats(on: boolean): void;
-  /** Shifts the exchange's clock: all times that are sent. */
-  clockOffset(ms: number): void;
+/** An argument that a lever cannot take. The message is for the caller. */
+export class LeverError extends RangeError {
+  /** Its class. */
+  override name = "LeverError";
 }
 
-/** Levers of this floor. */
-export function createLevers(floor: Floor): Levers {
-  const { switches } = floor;
+/** One argument of a lever. */
+export interface Argument<T> {
+  /** Its key in a JSON object. */
+  readonly name: string;
+  /** What it must be, in words. */
+  expected(products: readonly string[]): string;
+  /** Whether the lever takes this value on an exchange that lists these products. */
+  fits(value: unknown, products: readonly string[]): value is T;
+}
 
-  /** Calls for each client that hears; counts those that were reached. */
-  function reach(act: (client: Connection) => boolean): number {
-    let reached = 0;
-    for (const client of floor.clients) {
-      if (client.hears && act(client)) reached++;
-    }
-    return reached;
-  }
+/** What a lever takes, in the order of its method: first the required arguments. */
+export interface Signature {
+  /** Must be given. */
+  readonly required: readonly Argument<unknown>[];
+  /** May be left out. */
+  readonly optional: readonly Argument<unknown>[];
+}
 
-  function put(set: Set<string>, product: string, on: boolean): void {
-    if (!floor.market.has(product)) throw new RangeError(`Cannot find the product: current value is "${product}"`);
-    if (on) set.add(product);
-    else set.delete(product);
-  }
+type Arguments = readonly Argument<unknown>[];
+type Value<A> = A extends Argument<infer T> ? T : never;
+type Required<A extends Arguments> = { [I in keyof A]: Value<A[I]> };
+type Optional<A extends Arguments> = { [I in keyof A]?: Value<A[I]> | undefined };
 
+interface Row<Values extends unknown[], Result> extends Signature {
+  /** What the lever does. */
+  readonly does: string;
+  readonly pull: (floor: Floor, ...values: Values) => Result;
+}
+
+function row<const R extends Arguments, const O extends Arguments, Result extends number | void>(
+  does: string,
+  required: R,
+  optional: O,
+  pull: (floor: Floor, ...values: [...Required<R>, ...Optional<O>]) => Result,
+): Row<[...Required<R>, ...Optional<O>], Result> {
+  return { does, required, optional, pull };
+}
+
+function number(name: string, min: number, max: number): Argument<number> {
   return {
-    hangUp(code = 1001) {
-      let reached = 0;
-      for (const { socket } of floor.clients) {
-        if (!socket.open) continue;
-        socket.close(code);
-        reached++;
-      }
-      return reached;
+    name,
+    expected: () => `${min} to ${max}`,
+    fits: (value): value is number => typeof value === "number" && value >= min && value <= max,
+  };
+}
+
+function whole(name: string, min: number, max: number, noun = "a whole number"): Argument<number> {
+  return {
+    name,
+    expected: () => `${noun} of ${min} to ${max}`,
+    fits: (value): value is number => Number.isInteger(value) && number(name, min, max).fits(value, []),
+  };
+}
+
+function flag(name: string): Argument<boolean> {
+  return { name, expected: () => "true or false", fits: (value): value is boolean => typeof value === "boolean" };
+}
+
+/** The argument of every lever that stays on until it is switched off. */
+export const ON: Argument<boolean> = flag("on");
+
+const PRODUCT: Argument<string> = {
+  name: "product",
+  expected: (products) => `one of ${products.join(", ")}`,
+  fits: (value, products): value is string => typeof value === "string" && products.includes(value),
+};
+
+const PRICE: Argument<string> = {
+  name: "price",
+  expected: () => "decimal text above zero",
+  fits: (value): value is string => typeof value === "string" && /^\d+(\.\d+)?$/.test(value) && Number(value) > 0,
+};
+
+const DAY_MS = 86_400_000;
+const YEARS_MS = 3650 * DAY_MS;
+
+/** Calls `act` for each client that can receive; returns how many it reached. */
+function reach(floor: Floor, act: (client: Connection) => boolean): number {
+  return [...floor.clients].filter((client) => client.hears && act(client)).length;
+}
+
+function set(products: Set<string>, product: string, on: boolean): void {
+  if (on) products.add(product);
+  else products.delete(product);
+}
+
+function toggle(does: string, name: "mute" | "hangUpAtOnce" | "refuseAll" | "dataFirst" | "heartbeats") {
+  return row(does, [ON], [], (floor, on) => {
+    floor.switches[name] = on;
+  });
+}
+
+/** Publishes a trade whose time is wrong by `ms`. */
+function shifted(floor: Floor, ms: number, product: string): number {
+  return floor.publish(floor.market.tradeAt(product, floor.micros() + Math.round(ms * 1000)), true);
+}
+
+/**
+ * A lever that returns a number returns how many connections it reached, unless its words say otherwise.
+ * @internal
+ */
+export const ROWS = {
+  hangUp: row(
+    "Closes every connection with this code (default 1001). 1006 cuts them without a Close frame, the usual case in " +
+      "production.",
+    [],
+    [whole("code", 1000, 4999, "a close code")],
+    (floor, code = 1001) => {
+      const open = [...floor.clients].filter(({ socket }) => socket.open);
+      for (const { socket } of open) socket.close(code);
+      return open.length;
     },
-    silent(on) {
-      switches.silent = on;
+  ),
+  silent: row(
+    "Keeps connections open and sends nothing: no heartbeat, and no answer to a message, Ping or Close.",
+    [ON],
+    [],
+    (floor, on) => {
+      floor.switches.silent = on;
       for (const client of floor.clients) client.socket.hush(on || client.muted);
     },
-    refuseUpgrade(on, status = 503) {
-      switches.refuseUpgrade = on ? status : undefined;
+  ),
+  refuseUpgrade: row(
+    "Answers new connections with this HTTP status (default 503) instead of a WebSocket.",
+    [ON],
+    [whole("status", 400, 599)],
+    (floor, on, status = 503) => {
+      floor.switches.refuseUpgrade = on ? status : undefined;
     },
-    mute(on) {
-      switches.mute = on;
-    },
-    hangUpAtOnce(on) {
-      switches.hangUpAtOnce = on;
-    },
-    loseProduct(product, on) {
-      put(floor.lost, product, on);
-    },
-    quiet(product, on) {
-      put(floor.quiet, product, on);
-    },
-    trade(product = floor.wantedProduct(), n = 1, price) {
+  ),
+  mute: toggle("Accepts new connections and never sends anything on them, not even after a subscribe.", "mute"),
+  hangUpAtOnce: toggle("Accepts new connections and closes them at once.", "hangUpAtOnce"),
+  loseProduct: row(
+    "Stalls a product: it sends no tickers, but its trades go on and its heartbeats name them.",
+    [PRODUCT, ON],
+    [],
+    (floor, product, on) => set(floor.lost, product, on),
+  ),
+  quiet: row(
+    "Stops trading in a product: it sends no tickers, and all its heartbeats name the same trade.",
+    [PRODUCT, ON],
+    [],
+    (floor, product, on) => set(floor.quiet, product, on),
+  ),
+  trade: row(
+    "Makes n trades now (default 1), at this price if one is given. The product defaults to the first subscribed one.",
+    [],
+    [PRODUCT, whole("n", 1, 100_000), PRICE],
+    (floor, product = floor.wantedProduct(), n = 1, price) => {
       let reached = 0;
       for (let i = 0; i < n; i++) reached = floor.publish(floor.market.trade(product, floor.micros(), false, price));
       return reached;
     },
-    junk(n = 1) {
-      return reach((client) => {
+  ),
+  junk: row(
+    "Sends n invalid frames (default 1): not JSON, cut short, wrong types, arrays, numbers, binary.",
+    [],
+    [whole("n", 1, 10_000)],
+    (floor, n = 1) =>
+      reach(floor, (client) => {
         for (let i = 0; i < n; i++) client.send(JUNK[i % JUNK.length] ?? "");
         return true;
-      });
-    },
-    huge(bytes) {
-      const frame = hugeFrame(bytes);
-      return reach(({ socket }) => socket.sendBytes(frame, { text: true, exempt: true }));
-    },
-    cutOff(product = floor.wantedProduct()) {
+      }),
+  ),
+  huge: row("Sends one text frame of this size.", [whole("bytes", 0, 64 * 1024 * 1024)], [], (floor, bytes) => {
+    const frame = hugeFrame(bytes);
+    return reach(floor, ({ socket }) => socket.sendBytes(frame, { text: true, exempt: true }));
+  }),
+  cutOff: row(
+    "Makes a trade and sends only the first half of its ticker, in a complete frame.",
+    [],
+    [PRODUCT],
+    (floor, product = floor.wantedProduct()) => {
       const { text } = floor.market.trade(product, floor.micros());
       const half = text.slice(0, text.length >> 1);
       const audience = floor.audience(product);
-      return reach((client) => audience.includes(client) && client.send(half));
+      return reach(floor, (client) => audience.includes(client) && client.send(half));
     },
-    breakOff() {
-      const text = floor.market.last(floor.wantedProduct())?.text ?? `{"type":"ticker"}`;
-      return reach(({ socket }) => socket.breakOff(text));
-    },
-    repeat(n = 1) {
-      return reach((client) => {
+  ),
+  breakOff: row("Sends half a frame and cuts the connection (1006).", [], [], (floor) => {
+    const text = floor.market.last(floor.wantedProduct())?.text ?? `{"type":"ticker"}`;
+    return reach(floor, ({ socket }) => socket.breakOff(text));
+  }),
+  repeat: row(
+    "Sends each client the last ticker it got, n more times (default 1).",
+    [],
+    [whole("n", 1, 10_000)],
+    (floor, n = 1) =>
+      reach(floor, (client) => {
         const text = client.lastTicker;
         if (text === undefined) return false;
         for (let i = 0; i < n; i++) client.send(text);
         return true;
-      });
-    },
-    outOfOrder(product = floor.wantedProduct()) {
+      }),
+  ),
+  outOfOrder: row(
+    "Makes two trades of a product and sends the second one first.",
+    [],
+    [PRODUCT],
+    (floor, product = floor.wantedProduct()) => {
       const first = floor.market.trade(product, floor.micros());
       const second = floor.market.trade(product, floor.micros());
       floor.publish(second, true);
@@ -154,33 +220,121 @@ export function createLevers(floor: Floor): Levers {
       }
       return reached;
     },
-    late(ms, product = floor.wantedProduct()) {
-      return floor.publish(floor.market.tradeAt(product, floor.micros() - Math.round(ms * 1000)), true);
-    },
-    future(ms, product = floor.wantedProduct()) {
-      return floor.publish(floor.market.tradeAt(product, floor.micros() + Math.round(ms * 1000)), true);
-    },
-    wrongProductErrors(product, on = true) {
-      return on ? floor.delist(product) : floor.list(product);
-    },
-    refuseAll(on) {
-      switches.refuseAll = on;
-    },
-    dataFirst(on) {
-      switches.dataFirst = on;
-    },
-    slowDown(ms) {
-      switches.delayMs = ms;
-    },
-    flood(ticksPerSecond, ms, batchToo) {
-      return floor.flood(ticksPerSecond, ms, batchToo);
-    },
-    heartbeats(on) {
-      switches.heartbeats = on;
-    },
-    clockOffset(ms) {
-      switches.clockOffsetMs = ms;
-      floor.market.rewind();
-    },
-  };
+  ),
+  late: row(
+    "Makes a trade whose time is this far in the past.",
+    [number("ms", 0, YEARS_MS)],
+    [PRODUCT],
+    (floor, ms, product = floor.wantedProduct()) => shifted(floor, -ms, product),
+  ),
+  future: row(
+    "Makes a trade whose time is this far in the future.",
+    [number("ms", 0, YEARS_MS)],
+    [PRODUCT],
+    (floor, ms, product = floor.wantedProduct()) => shifted(floor, ms, product),
+  ),
+  wrongProductErrors: row(
+    "Delists a product: every client gets the error `<product> is delisted`, and so does every later subscribe, until " +
+      "it is listed again (on: false; default true).",
+    [PRODUCT],
+    [ON],
+    (floor, product, on = true) => on ? floor.delist(product) : floor.list(product),
+  ),
+  refuseAll: toggle(
+    "One bad product makes the whole subscribe fail, with one error and no reply (seen in 2017).",
+    "refuseAll",
+  ),
+  dataFirst: toggle("Sends the last trades before the `subscriptions` reply (seen in 2021).", "dataFirst"),
+  slowDown: row("Delays every frame; 0 ends it.", [number("ms", 0, 600_000)], [], (floor, ms) => {
+    floor.switches.delayMs = ms;
+  }),
+  flood: row(
+    "Makes extra trades for this long, spread over the subscribed products, and returns how many there will be. On " +
+      "`ticker_batch` they only show in the samples, unless batchToo is true (default false).",
+    [number("ticksPerSecond", 1, 1_000_000), number("ms", 1, DAY_MS)],
+    [flag("batchToo")],
+    (floor, ticksPerSecond, ms, batchToo) => floor.flood(ticksPerSecond, ms, batchToo),
+  ),
+  heartbeats: toggle("Switches heartbeats on or off.", "heartbeats"),
+  clockOffset: row("Shifts every time that is sent.", [number("ms", -YEARS_MS, YEARS_MS)], [], (floor, ms) => {
+    floor.switches.clockOffsetMs = ms;
+    floor.market.rewind();
+  }),
+};
+
+/**
+ * A row's method on {@link Levers}.
+ * @internal
+ */
+export type Method<R> = R extends Row<infer Values, infer Result> ? (...values: Values) => Result : never;
+
+/** One method for each row of the table. They throw a {@link LeverError} for a value that the lever cannot take. */
+export type Levers = { readonly [Name in keyof typeof ROWS]: Method<typeof ROWS[Name]> };
+
+// a Map, because "constructor" is no lever
+const BY_NAME: ReadonlyMap<string, Row<never[], number | void>> = new Map(Object.entries(ROWS));
+
+function refuse(lever: string, expected: string, value: unknown): never {
+  throw new LeverError(`Cannot pull ${lever} as ${expected}: current value is ${JSON.stringify(value)?.slice(0, 100)}`);
+}
+
+function check(lever: string, { required, optional }: Signature, values: unknown[], products: readonly string[]): void {
+  for (const [i, argument] of [...required, ...optional].entries()) {
+    const value = values[i];
+    if ((value === undefined && i >= required.length) || argument.fits(value, products)) continue;
+    refuse(lever, `${argument.name} must be ${argument.expected(products)}`, value ?? null);
+  }
+}
+
+/**
+ * Reads the arguments of a lever from a JSON object and returns them in the order of its signature. Throws a
+ * {@link LeverError}; `subject` is what its message calls the object.
+ */
+export function readArguments(
+  lever: string,
+  signature: Signature,
+  given: unknown,
+  subject = "its arguments",
+  products: readonly string[] = [],
+): unknown[] {
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    refuse(lever, `${subject} must be a JSON object`, given);
+  }
+  const named = new Map<string, unknown>(Object.entries(given));
+  const names = [...signature.required, ...signature.optional].map(({ name }) => name);
+  for (const [name, value] of named) {
+    if (!names.includes(name)) refuse(lever, `it takes no ${JSON.stringify(name)}`, value);
+  }
+  const values = names.map((name) => named.get(name));
+  check(lever, signature, values, products);
+  return values;
+}
+
+/** The levers of this floor. */
+export function createLevers(floor: Floor): Levers {
+  const methods = [...BY_NAME].map(([name, lever]) => [name, (...values: unknown[]) => {
+    check(name, lever, values, floor.market.products);
+    return lever.pull(floor, ...values as never[]);
+  }]);
+  // sound because both come from the same rows, and check() has seen the values
+  return Object.fromEntries(methods) as Levers;
+}
+
+/** Pulls a lever by name. Throws a {@link LeverError} for a bad argument; undefined when there is no such lever. */
+export function pullLever(floor: Floor, name: string, given: unknown): { reached?: number } | undefined {
+  const lever = BY_NAME.get(name);
+  if (lever === undefined) return undefined;
+  const values = readArguments(name, lever, given, "the body", floor.market.products);
+  const reached = lever.pull(floor, ...values as never[]);
+  return typeof reached === "number" ? { reached } : {};
+}
+
+/** Every lever, what it does and what it takes, in words. */
+export function describeLevers(products: readonly string[]): Record<string, { does: string; takes: object }> {
+  const takes = ({ required, optional }: Signature) =>
+    Object.fromEntries([
+      ...required.map((argument) => [argument.name, argument.expected(products)]),
+      ...optional.map((argument) => [argument.name, `${argument.expected(products)} (optional)`]),
+    ]);
+  return Object.fromEntries([...BY_NAME].map(([name, lever]) => [name, { does: lever.does, takes: takes(lever) }]));
 }

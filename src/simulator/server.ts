@@ -6,12 +6,10 @@ import { Connection } from "./connection.ts";
 import { Floor, PUMP_MS } from "./floor.ts";
 import type { Reply, Request } from "./http.ts";
 import { foreign, readBody, readRequest, upgradeKey, writeReply, writeUpgrade } from "./http.ts";
-import { LeverError } from "./lever_table.ts";
-import { describeLevers, pullLever } from "./lever_table.ts";
 import type { ReceivedText, SentTick } from "./ledger.ts";
 import { Newest } from "./ledger.ts";
 import type { Levers } from "./levers.ts";
-import { createLevers } from "./levers.ts";
+import { createLevers, describeLevers, LeverError, pullLever } from "./levers.ts";
 import { DEFAULT_PRODUCTS } from "./market.ts";
 import type { Sample } from "./past.ts";
 import type { Recording } from "./recording.ts";
@@ -314,9 +312,10 @@ export class Simulator implements AsyncDisposable {
       return { status: 400, body: refusal(`${wish}: current value is ${JSON.stringify(body.slice(0, 100))}`) };
     }
     try {
-      const pulled = pullLever(this.levers, this.products, name, args);
-      if (pulled === false) return { status: 404, body: refusal(`Cannot find the lever: current value is "${name}"`) };
-      return { status: 200, body: `${JSON.stringify({ lever: name, ...pulled })}\n` };
+      const pulled = pullLever(this.#floor, name, args);
+      if (pulled !== undefined) return { status: 200, body: `${JSON.stringify({ lever: name, ...pulled })}\n` };
+      const names = Object.keys(this.levers).join(", ");
+      return { status: 404, body: refusal(`Cannot find the lever "${name}": there are ${names}`) };
     } catch (error) {
       if (error instanceof LeverError) return { status: 400, body: refusal(error.message) };
       throw error;

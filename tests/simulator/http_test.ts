@@ -21,6 +21,10 @@ Deno.test({
     assertEquals(Object.keys(state.levers ?? {}).sort(), Object.keys(simulator.levers).sort());
     assertEquals([state.url, state.sent], [simulator.url, 1] as unknown as Record<string, unknown>[]);
     assertEquals(JSON.stringify(state.connections).includes('"ticker":["BTC-USD"]'), true);
+    assertEquals(state.levers?.refuseUpgrade, {
+      does: "Answers new connections with this HTTP status (default 503) instead of a WebSocket.",
+      takes: { on: "true or false", status: "a whole number of 400 to 599 (optional)" },
+    });
   },
 });
 
@@ -116,6 +120,18 @@ for (
     },
   });
 }
+
+Deno.test({
+  name: "POST /levers/explode is answered with the names of all levers",
+  ignore,
+  async fn() {
+    await using simulator = await Simulator.start();
+    const names = Object.keys(simulator.levers).join(", ");
+    assertEquals(await pull(simulator, "explode", ""), [404, {
+      error: `Cannot find the lever "explode": there are ${names}`,
+    }]);
+  },
+});
 
 async function raw(simulator: Simulator, request: string): Promise<string> {
   using conn = await Deno.connect({ port: simulator.port, hostname: "127.0.0.1" });

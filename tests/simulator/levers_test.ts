@@ -346,6 +346,16 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "levers.hangUp() throws for a code that it refuses over HTTP as well",
+  ignore: !mayListen,
+  async fn() {
+    await using simulator = await Simulator.start();
+    const message = "Cannot pull hangUp as code must be a close code of 1000 to 4999: current value is 12";
+    assertThrows(() => simulator.levers.hangUp(12), RangeError, message);
+  },
+});
+
 async function exchangeHttp(simulator: Simulator, request: string): Promise<string> {
   using conn = await Deno.connect({ port: simulator.port, hostname: "127.0.0.1" });
   await conn.write(new TextEncoder().encode(request));
