@@ -9,6 +9,11 @@ const skipped = readable ? "" : " [skipped: needs --allow-read]";
 const readme = readable ? Deno.readTextFileSync(new URL("../README.md", import.meta.url)) : "";
 const settingsPage = readable ? Deno.readTextFileSync(new URL("../docs/settings.md", import.meta.url)) : "";
 
+const root = new URL("../", import.meta.url);
+const pages = readable
+  ? ["README.md", ...[...Deno.readDirSync(new URL("docs", root))].map(({ name }) => `docs/${name}`)]
+  : [];
+
 /** The cells of a table's rows, however they are padded. */
 function rowsOf(markdown: string): string[][] {
   return markdown.trim().split("\n").map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
@@ -35,23 +40,43 @@ Deno.test({
 });
 
 Deno.test({
-  name: `README names no task that deno.json lacks${skipped}`,
+  name: `README's table of settings has defaults that config.ts has${skipped}`,
   ignore: !readable,
   fn() {
-    const { tasks } = JSON.parse(Deno.readTextFileSync(new URL("../deno.json", import.meta.url)));
-    const named = [...readme.matchAll(/(?:deno|deno@[\d.]+) task ([a-z:]+)/g)].map((match) => match[1] ?? "");
+    const table = /^## Settings\n[^|]*((?:\|.*\n)+)/m.exec(readme)?.[1] ?? "";
+    const [, , ...rows] = rowsOf(table);
+    assertEquals(rows.length, 8);
+    for (const [name, value] of rows) {
+      const setting = SETTINGS.find((each) => `\`${each.name}\`` === name);
+      assert(setting, `README: ${name} is not a setting`);
+      const wanted = setting.name === "COINBASE_PRODUCTS"
+        ? `${setting.default.split(",").length === 8 ? "eight" : "?"} products`
+        : setting.default === ""
+        ? "none"
+        : `\`${setting.default}\``;
+      assertEquals(value, wanted, name);
+    }
+  },
+});
+
+Deno.test({
+  name: `pages name no task that deno.json lacks, and no bench that tests/bench/main.ts lacks${skipped}`,
+  ignore: !readable,
+  fn() {
+    const { tasks } = JSON.parse(Deno.readTextFileSync(new URL("deno.json", root)));
+    const text = pages.map((page) => Deno.readTextFileSync(new URL(page, root))).join("\n");
+    const named = [...text.matchAll(/(?:deno|deno@[\d.]+) task ([a-z:]+)/g)].map((match) => match[1] ?? "");
     assert(named.length > 5);
     assertEquals(named.filter((name) => !Object.hasOwn(tasks, name)), []);
     for (const [name, task] of Object.entries(tasks)) {
       assert((task as { description?: string }).description, `task ${name} has no description`);
     }
+    const benches = [...text.matchAll(/deno task bench ([a-z]+)/g)].map((match) => match[1] ?? "");
+    assert(benches.length > 1);
+    const source = Deno.readTextFileSync(new URL("tests/bench/main.ts", root));
+    assertEquals(benches.filter((name) => !source.includes(`\n  ${name}: "`)), []);
   },
 });
-
-const root = new URL("../", import.meta.url);
-const pages = readable
-  ? ["README.md", ...[...Deno.readDirSync(new URL("docs", root))].map(({ name }) => `docs/${name}`)]
-  : [];
 
 /** What GitHub's links call the headings of a page. */
 function anchorsOf(markdown: string): string[] {

@@ -50,7 +50,7 @@ install_kcat() {
   echo "install.sh: kcat is not installed: the tests read topics with Kafka's console consumer, which is slower." >&2
 }
 
-# A Python that can write to Kafka, for the README's example: 40 MB. Without it that one test is skipped.
+# A Python that can write to Kafka, for the example in docs/record.md: 40 MB. Without it that one test is skipped.
 install_python() {
   client=confluent-kafka==2.16.1
   venv=$CACHE/python
@@ -61,7 +61,7 @@ install_python() {
     echo "$client" > "$venv/.done"
   else
     rm -rf "$venv"
-    echo "install.sh: no Python with $client: the test of the README's Python example is skipped." >&2
+    echo "install.sh: no Python with $client: the test of the Python example in docs/record.md is skipped." >&2
   fi
 }
 

@@ -1,4 +1,4 @@
-// What the README promises to other programs: its Python example writes a record to a real Kafka as it stands there.
+// What docs/record.md promises to other programs: its Python example, unchanged, writes a record to a real Kafka.
 
 import { assert, assertEquals } from "@std/assert";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
@@ -21,12 +21,12 @@ function pythonMissing(): string | undefined {
 const missing = pythonMissing();
 
 Deno.test({
-  name: `README's Python example writes a record as ours${missing ? ` [skipped: ${missing}]` : ""}`,
+  name: `docs/record.md: its Python example writes a record as ours${missing ? ` [skipped: ${missing}]` : ""}`,
   ignore: missing !== undefined,
   async fn() {
-    const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
-    const code = /```python\n([\s\S]*?)```/.exec(readme)?.[1];
-    assert(code !== undefined, "README.md has no Python block");
+    const page = await Deno.readTextFile(new URL("../../docs/record.md", import.meta.url));
+    const code = /```python\n([\s\S]*?)```/.exec(page)?.[1];
+    assert(code !== undefined, "docs/record.md has no Python block");
     assert(code.trim().split("\n").length <= 10, "the example is longer than ten lines");
     await using kafka = await KafkaServer.start();
     await kafka.createTopic("ticker_batch", { partitions: 3 });
