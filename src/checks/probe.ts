@@ -1,6 +1,7 @@
 // Finds out what runs on this computer, so that nobody has to say it: the stack, the program with its store, or
 // neither.
 
+import type { Arguments } from "../config/arguments.ts";
 import { type Environment, STORE_FILE } from "../config/config.ts";
 import { ConfigError, reasonOf } from "../core/errors.ts";
 import { readTextFile } from "../config/text_file.ts";
@@ -20,6 +21,13 @@ export interface Decided extends Found {
 
 /** What the person said; undefined: nothing. */
 export type Asked = "stack" | "embedded" | undefined;
+
+/** The same of the options --stack and --embedded; both together are a problem. */
+export function askedOf({ options, problems }: Arguments): Asked {
+  const [stack, embedded] = [options.has("--stack"), options.has("--embedded")];
+  if (stack && embedded) problems.push("Cannot use --stack with --embedded as one road is looked at: take one of them");
+  return stack ? "stack" : embedded ? "embedded" : undefined;
+}
 
 /** Reads the files that `deno task stack` writes into the folder of the project. */
 export async function readStackFiles(dir: string): Promise<StackFiles> {

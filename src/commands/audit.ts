@@ -1,16 +1,17 @@
 // `deno task audit`: holds what Kafka was given in a range of time against what is stored, and says what is missing.
 
 import { systemClock } from "../core/clock.ts";
+import { readArguments } from "../config/arguments.ts";
 import type { Environment } from "../config/config.ts";
 import { briefly } from "../checks/freshness.ts";
 import { Influx, InfluxRefusal } from "../checks/influx.ts";
 import { BEYOND_MEANS, beyondText, type GroupView, KafkaView, resetCommands } from "../kafka/admin.ts";
 import { describeDoctorSettings, type Places, readPlaces } from "../checks/places.ts";
-import { type Asked, decide, readStackFiles } from "../checks/probe.ts";
+import { type Asked, askedOf, decide, readStackFiles } from "../checks/probe.ts";
 import { Trouble } from "../checks/stage.ts";
 import { ConfigError, exitCodeFor, SinkError } from "../core/errors.ts";
 import { seriesOf } from "../core/record.ts";
-import { type Output, readArguments, TIME_WISH, timeOf } from "../core/terminal.ts";
+import { type Output, TIME_WISH, timeOf } from "../core/terminal.ts";
 import { compare, coverageOf, overwritten, type Span, unseenTrades } from "../checks/compare.ts";
 import { Gaps } from "../checks/gaps.ts";
 import {
@@ -26,6 +27,7 @@ import {
 } from "../checks/read.ts";
 import { type AuditReport, auditText, type ProductAudit } from "../checks/report.ts";
 import { TimeList, type Times, timesOf } from "../checks/time_log.ts";
+import { asksForHelp } from "./command.ts";
 
 /** How `deno task audit` is used. */
 export const AUDIT_USAGE = `Usage: deno task audit [options]
@@ -71,7 +73,7 @@ export async function runAudit(
   signal: AbortSignal,
   dir = ".",
 ): Promise<0 | 1> {
-  if (args.includes("--help") || args.includes("-h")) {
+  if (asksForHelp(args)) {
     await output.write(`${AUDIT_USAGE}\n${describeDoctorSettings()}`);
     return 0;
   }
@@ -136,15 +138,12 @@ function momentOf(text: string, now: number): number {
 }
 
 function readWish(args: readonly string[], now: number): Wish {
-  const { options, problems } = readArguments(
-    args,
-    ["--from", "--to", "--product"],
-    ["--json", "--stack", "--embedded"],
-    (arg) => `Cannot use "${arg}" as there is no such option: see --help`,
-  );
-  if (options.has("--stack") && options.has("--embedded")) {
-    problems.push("Cannot use --stack with --embedded as one road is looked at: take one of them");
-  }
+  const given = readArguments(args, {
+    values: ["--from", "--to", "--product"],
+    flags: ["--json", "--stack", "--embedded"],
+  });
+  const { options, problems } = given;
+  const asked = askedOf(given);
   const time = (name: string, usual: number) => {
     const text = options.get(name);
     const value = text === undefined ? usual : momentOf(text, now);
@@ -178,7 +177,7 @@ function readWish(args: readonly string[], now: number): Wish {
     from,
     to,
     products: options.get("--product")?.split(",").map((name) => name.trim()).filter((name) => name !== ""),
-    asked: options.has("--stack") ? "stack" : options.has("--embedded") ? "embedded" : undefined,
+    asked,
     remarks,
   };
 }

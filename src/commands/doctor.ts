@@ -1,6 +1,7 @@
 // `deno task doctor`: decides what to look at, looks, and tells a line a stage, or all of it as JSON.
 
 import { systemClock } from "../core/clock.ts";
+import { readArguments } from "../config/arguments.ts";
 import type { Environment } from "../config/config.ts";
 import { ConfigError } from "../core/errors.ts";
 import { seriesOf } from "../core/record.ts";
@@ -10,7 +11,7 @@ import { lookAtDatasource, lookAtGrafana, lookAtPanels } from "../checks/grafana
 import { Influx, lookAtInflux, lookAtPoints, lookAtToken } from "../checks/influx.ts";
 import { KafkaLook, lookAtRecords, lookAtTelegraf, lookAtTopics } from "../checks/kafka_stages.ts";
 import { describeDoctorSettings, type Places, readPlaces } from "../checks/places.ts";
-import { type Asked, decide, type Decided, readStackFiles } from "../checks/probe.ts";
+import { askedOf, decide, type Decided, readStackFiles } from "../checks/probe.ts";
 import { lookAtPage, lookAtProgram, lookAtStore, lookAtTicks } from "../checks/program.ts";
 import {
   type Finding,
@@ -22,6 +23,7 @@ import {
   STAGES,
   unused,
 } from "../checks/stage.ts";
+import { asksForHelp } from "./command.ts";
 
 /** How `deno task doctor` is used. */
 export const DOCTOR_USAGE = `Usage: deno task doctor [options]
@@ -73,11 +75,14 @@ export async function runDoctor(
   signal: AbortSignal,
   dir = ".",
 ): Promise<0 | 1> {
-  if (args.includes("--help") || args.includes("-h")) {
+  if (asksForHelp(args)) {
     await output.write(`${DOCTOR_USAGE}\n${describeDoctorSettings()}`);
     return 0;
   }
-  const { asked, asJson } = readArguments(args);
+  const given = readArguments(args, { flags: ["--json", "--stack", "--embedded"] });
+  const asked = askedOf(given);
+  if (given.problems.length > 0) throw new ConfigError(given.problems);
+  const asJson = given.options.has("--json");
   const since = systemClock.elapsed();
   const files = await readStackFiles(dir);
   const decided = await decide(environment, files, asked, signal);
@@ -123,17 +128,6 @@ export async function runDoctor(
   else say(`\n${verdictOf(report, firstBroken)}`);
   await Promise.all(lines);
   return report.ok ? 0 : 1;
-}
-
-function readArguments(args: readonly string[]): { asked: Asked; asJson: boolean } {
-  const unknown = args.filter((arg) => !["--json", "--stack", "--embedded"].includes(arg));
-  const problems = unknown.map((arg) =>
-    `Cannot use "${arg}" as doctor takes --json, --stack or --embedded: see --help`
-  );
-  const [stack, embedded] = [args.includes("--stack"), args.includes("--embedded")];
-  if (stack && embedded) problems.push("Cannot use --stack with --embedded as one road is looked at: take one of them");
-  if (problems.length > 0) throw new ConfigError(problems);
-  return { asked: stack ? "stack" : embedded ? "embedded" : undefined, asJson: args.includes("--json") };
 }
 
 /** What is to be said of the products where one of them lacks something. */

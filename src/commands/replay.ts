@@ -1,5 +1,6 @@
 // `deno task replay`: recorded frames from a file (or stdin) to records on stdout.
 
+import { choiceOf, readArguments } from "../config/arguments.ts";
 import { ConfigError, reasonOf, SinkError } from "../core/errors.ts";
 import { Stats } from "../core/stats.ts";
 import { wrongPath } from "../core/terminal.ts";
@@ -13,25 +14,16 @@ import { stdio } from "./command.ts";
  * written to.
  */
 export async function replayFile(args: readonly string[]): Promise<void> {
-  const rest = [...args];
-  const choose = <T>(option: string, choices: Readonly<Record<string, T>>, usual: string): [string, T] => {
-    const at = rest.indexOf(option);
-    const name = at < 0 ? usual : rest.splice(at, 2)[1] ?? "";
-    const chosen = Object.hasOwn(choices, name) ? choices[name] : undefined;
-    if (chosen !== undefined) return [name, chosen];
-    const wish = Object.keys(choices).join(" or ");
-    throw new ConfigError([`Cannot use ${option} as it must be ${wish}: current value is "${name}"`]);
-  };
-  const [, exchange] = choose("--exchange", EXCHANGES, DEFAULT_EXCHANGE.name);
-  const [channel] = choose("--channel", exchange.channels, exchange.defaultChannel);
-  const [path, ...more] = rest;
-  if (path === undefined || more.length > 0 || (path.startsWith("-") && path !== "-")) {
-    throw new ConfigError([
-      `Cannot replay as one file (or - for stdin) must be named: arguments are "${args.join(" ")}"`,
-    ]);
-  }
-  const problem = wrongPath("FILE", path);
-  if (problem !== undefined) throw new ConfigError([problem]);
+  const given = readArguments(args, { values: ["--exchange", "--channel"], takesWords: true });
+  const { problems, words: [path = "", ...more] } = given;
+  const name = choiceOf(given, "--exchange", Object.keys(EXCHANGES), DEFAULT_EXCHANGE.name);
+  const exchange = EXCHANGES[name] ?? DEFAULT_EXCHANGE;
+  const channel = choiceOf(given, "--channel", Object.keys(exchange.channels), exchange.defaultChannel);
+  const problem = path === "" || more.length > 0
+    ? `Cannot replay as one file (or - for stdin) must be named: arguments are "${args.join(" ")}"`
+    : wrongPath("FILE", path);
+  if (problem !== undefined) problems.push(problem);
+  if (problems.length > 0) throw new ConfigError(problems);
   const stats = new Stats();
   const intake = { exchange, channel, products: undefined, maxFrameLength: 1_048_576, stats };
   let writeError: unknown;

@@ -1,10 +1,12 @@
 // The simulator from the command line: `deno task simulate`.
 
+import { readArguments } from "../config/arguments.ts";
 import { ConfigError } from "../core/errors.ts";
 import { DEFAULT_PRODUCTS } from "../simulator/market.ts";
 import { parseRecording, Player, type RecordedFrame } from "../simulator/recording.ts";
 import type { SimulatorOptions } from "../simulator/server.ts";
 import { Simulator } from "../simulator/server.ts";
+import { asksForHelp, stdio } from "./command.ts";
 
 const HELP = `A simulated Coinbase Exchange: a WebSocket server with made-up or recorded prices, and levers for faults.
 
@@ -23,36 +25,7 @@ Usage: deno task simulate [options]
 /** As Coinbase takes them; anything else would be refused by whoever subscribes. */
 const PRODUCT = /^[A-Z0-9]{1,20}(?:-[A-Z0-9]{1,20}){1,3}$/;
 
-const NAMES = ["port", "host", "products", "seed", "rate", "file", "speed"] as const;
-type Name = typeof NAMES[number];
-
-function tell(text: string): void {
-  const bytes = new TextEncoder().encode(text);
-  for (let written = 0; written < bytes.length;) written += Deno.stderr.writeSync(bytes.subarray(written));
-}
-
-/** `--name value` and `--name=value`; all that cannot be used goes to `problems`. */
-function readFlags(args: readonly string[], problems: string[]): Map<Name, string> {
-  const flags = new Map<Name, string>();
-  for (let i = 0; i < args.length; i++) {
-    const arg = args[i] ?? "";
-    const [, flag = "", joined] = /^--([a-z]+)(?:=(.*))?$/s.exec(arg) ?? [];
-    const name = NAMES.find((known) => known === flag);
-    if (name === undefined) {
-      const known = NAMES.map((known) => `--${known}`).join(", ");
-      problems.push(
-        `Cannot use the argument as it must be one of ${known}, --help: current value is ${JSON.stringify(arg)}`,
-      );
-      continue;
-    }
-    const value = joined ?? args[++i];
-    // an empty list counts as none, as an empty setting does
-    if (value === undefined || (value === "" && name !== "products")) {
-      problems.push(`Cannot use --${name} as it must have a value: current value is ""`);
-    } else flags.set(name, value);
-  }
-  return flags;
-}
+const VALUES = ["--port", "--host", "--products", "--seed", "--rate", "--file", "--speed"] as const;
 
 async function readFrames(file: string, problems: string[]): Promise<RecordedFrame[]> {
   const value = `current value is ${JSON.stringify(file)}`;
@@ -76,18 +49,28 @@ async function readFrames(file: string, problems: string[]): Promise<RecordedFra
  * Throws a `ConfigError` that tells of all arguments that cannot be used, before anything is opened.
  */
 export async function runSimulator(args: readonly string[], signal: AbortSignal): Promise<void> {
-  if (args.includes("--help")) return void Deno.stdout.writeSync(new TextEncoder().encode(HELP));
-  const problems: string[] = [];
-  const flags = readFlags(args, problems);
-  const number = (name: Name, fallback: number, wish: string, fits: (value: number) => boolean): number => {
-    const text = flags.get(name);
-    if (text === undefined) return fallback;
+  if (asksForHelp(args)) return await stdio.write(HELP);
+  const { options: given, problems } = readArguments(args, {
+    values: VALUES,
+    refuse: (arg) =>
+      `Cannot use the argument as it must be one of ${VALUES.join(", ")}, --help: current value is ${
+        JSON.stringify(arg)
+      }`,
+  });
+  for (const [name, value] of given) {
+    // an empty list counts as none, as an empty setting does
+    if (value === "" && name !== "--products") problems.push(`Cannot use ${name} as it needs a value: see --help`);
+  }
+  const number = (name: typeof VALUES[number], fallback: number, wish: string, fits: (value: number) => boolean) => {
+    const text = given.get(name);
+    // an empty one has been told
+    if (text === undefined || text === "") return fallback;
     const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
     if (fits(value)) return value;
-    problems.push(`Cannot use --${name} as it must be ${wish}: current value is ${JSON.stringify(text)}`);
+    problems.push(`Cannot use ${name} as it must be ${wish}: current value is ${JSON.stringify(text)}`);
     return fallback;
   };
-  const products = (flags.get("products") ?? "").split(",").map((item) => item.trim()).filter((item) => item !== "");
+  const products = (given.get("--products") ?? "").split(",").map((item) => item.trim()).filter((item) => item !== "");
   for (const product of products) {
     if (PRODUCT.test(product)) continue;
     const wish = "product ids like BTC-USD, separated by commas";
@@ -95,14 +78,14 @@ export async function runSimulator(args: readonly string[], signal: AbortSignal)
   }
   const options: SimulatorOptions = {
     ...(products.length === 0 ? {} : { products }),
-    hostname: flags.get("host") ?? "127.0.0.1",
-    port: number("port", 8765, "0 to 65535", (value) => Number.isInteger(value) && value <= 65_535),
-    seed: number("seed", 1, "0 to 4294967295", (value) => Number.isInteger(value) && value <= 4_294_967_295),
-    ticksPerSecond: number("rate", 1, "0 to 10000", (value) => value <= 10_000),
+    hostname: given.get("--host") ?? "127.0.0.1",
+    port: number("--port", 8765, "0 to 65535", (value) => Number.isInteger(value) && value <= 65_535),
+    seed: number("--seed", 1, "0 to 4294967295", (value) => Number.isInteger(value) && value <= 4_294_967_295),
+    ticksPerSecond: number("--rate", 1, "0 to 10000", (value) => value <= 10_000),
   };
-  const speed = number("speed", 1, "above 0, at most 1000000", (value) => value > 0 && value <= 1_000_000);
-  const file = flags.get("file");
-  if (flags.has("speed") && file === undefined) problems.push("Cannot use --speed as it must stand beside --file");
+  const speed = number("--speed", 1, "above 0, at most 1000000", (value) => value > 0 && value <= 1_000_000);
+  const file = given.get("--file");
+  if (given.has("--speed") && file === undefined) problems.push("Cannot use --speed as it must stand beside --file");
   let recording: SimulatorOptions["recording"];
   if (file !== undefined && problems.length === 0) {
     const frames = await readFrames(file, problems);
@@ -120,8 +103,8 @@ export async function runSimulator(args: readonly string[], signal: AbortSignal)
     throw new ConfigError([`${wish}: current value is "${options.hostname}:${options.port}" (${error.message})`]);
   }
   await using running = simulator;
-  tell(`Simulated Coinbase Exchange listens on ${running.url}\n`);
-  tell(`  use it:  COINBASE_WS_URL=${running.url} deno task dev\n`);
-  tell(`  levers:  curl ${running.httpUrl}/   and   curl -d '{"code":1001}' ${running.httpUrl}/levers/hangUp\n`);
+  stdio.tell(`Simulated Coinbase Exchange listens on ${running.url}\n`);
+  stdio.tell(`  use it:  COINBASE_WS_URL=${running.url} deno task dev\n`);
+  stdio.tell(`  levers:  curl ${running.httpUrl}/   and   curl -d '{"code":1001}' ${running.httpUrl}/levers/hangUp\n`);
   await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }

@@ -1,4 +1,4 @@
-// What the commands of a terminal share: their arguments, times and paths as people write them, and where words go.
+// What the commands of a terminal share: times and paths as people write them, and where words go.
 
 /** Where the words of a command go. */
 export interface Output {
@@ -6,47 +6,6 @@ export interface Output {
   write(text: string): Promise<void>;
   /** For words to a person, which do not belong to the answer. */
   tell(text: string): void;
-}
-
-/** Arguments that were understood, and a sentence for each that was not. */
-export interface Arguments {
-  /** By name with its `--`; a flag has an empty text. */
-  readonly options: ReadonlyMap<string, string>;
-  /** In the order of the arguments; the caller may add its own. */
-  readonly problems: string[];
-}
-
-/**
- * Reads `--name value` and `--name=value`.
- *
- * @param names options that have a value
- * @param flags options that have none
- * @param other takes any other argument: gives a sentence about what is wrong with it, or undefined
- */
-export function readArguments(
-  args: readonly string[],
-  names: readonly string[],
-  flags: readonly string[],
-  other: (arg: string) => string | undefined,
-): Arguments {
-  const options = new Map<string, string>();
-  const problems: string[] = [];
-  for (let i = 0; i < args.length; i++) {
-    const arg = args[i] ?? "";
-    const [name = "", ...more] = arg.split("=");
-    // nobody knows which of the two is meant
-    if (options.has(name)) problems.push(`Cannot use ${name} as it must be given once: it is given again`);
-    if (flags.includes(name)) options.set(name, "");
-    else if (names.includes(name)) {
-      const value = more.length > 0 ? more.join("=") : args[++i];
-      if (value === undefined) problems.push(`Cannot use ${name} as it needs a value: see --help`);
-      else options.set(name, value);
-    } else {
-      const problem = other(arg);
-      if (problem !== undefined) problems.push(problem);
-    }
-  }
-  return { options, problems };
 }
 
 /** What {@link secondsOf} takes, in words. */

@@ -3,6 +3,7 @@
 import { statfs } from "node:fs/promises";
 import { systemClock as clock } from "../core/clock.ts";
 import { ConfigError, exitCodeFor } from "../core/errors.ts";
+import { readArguments } from "../config/arguments.ts";
 import { readTextFile } from "../config/text_file.ts";
 import { Docker } from "./docker.ts";
 import { down, logs, reset, status, type Surroundings, up } from "./tasks.ts";
@@ -30,13 +31,12 @@ function tell(line: string): void {
 }
 
 /** Which of the options are given; throws a `ConfigError` for anything else. */
-function readOptions(task: string, args: readonly string[], options: readonly string[]): Set<string> {
-  const unknown = args.filter((arg) => !options.includes(arg));
-  if (unknown.length > 0) {
-    const wish = options.length === 0 ? "it takes none" : `it takes ${options.join(" and ")}`;
-    throw new ConfigError([`Cannot use the arguments "${unknown.join(" ")}" with ${task} as ${wish}`]);
-  }
-  return new Set(args);
+function readOptions(task: string, args: readonly string[], flags: readonly string[]): ReadonlyMap<string, string> {
+  const wish = flags.length === 0 ? "it takes none" : `it takes ${flags.join(" and ")}`;
+  const refuse = (arg: string) => `Cannot use the arguments "${arg}" with ${task} as ${wish}`;
+  const { options, problems } = readArguments(args, { flags, refuse });
+  if (problems.length > 0) throw new ConfigError(problems);
+  return options;
 }
 
 /** The longest text that a build argument can be: Linux takes no longer one to a program. */

@@ -2,9 +2,10 @@
 
 import { backup } from "node:sqlite";
 import { type Interval, intervalMs, INTERVALS } from "../core/candle.ts";
+import { choiceOf, readArguments } from "../config/arguments.ts";
 import { ConfigError, reasonOf, SinkError } from "../core/errors.ts";
 import { seriesOf } from "../core/record.ts";
-import { type Output, readArguments, TIME_WISH, timeOf, wrongPath } from "../core/terminal.ts";
+import { type Output, TIME_WISH, timeOf, wrongPath } from "../core/terminal.ts";
 import { causeOf, closeQuietly, isDamage, openForReading, storeErrorOf } from "./database.ts";
 import { kindOf, markBackup, SQLITE_SUFFIXES } from "./header.ts";
 import { Queries } from "./queries.ts";
@@ -54,11 +55,6 @@ interface ExportWish {
   readonly to: number | undefined;
 }
 
-/** Of an option that there is not; other words are for the caller to use. */
-function unknownOption(arg: string): string | undefined {
-  return arg.startsWith("--") ? `Cannot use ${arg.split("=")[0]} as there is no such option: see --help` : undefined;
-}
-
 /** The store that is meant; what is wrong with its path goes to `problems`. */
 function storeOf(options: ReadonlyMap<string, string>, storeFile: string, problems: string[]): string {
   const file = options.get("--file");
@@ -69,17 +65,9 @@ function storeOf(options: ReadonlyMap<string, string>, storeFile: string, proble
 
 function readExport(args: readonly string[], storeFile: string): ExportWish {
   const names = ["--what", "--product", "--from", "--to", "--interval", "--format", "--file"];
-  const words: string[] = [];
-  const { options, problems } = readArguments(args, names, [], (arg) => unknownOption(arg) ?? void words.push(arg));
-  for (const word of words) problems.push(`Cannot use "${word}" as export takes only options: see --help`);
-  const choose = <T extends string>(name: string, choices: readonly T[], usual: T): T => {
-    const value = options.get(name) ?? usual;
-    const chosen = choices.find((choice) => choice === value);
-    if (chosen === undefined) {
-      problems.push(`Cannot use ${name} as it must be ${choices.join(" or ")}: current value is "${value}"`);
-    }
-    return chosen ?? usual;
-  };
+  const given = readArguments(args, { values: names, takesWords: true });
+  const { options, problems } = given;
+  for (const word of given.words) problems.push(`Cannot use "${word}" as export takes only options: see --help`);
   const time = (name: string) => {
     const text = options.get(name);
     if (text === undefined) return undefined;
@@ -91,9 +79,9 @@ function readExport(args: readonly string[], storeFile: string): ExportWish {
     }
     return value;
   };
-  const what = choose("--what", WHATS, "ticks");
-  const format = choose("--format", FORMATS, "csv");
-  const interval = choose("--interval", INTERVALS, "1m");
+  const what = choiceOf(given, "--what", WHATS, "ticks");
+  const format = choiceOf(given, "--format", FORMATS, "csv");
+  const interval = choiceOf(given, "--interval", INTERVALS, "1m");
   if (what !== "candles" && options.has("--interval")) {
     problems.push(`Cannot use --interval as only candles have one: --what is ${what}`);
   }
@@ -255,14 +243,11 @@ function chooseProducts(known: readonly ProductKey[], wanted: readonly string[] 
 /** `deno task backup FILE`. Throws as {@link exportStore} does. */
 export async function backupStore(args: readonly string[], storeFile: string, output: Output): Promise<void> {
   if (args.includes("--help") || args.includes("-h")) return await output.write(BACKUP_USAGE);
-  const words: string[] = [];
-  const { options, problems } = readArguments(
-    args,
-    ["--file"],
-    ["--overwrite"],
-    (arg) => unknownOption(arg) ?? void words.push(arg),
-  );
-  const [to = "", ...more] = words;
+  const { options, words: [to = "", ...more], problems } = readArguments(args, {
+    values: ["--file"],
+    flags: ["--overwrite"],
+    takesWords: true,
+  });
   const file = storeOf(options, storeFile, problems);
   if (to === "" || more.length > 0) {
     problems.push(`Cannot back up as one file to write to must be named: arguments are "${args.join(" ")}"`);

@@ -23,7 +23,7 @@ for (
       'Cannot use --products as it must be product ids like BTC-USD, separated by commas: current value is "btc-eur"',
       'Cannot use --products as it must be product ids like BTC-USD, separated by commas: current value is "ETH_USD"',
     ]],
-    [["--host"], ['Cannot use --host as it must have a value: current value is ""']],
+    [["--host"], ["Cannot use --host as it needs a value: see --help"]],
     [["loud"], [`Cannot use the argument as it must be one of ${NAMES}: current value is "loud"`]],
     [["--loud", "--rate", "-3"], [
       `Cannot use the argument as it must be one of ${NAMES}: current value is "--loud"`,
