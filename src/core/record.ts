@@ -132,18 +132,9 @@ export function recordTime(tick: Pick<Tick, "recordTimeUs">): number {
  * as `4e-7`).
  */
 export function toRecord(tick: Tick): string {
-  const { exchange, product } = tick;
-  // escaped once, since all ticks of a product share it; nobody follows so many
-  if (tick.exchange !== lastExchange || QUOTED.size > 10_000) QUOTED.clear();
-  lastExchange = exchange;
-  let series = QUOTED.get(product);
-  if (series === undefined) QUOTED.set(product, series = JSON.stringify(seriesOf(exchange, product)));
-  return `{"product":${series},"w_time":${recordTime(tick)},"price":${tick.price}}`;
+  const product = JSON.stringify(seriesOf(tick.exchange, tick.product));
+  return `{"product":${product},"w_time":${recordTime(tick)},"price":${tick.price}}`;
 }
-
-/** By product, of the exchange of the last record. */
-const QUOTED = new Map<string, string>();
-let lastExchange = "";
 
 /** `coinbase:BTC-USD:84737`: names one tick for ever, so that any reader can tell repeats and count losses. */
 export function tickId(tick: Tick): string {

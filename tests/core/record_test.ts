@@ -22,6 +22,13 @@ Deno.test("toRecord() names a product of another exchange behind the exchange", 
   assertEquals(toRecord(tick), '{"product":"kraken:BTC/USD","w_time":1,"price":1}');
 });
 
+Deno.test("toRecord() keeps the same product of two exchanges apart, in any order", () => {
+  const names = ["kraken", "coinbase", "kraken", "coinbase"].map((exchange) =>
+    JSON.parse(toRecord(makeTick({ exchange, product: "BTC-USD" }))).product
+  );
+  assertEquals(names, ["kraken:BTC-USD", "BTC-USD", "kraken:BTC-USD", "BTC-USD"]);
+});
+
 Deno.test("toRecord() writes JSON even where a product's name needs escapes", () => {
   assertEquals(JSON.parse(toRecord(makeTick({ product: 'A"\\\n-USD' }))).product, 'A"\\\n-USD');
 });
