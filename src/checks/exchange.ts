@@ -1,7 +1,7 @@
 // The exchange: whether it takes a connection, answers the subscription, and when each product was traded last. That
 // last time is what all later stages are held against: a product that nobody trades is no fault.
 
-import type { Exchange } from "../exchanges/exchange.ts";
+import { type Exchange, type Refusal, refusesChannel } from "../exchanges/exchange.ts";
 import { seriesOf } from "../core/record.ts";
 import { type Closed, Socket } from "../pipeline/socket.ts";
 import { broken, type Finding, ok, Trouble, wordsOf } from "./stage.ts";
@@ -48,6 +48,7 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
     );
   }
   const refused: string[] = [];
+  let unavailable: Refusal | undefined;
   const heard = Promise.withResolvers<void>();
   const all = Promise.withResolvers<void>();
   let firstMs: number | undefined;
@@ -59,7 +60,13 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
     onFrame(text) {
       const decoded = exchange.decode(text, now());
       subscribed = decoded.subscribed ?? subscribed;
-      if (decoded.refused !== undefined) refused.push(decoded.refused);
+      if (decoded.refused !== undefined) {
+        refused.push(decoded.refused.words);
+        if (refusesChannel(decoded.refused, channel)) {
+          unavailable = decoded.refused;
+          heard.resolve();
+        }
+      }
       for (const { product, exchangeTimeUs } of decoded.ticks) {
         const series = seriesOf(exchange.name, product);
         trades.set(series, Math.max(trades.get(series) ?? 0, exchangeTimeUs / 1e6));
@@ -89,11 +96,18 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
         "try again in a minute; if it stays so, see its status page",
       );
     }
+    if (firstMs === undefined && unavailable !== undefined) {
+      return broken(
+        `${exchange.title} refuses the channel ${channel}: ${unavailable.words}`,
+        unavailable.kind === "login" ? "the channel needs a login" : "the exchange does not offer this channel",
+        `set ${exchange.name.toUpperCase()}_CHANNEL to one of: ${Object.keys(exchange.channels).join(", ")}`,
+      );
+    }
     if (firstMs === undefined) {
       return broken(
         `${exchange.title} refuses all ${products.length} products: ${refused[0]}`,
-        "none of the products is traded there under that name, or the channel is not offered any more",
-        `look at ${exchange.name.toUpperCase()}_PRODUCTS and ${exchange.name.toUpperCase()}_CHANNEL`,
+        "none of the products is traded there under that name, or its words name another reason",
+        `correct ${exchange.name.toUpperCase()}_PRODUCTS`,
       );
     }
     if (trades.size < products.length) await Promise.race([all.promise, ended, wait(ALL_MS, signal)]);

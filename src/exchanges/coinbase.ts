@@ -2,7 +2,7 @@
 // No key and no account is needed for the channels used here.
 
 import type { RejectReason, Tick } from "../core/record.ts";
-import type { Decoded, Exchange } from "./exchange.ts";
+import type { Decoded, Exchange, Refusal } from "./exchange.ts";
 import { MAX_AHEAD_MS, parseCount, parseDecimal, parsePrice, parseTimeUs } from "./values.ts";
 
 const PRODUCT = /^[A-Z0-9]{1,20}(?:-[A-Z0-9]{1,20}){1,3}$/;
@@ -122,15 +122,21 @@ function decodeSubscriptions(message: Record<string, unknown>): Decoded {
   return { ticks: [], rejected: [], subscribed };
 }
 
-/** `{"type":"error","message":"Failed to subscribe","reason":"XRP-GBP is delisted"}`: the product only stands in the words. */
-function decodeError(message: Record<string, unknown>): Decoded {
-  const words = [message.message, message.reason].filter((part) => typeof part === "string" && part !== "") as string[];
-  const refused = words.join(": ").slice(0, 300) || "no reason given";
+/** `{"type":"error","message":"Failed to subscribe","reason":"XRP-GBP is delisted"}`: there is no code, only these texts. */
+function decodeError({ message, reason }: Record<string, unknown>): Decoded {
+  const texts = [message, reason].filter((text) => typeof text === "string" && text !== "");
+  const words = texts.join(": ").slice(0, 300) || "no reason given";
+  return { ticks: NONE, rejected: NONE, refused: refusalOf(words, typeof reason === "string" ? reason : "") };
+}
+
+function refusalOf(words: string, reason: string): Refusal {
   // the whole first word: AR-USD is a suffix of HBAR-USD
-  const product = typeof message.reason === "string" ? message.reason.split(" ", 1)[0] : undefined;
-  return product !== undefined && PRODUCT.test(product)
-    ? { ticks: [], rejected: [], refused, refusedProduct: product }
-    : { ticks: [], rejected: [], refused };
+  const [subject = ""] = reason.split(" ", 1);
+  if (PRODUCT.test(subject)) return { kind: "product", product: subject, words };
+  const [, channel] = /(\S+) is not a valid channel$/.exec(words) ?? [];
+  if (channel !== undefined) return { kind: "channel", channel, words };
+  // "level2, level3, and full channels now require authentication."
+  return { kind: /authenticat/i.test(words) ? "login" : "other", words };
 }
 
 /** Coinbase Exchange: `ticker` (each trade) and `ticker_batch` (the last trade of each 5 seconds that had one). */

@@ -15,6 +15,24 @@ export interface Heartbeat {
   readonly timeUs?: number;
 }
 
+/**
+ * The exchange said no. `words` is its own text, for people only: code decides by `kind`, and `decode()` is where the words
+ * become one. `product`: it does not serve this product. `channel`: it does not know this channel. `login`: what was asked
+ * for needs a login, which this program does not have. `other`: anything else.
+ */
+export type Refusal =
+  & { readonly words: string }
+  & (
+    | { readonly kind: "product"; readonly product: string }
+    | { readonly kind: "channel"; readonly channel: string }
+    | { readonly kind: "login" | "other" }
+  );
+
+/** Whether no product of this channel can come: the exchange does not know the channel, or asks for a login. */
+export function refusesChannel(refusal: Refusal, channel: string): boolean {
+  return refusal.kind === "login" || (refusal.kind === "channel" && refusal.channel === channel);
+}
+
 /** What one frame turned out to hold. A value and not an exception, because bad input is ordinary here. */
 export interface Decoded {
   /** None for acknowledgements and heartbeats. */
@@ -27,10 +45,8 @@ export interface Decoded {
   readonly heartbeat?: Heartbeat;
   /** All products the exchange now sends prices of, as it says itself. */
   readonly subscribed?: readonly string[];
-  /** The exchange said no, in its words: asking again will not help. */
-  readonly refused?: string;
-  /** The one product that `refused` is about, where it names one. */
-  readonly refusedProduct?: string;
+  /** See {@link Refusal}. */
+  readonly refused?: Refusal;
 }
 
 /** What follows from the choice of a channel. */

@@ -4,7 +4,7 @@
 import { backoffMs } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { ConnectionError, RefusedError } from "../core/errors.ts";
-import type { Decoded, Exchange } from "../exchanges/exchange.ts";
+import { type Decoded, type Exchange, type Refusal, refusesChannel } from "../exchanges/exchange.ts";
 import { MAX_AHEAD_MS } from "../exchanges/values.ts";
 import type { Logger } from "../core/log.ts";
 import type { FeedEvent, GapTimes, Position } from "../core/record.ts";
@@ -337,7 +337,7 @@ export class WebSocketSource implements Source {
   /** What a frame holds beside ticks. */
   #handleRest(text: string, decoded: Decoded, now: number): void {
     const { exchange, clock, log } = this.#options;
-    const { heartbeat, subscribed, refused, refusedProduct, rejected, withoutTrade } = decoded;
+    const { heartbeat, subscribed, refused, rejected, withoutTrade } = decoded;
     if (heartbeat !== undefined) this.#watch.heartbeat(heartbeat, now);
     if (subscribed !== undefined) {
       if (subscribed.length > 0) this.#acknowledged = this.#everAccepted = true;
@@ -348,7 +348,7 @@ export class WebSocketSource implements Source {
       this.#everAccepted = true;
       if (withoutTrade.neverTraded) this.#watch.neverTraded(withoutTrade.product);
     }
-    if (refused !== undefined) this.#refuse(refused, refusedProduct);
+    if (refused !== undefined) this.#refuse(refused);
     for (const reason of rejected) {
       log.often("warn", "Frame rejected", { reason, frame: text.slice(0, 200) });
       if (reason !== "bad-time" || clock.elapsed() - this.#tickedAt < ALL_REFUSED_MS) continue;
@@ -364,10 +364,12 @@ export class WebSocketSource implements Source {
     }
   }
 
-  #refuse(words: string, product: string | undefined): void {
-    const { exchange, channel, clock, log } = this.#options;
-    // any words may begin like a product
-    if (product !== undefined && this.#options.products.includes(product)) {
+  #refuse(refusal: Refusal): void {
+    const { exchange, channel, products, clock, log } = this.#options;
+    const { words } = refusal;
+    // "RATE-LIMIT exceeded" looks like the refusal of a product: only those that were asked for count
+    if (refusal.kind === "product" && products.includes(refusal.product)) {
+      const { product } = refusal;
       const isNew = this.#watch.refuse(product, words);
       if (this.#watch.accepted().length === 0 && !this.#everAccepted) {
         return this.#giveUp(`${exchange.title} refuses every product: ${words}`);
@@ -379,7 +381,7 @@ export class WebSocketSource implements Source {
     }
     log.often("error", `${exchange.title} answers with an error`, { words });
     if (this.#acknowledged || this.#ticked) return;
-    if (words.endsWith(`${channel} is not a valid channel`) || /authenticat/i.test(words)) {
+    if (refusesChannel(refusal, channel)) {
       if (!this.#everAccepted) this.#giveUp(`${exchange.title} refuses the channel ${channel}: ${words}`);
     } else if (!this.#oneByOne) {
       // it does not say which product it means

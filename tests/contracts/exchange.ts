@@ -59,7 +59,7 @@ export function assertValidTick(tick: Tick, exchange: Exchange, receivedTime: nu
 function assertValid(decoded: Decoded, exchange: Exchange, receivedTime: number): void {
   for (const tick of decoded.ticks) assertValidTick(tick, exchange, receivedTime);
   for (const reason of decoded.rejected) assert(REJECT_REASONS.includes(reason), `unknown reason ${reason}`);
-  const { heartbeat, subscribed, refused, refusedProduct } = decoded;
+  const { heartbeat, subscribed, refused } = decoded;
   if (heartbeat !== undefined) {
     const { product, lastTradeId = 0, timeUs = 0 } = heartbeat;
     assert(exchange.productPattern.test(product), "a heartbeat names a product");
@@ -67,9 +67,11 @@ function assertValid(decoded: Decoded, exchange: Exchange, receivedTime: number)
     assert(Number.isSafeInteger(timeUs) && timeUs >= 0, "a heartbeat's time is whole us since 1970");
   }
   for (const product of subscribed ?? []) assert(typeof product === "string", "subscribed products are texts");
-  if (refusedProduct !== undefined) {
-    assert(exchange.productPattern.test(refusedProduct), "the refused product is one");
-    assert(refused !== undefined && refused !== "", "a refused product comes with words");
+  if (refused !== undefined) {
+    assert(refused.words !== "", "a refusal comes with the exchange's words");
+    assert(["product", "channel", "login", "other"].includes(refused.kind), `unknown kind ${refused.kind}`);
+    if (refused.kind === "product") assert(exchange.productPattern.test(refused.product), "the refused product is one");
+    if (refused.kind === "channel") assert(refused.channel !== "", "a refused channel has a name");
   }
 }
 

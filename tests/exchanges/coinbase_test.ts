@@ -276,41 +276,60 @@ const CONTROL: { name: string; message: Record<string, unknown>; wanted: Partial
   {
     name: "a delisted product",
     message: { type: "error", message: "Failed to subscribe", reason: "XRP-GBP is delisted" },
-    wanted: { refused: "Failed to subscribe: XRP-GBP is delisted", refusedProduct: "XRP-GBP" },
+    wanted: { refused: { kind: "product", product: "XRP-GBP", words: "Failed to subscribe: XRP-GBP is delisted" } },
   },
   {
     name: "a product whose name is the end of another's",
     message: { type: "error", message: "Failed to subscribe", reason: "AR-USD is not a valid product" },
-    wanted: { refused: "Failed to subscribe: AR-USD is not a valid product", refusedProduct: "AR-USD" },
+    wanted: {
+      refused: { kind: "product", product: "AR-USD", words: "Failed to subscribe: AR-USD is not a valid product" },
+    },
   },
   {
     name: "an error about no product",
     message: { type: "error", message: "Failed to subscribe", reason: " is not a valid product" },
-    wanted: { refused: "Failed to subscribe:  is not a valid product" },
+    wanted: { refused: { kind: "other", words: "Failed to subscribe:  is not a valid product" } },
   },
   {
-    name: "an error about channels",
+    name: "a channel that it does not know",
+    message: { type: "error", message: "Failed to subscribe", reason: "prices is not a valid channel" },
+    wanted: {
+      refused: { kind: "channel", channel: "prices", words: "Failed to subscribe: prices is not a valid channel" },
+    },
+  },
+  {
+    name: "a login that failed",
+    message: { type: "error", message: "Authentication Failed" },
+    wanted: { refused: { kind: "login", words: "Authentication Failed" } },
+  },
+  {
+    name: "channels that need a login",
     message: {
       type: "error",
       message: "Failed to subscribe",
       reason: "level2, level3, and full channels now require authentication.",
     },
-    wanted: { refused: "Failed to subscribe: level2, level3, and full channels now require authentication." },
+    wanted: {
+      refused: {
+        kind: "login",
+        words: "Failed to subscribe: level2, level3, and full channels now require authentication.",
+      },
+    },
   },
   {
     name: "an error with one text",
     message: { type: "error", message: "slow down" },
-    wanted: { refused: "slow down" },
+    wanted: { refused: { kind: "other", words: "slow down" } },
   },
   {
     name: "an error whose texts are none",
     message: { type: "error", message: 5, reason: {} },
-    wanted: { refused: "no reason given" },
+    wanted: { refused: { kind: "other", words: "no reason given" } },
   },
   {
     name: "an error with more words than a log line should hold",
     message: { type: "error", message: "x".repeat(1000) },
-    wanted: { refused: "x".repeat(300) },
+    wanted: { refused: { kind: "other", words: "x".repeat(300) } },
   },
 ];
 for (const { name, message, wanted } of CONTROL) {
