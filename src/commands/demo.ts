@@ -9,6 +9,7 @@ import { runFeed, runWithSettings } from "./feed.ts";
 export const demo: Command = (args, context): Promise<number | void> =>
   runWithSettings("demo", args, async (config, log) => {
     await using simulated = await startDemo({
+      exchange: config.exchange,
       products: config.products,
       channel: config.channel,
       hasKafka: config.brokers.length > 0,

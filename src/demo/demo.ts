@@ -4,7 +4,9 @@
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
+import { ConfigError } from "../core/errors.ts";
 import { coinbase } from "../exchanges/coinbase.ts";
+import type { Exchange } from "../exchanges/exchange.ts";
 import type { Position, Tick } from "../core/record.ts";
 import { Simulator, type SimulatorOptions } from "../simulator/server.ts";
 import type { Sink } from "../core/sink.ts";
@@ -31,8 +33,13 @@ const SAY_AGAIN_MS = 5000;
  */
 export const DEMO_SETTINGS = { staleAfterMs: 8000, queueCapacity: 20_000 } as const;
 
+/** The exchanges whose protocol the simulator speaks. */
+const SIMULATED: readonly Exchange[] = [coinbase];
+
 /** What the demo needs to be started. */
 export interface DemoOptions {
+  /** The exchange to simulate; the live feed must read the same one. */
+  readonly exchange: Exchange;
   /** Products of the exchange, at least one. */
   readonly products: readonly string[];
   /** The channel that the feed will read: the history has its times. */
@@ -49,8 +56,8 @@ export interface DemoOptions {
   readonly dir?: string;
   /** Default {@link HISTORY_MS}. */
   readonly historyMs?: number;
-  /** The habits of the exchange, for tests that cannot wait; default Coinbase's. */
-  readonly exchange?: Pick<SimulatorOptions, "ticksPerSecond" | "batchMs" | "heartbeatMs">;
+  /** How often the simulator trades and sends, for tests that cannot wait; default as Coinbase does. */
+  readonly pace?: Pick<SimulatorOptions, "ticksPerSecond" | "batchMs" | "heartbeatMs">;
   /** How long faults last that end by themselves, for tests that cannot wait. */
   readonly faults?: Pick<LeverHandles, "awayMs" | "floodMs">;
   /** Once it aborts the history ends, and all levers are off, so that none holds up the end. */
@@ -92,18 +99,28 @@ export interface Demo extends AsyncDisposable {
   slow(sink: Sink): Sink;
 }
 
-/** Starts the exchange and makes the folder; closes both when disposed of. */
+/**
+ * Starts the simulator and makes the folder; closes both when disposed of. Throws a ConfigError where the exchange has no
+ * simulator.
+ */
 export async function startDemo(options: DemoOptions): Promise<Demo> {
-  const { products, channel, hasKafka, clock, log, seed = 5, dir, historyMs = HISTORY_MS, exchange, faults, signal } =
-    options;
+  const { exchange, products, channel, hasKafka, clock, log, seed = 5, dir, historyMs = HISTORY_MS } = options;
+  const { pace, faults, signal } = options;
+  if (!SIMULATED.includes(exchange)) {
+    const names = SIMULATED.map(({ name }) => name).join(" or ");
+    throw new ConfigError([
+      `Cannot start the demo for EXCHANGE=${exchange.name}: expected ${names}, which has a simulator; ` +
+      `for live prices of ${exchange.title} run deno task dev`,
+    ]);
+  }
   await using starting = new AsyncDisposableStack();
   const folder = starting.use(await DemoFolder.make(clock.now(), dir));
   const simulator = starting.use(
-    await Simulator.start({ ...exchange, products, seed, pastMs: historyMs, rememberTicks: 0 }),
+    await Simulator.start({ ...pace, products, seed, pastMs: historyMs, rememberTicks: 0 }),
   );
   const slowSinks: SlowSink[] = [];
   const broker = new BrokerLine();
-  const expected = Math.max(1, products.length * historyMs / (exchange?.batchMs ?? 5000));
+  const expected = Math.max(1, products.length * historyMs / (pace?.batchMs ?? 5000));
   let count = 0;
   let isWhole = false;
   const levers = starting.use(
@@ -125,13 +142,13 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     storeFile: join(folder.path, "prices.sqlite"),
     levers,
     onSocket: broker.onSocket,
-    history: () => readHistory(simulator.past(), channel),
+    history: () => readHistory(simulator.past(), exchange, channel),
     async writeHistory(write) {
       count = 0;
       let sayAt = clock.elapsed() + PATIENCE_MS;
       let writing: Promise<unknown> = Promise.resolve();
       try {
-        for (const batch of readHistory(simulator.past(), channel)) {
+        for (const batch of readHistory(simulator.past(), exchange, channel)) {
           await writing;
           signal?.throwIfAborted();
           if (clock.elapsed() >= sayAt) {
@@ -157,7 +174,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
       return {
         status: (): SourceStatus =>
           feed?.status() ?? {
-            exchange: coinbase.title,
+            exchange: exchange.title,
             url: simulator.url,
             channel,
             link: "connecting",

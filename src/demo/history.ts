@@ -1,6 +1,6 @@
 // The day before the demo: frames of the simulated exchange, read as live ones are, and handed out in batches.
 
-import { coinbase } from "../exchanges/coinbase.ts";
+import type { Exchange } from "../exchanges/exchange.ts";
 import type { Tick } from "../core/record.ts";
 import type { Sample } from "../simulator/server.ts";
 import { Intake } from "../pipeline/intake.ts";
@@ -12,13 +12,14 @@ export const HISTORY_BATCH = 2000;
 /**
  * The ticks of these samples, in order. Each batch is made when it is asked for, so that no more than one is held.
  *
- * @param channel which of the exchange's: it decides the times of the records
+ * @param exchange whose frames they are: the one that the live feed reads
+ * @param channel which of its channels: it decides the precision of the record times
  */
-export function* readHistory(samples: Iterable<Sample>, channel: string): Generator<Tick[]> {
+export function* readHistory(samples: Iterable<Sample>, exchange: Exchange, channel: string): Generator<Tick[]> {
   let batch: Tick[] = [];
   const stats = new Stats();
   const intake = new Intake(
-    { exchange: coinbase, channel, products: undefined, maxFrameLength: 4096, stats },
+    { exchange, channel, products: undefined, maxFrameLength: 4096, stats },
     { onTick: (tick) => batch.push(tick) },
   );
   for (const { at, trades } of samples) {

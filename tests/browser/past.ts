@@ -1,6 +1,7 @@
 // A store with a past: what the exchange traded before the program was started, as the program would have stored it.
 
 import { readHistory } from "../../src/demo/history.ts";
+import { coinbase } from "../../src/exchanges/coinbase.ts";
 import type { Gap, GapReason, Tick } from "../../src/core/record.ts";
 import type { Simulator } from "../../src/simulator/server.ts";
 import { Store } from "../../src/store/store.ts";
@@ -29,7 +30,7 @@ export async function storePast(
     const from = now - beforeMs;
     return { from, to: from + lengthMs, reason, last: new Map<string, Tick>(), next: new Map<string, Tick>() };
   });
-  for (const batch of readHistory(simulator.past(), "ticker_batch")) {
+  for (const batch of readHistory(simulator.past(), coinbase, "ticker_batch")) {
     const heard = batch.filter((tick) => {
       const time = tick.exchangeTimeUs / 1000;
       for (const { from, to, last, next } of times) {

@@ -4,6 +4,7 @@ import { assert, assertEquals, assertGreater, assertLess, assertRejects } from "
 import { type Candle, foldCandles } from "../../src/core/candle.ts";
 import { systemClock as clock } from "../../src/core/clock.ts";
 import { type Demo, HISTORY_MS, startDemo } from "../../src/demo/demo.ts";
+import { coinbase } from "../../src/exchanges/coinbase.ts";
 import type { Tick } from "../../src/core/record.ts";
 import { SqliteSink } from "../../src/store/sink.ts";
 import { Store } from "../../src/store/store.ts";
@@ -26,7 +27,15 @@ function demoTest(name: string, fn: (dir: string) => Promise<void>): void {
 }
 
 function start(dir: string, more: Partial<Parameters<typeof startDemo>[0]> = {}): Promise<Demo> {
-  return startDemo({ products: PRODUCTS, channel: "ticker_batch", hasKafka: false, clock, dir, ...more });
+  return startDemo({
+    exchange: coinbase,
+    products: PRODUCTS,
+    channel: "ticker_batch",
+    hasKafka: false,
+    clock,
+    dir,
+    ...more,
+  });
 }
 
 /** What a store keeps of a tick, besides where it comes from. */
@@ -70,7 +79,7 @@ demoTest(
     await using lesson = await startLesson({
       dir,
       channel: "ticker_batch",
-      exchange: { batchMs: 1000, ticksPerSecond: 5 },
+      pace: { batchMs: 1000, ticksPerSecond: 5 },
     });
     await until("each product has three ticks", () => lesson.ticks().length >= 3 * PRODUCTS.length);
     for (const product of PRODUCTS) {

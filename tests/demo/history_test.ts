@@ -6,6 +6,7 @@ import { HISTORY_BATCH, readHistory } from "../../src/demo/history.ts";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
 import type { Tick } from "../../src/core/record.ts";
 import { Market } from "../../src/simulator/market.ts";
+import { second } from "../fakes/second_exchange.ts";
 import { Past, type Sample } from "../../src/simulator/past.ts";
 
 const NOW = Date.UTC(2026, 9, 3, 20, 58, 31, 250);
@@ -26,13 +27,20 @@ Deno.test("readHistory() gives what the exchange's decoder reads in each frame, 
   const decoded = frames.flatMap(({ at, text }) => coinbase.decode(text, at).ticks);
   assertEquals(decoded.length, 3 * 1441);
   const seconds = decoded.map((tick) => ({ ...tick, recordTimeUs: Math.floor(tick.exchangeTimeUs / 1e6) * 1e6 }));
-  assertEquals([...readHistory(samples, "ticker_batch")].flat(), seconds);
-  const micros = [...readHistory(samples, "ticker")].flat();
+  assertEquals([...readHistory(samples, coinbase, "ticker_batch")].flat(), seconds);
+  const micros = [...readHistory(samples, coinbase, "ticker")].flat();
   assertEquals(micros.map(({ recordTimeUs }) => recordTimeUs), decoded.map(({ exchangeTimeUs }) => exchangeTimeUs));
 });
 
+Deno.test("readHistory() gives ticks of the exchange whose frames it reads", () => {
+  const names = [...readHistory(samples, second, "ticker")].flat().map(({ exchange }) => exchange);
+  assertEquals(new Set(names), new Set([second.name]));
+});
+
 Deno.test("readHistory() is the same for the same seed", () => {
-  assertEquals([...readHistory(samplesOf(4, 1), "ticker_batch")], [...readHistory(samplesOf(4, 1), "ticker_batch")]);
+  assertEquals([...readHistory(samplesOf(4, 1), coinbase, "ticker_batch")], [
+    ...readHistory(samplesOf(4, 1), coinbase, "ticker_batch"),
+  ]);
 });
 
 Deno.test("readHistory() makes a batch when it is asked for one, and none that is large", () => {
@@ -43,7 +51,7 @@ Deno.test("readHistory() makes a batch when it is asked for one, and none that i
       yield sample;
     }
   };
-  const batches = readHistory(counted(), "ticker_batch");
+  const batches = readHistory(counted(), coinbase, "ticker_batch");
   assertEquals(taken, 0);
   const first = batches.next().value as Tick[];
   assertLess(Math.abs(taken - HISTORY_BATCH / 3), 2);
@@ -53,7 +61,9 @@ Deno.test("readHistory() makes a batch when it is asked for one, and none that i
 });
 
 Deno.test("candles of the history hold the prices that its frames tell", () => {
-  const ticks = [...readHistory(samples, "ticker_batch")].flat().filter(({ product }) => product === "BTC-USD");
+  const ticks = [...readHistory(samples, coinbase, "ticker_batch")].flat().filter(({ product }) =>
+    product === "BTC-USD"
+  );
   const told = samples.flatMap(({ trades }) => trades.filter(({ product }) => product === "BTC-USD"));
   const candles = foldCandles(ticks, "15m");
   assertEquals(candles.length, 9);
@@ -74,5 +84,5 @@ Deno.test("readHistory() does not pass over a frame that cannot be read", () => 
   const [sample] = samples;
   assert(sample?.trades[0] !== undefined);
   const broken = [{ ...sample, trades: [{ ...sample.trades[0], text: "{" }] }];
-  assertThrows(() => [...readHistory(broken, "ticker_batch")], TypeError, "1 frames");
+  assertThrows(() => [...readHistory(broken, coinbase, "ticker_batch")], TypeError, "1 frames");
 });

@@ -115,7 +115,7 @@ leverTest("repeats are counted and not stored", {}, async (lesson) => {
 });
 
 leverTest("outOfOrder sends trades in the wrong order and one late; candles do not show it", {
-  exchange: { ticksPerSecond: 0.2, heartbeatMs: 200 },
+  pace: { ticksPerSecond: 0.2, heartbeatMs: 200 },
   staleAfterMs: 20_000,
 }, async (lesson) => {
   const before = lesson.ticks().length;
@@ -156,7 +156,7 @@ leverTest("slowDisk makes the store wait and nothing else, and lets go at once",
 for (const channel of ["ticker", "ticker_batch"]) {
   leverTest(`flood brings many times the usual rate on ${channel}, and is over by itself`, {
     channel,
-    exchange: { ticksPerSecond: 10, batchMs: 500 },
+    pace: { ticksPerSecond: 10, batchMs: 500 },
   }, async (lesson) => {
     const before = lesson.stats.received;
     assertEquals(await lesson.pull("flood"), { trades: FLOOD_RATE * 3, seconds: 3 });

@@ -42,6 +42,32 @@ function test(name: string, fn: (dir: string) => Promise<void>): void {
   });
 }
 
+test("the demo says that an exchange has no simulator, ends with 2 and leaves nothing behind", async (dir) => {
+  await Deno.mkdir(`${dir}/tmp`);
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--allow-all",
+      "--config",
+      new URL("deno.json", ROOT).pathname,
+      new URL("tests/fakes/second_exchange.ts", ROOT).pathname,
+    ],
+    cwd: dir,
+    env: { TMPDIR: `${dir}/tmp`, PORT: "0", LOG_FORMAT: "text", KAFKA_BROKERS: "", EXCHANGE: "second" },
+    stdin: "null",
+    stdout: "null",
+  }).output();
+  assertEquals(
+    [new TextDecoder().decode(stderr), code],
+    [
+      "Cannot start the demo for EXCHANGE=second: expected coinbase, which has a simulator; " +
+      "for live prices of Second Exchange run deno task dev\n",
+      2,
+    ],
+  );
+  assertEquals(await Array.fromAsync(Deno.readDir(`${dir}/tmp`)), []);
+});
+
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   test(`the demo ends with 0 and leaves nothing behind when ${signal} comes while its history is made`, async (dir) => {
     await Deno.mkdir(`${dir}/tmp`);
