@@ -1,31 +1,31 @@
-// What travels through the program (ticks and gaps) and the two JSON records that everybody else reads.
+// The two kinds of event in the pipeline (ticks and gaps), and the JSON records that other programs read.
 
-/** One price update of one product. Made by an exchange's `decode()`, owned by whoever holds it, never changed later. */
+/** One price update of one product, made by an exchange's `decode()`. Only the Sequencer changes it, and only `recordTimeUs`. */
 export interface Tick {
-  /** Tells a tick from a gap on the road. */
+  /** Distinguishes a tick from a {@link Gap} in a {@link FeedEvent}. */
   readonly kind: "tick";
-  /** Lower case, the name of the exchange: `coinbase`. */
+  /** Name of the exchange, lower case: `coinbase`. */
   readonly exchange: string;
   /** The exchange's own id, unchanged: `BTC-USD`. */
   readonly product: string;
-  /** The exchange's number, per product: an integer from 0. It rises, but gaps in it are normal. */
+  /** The exchange's sequence number of this product: an integer from 0. It rises, but skips numbers. */
   readonly sequence: number;
   /** Last traded price, quote currency per base unit: finite, above zero, and equal to the text that was sent. */
   readonly price: number;
-  /** When the exchange says it happened: whole microseconds since the epoch, UTC (finer digits are cut off). */
+  /** Time of the trade by the exchange's clock: whole microseconds since the epoch (finer digits are cut off). */
   readonly exchangeTimeUs: number;
-  /** When its frame arrived: our wall clock, ms since the epoch. */
+  /** When its frame arrived by our wall clock, ms since the epoch. */
   readonly receivedTime: number;
   /**
-   * The time its record bears, whole microseconds since the epoch. `decode()` leaves it equal to `exchangeTimeUs`; only the
-   * Sequencer sets it, because it depends on the ticks before.
+   * The time written to its record, whole microseconds since the epoch. `decode()` sets it to `exchangeTimeUs`; the Sequencer
+   * adjusts it, because it depends on earlier ticks.
    */
   recordTimeUs: number;
   /** The exchange's id of the trade behind the price. */
   readonly tradeId?: number | undefined;
   /** Size of that trade, base units. */
   readonly lastSize?: number | undefined;
-  /** Who took: `buy` means the taker bought. */
+  /** The taker's side: `buy` means the taker bought. */
   readonly side?: "buy" | "sell" | undefined;
   /** Price 24 hours ago, quote currency. */
   readonly open24h?: number | undefined;
@@ -37,25 +37,25 @@ export interface Tick {
   readonly ask?: number | undefined;
 }
 
-/** How far one product has got: its last tick, as far as whoever goes on from there must know it. */
+/** How far one product has got: the fields of its last tick that the next run needs. */
 export type Position = Pick<
   Tick,
   "exchange" | "product" | "sequence" | "price" | "exchangeTimeUs" | "receivedTime" | "recordTimeUs" | "tradeId"
 >;
 
-/** Two clocks do not agree; what is further ahead of ours than this tells nothing about the time up to it, us. */
+/** Clocks differ. A tick whose time is further ahead of our clock than this does not prove that everything before it arrived, us. */
 const AHEAD_US = 1e6;
 
 /**
- * Up to when a tick shows how far its product has got, us: its own time, or that of its arrival where it lies ahead of that. Once
- * one tick was ahead, those that follow it are not late.
+ * The time that a product has reached with this tick, us: the tick's own time, or its arrival if the tick's time is too far
+ * ahead of that. So ticks that follow one with a wrong future time do not count as late.
  */
 export function reachedUs({ exchangeTimeUs, receivedTime }: Pick<Tick, "exchangeTimeUs" | "receivedTime">): number {
   return exchangeTimeUs > receivedTime * 1000 + AHEAD_US ? receivedTime * 1000 : exchangeTimeUs;
 }
 
 /**
- * How old a trade is, ms: how old it was when it arrived (at least 0), plus the time since. A wrong clock never makes it negative.
+ * Age of a trade, ms: its age on arrival plus the time since then. Each part is at least 0, even if a clock is wrong.
  *
  * @param now wall clock, ms
  */
@@ -67,9 +67,9 @@ export function ageMs(
 }
 
 /**
- * Why data may be missing. `link-closed`: the connection ended. `link-silent`: it was open and nothing came. `stalled`: the
- * exchange traded a product and did not tell us. `refused`: the exchange said no to the product. `queue-full`: a sink was
- * slow or away for longer than the queue lasts. `record-refused`: a sink will never take that record. `store-failed`: the
+ * Why ticks may be missing. `link-closed`: the connection ended. `link-silent`: it was open, but no frame arrived. `stalled`:
+ * ticks of one product stopped although it was probably traded. `refused`: the exchange refused the product. `queue-full`: a
+ * sink was slow or away until its queue was full. `record-refused`: a sink rejected the record for good. `store-failed`: the
  * store lost ticks. `restart`: the program was not running. `stopped`: it was asked to stop.
  */
 export const GAP_REASONS = [
@@ -88,47 +88,50 @@ export const GAP_REASONS = [
 export type GapReason = typeof GAP_REASONS[number];
 
 /**
- * A declared interruption of one product. It is written when it opens and again when it closes, with the same product and
- * `opened`: readers keep the later one. All times are unix seconds, UTC. A missing tick has a `w_time` from `from` to `to`,
- * both included.
+ * An interval in which ticks of one product may be missing. It is written when it opens and again when it changes or closes,
+ * with the same product and `opened`: readers keep the latest version. All times are unix seconds, UTC. A missing tick has a
+ * `w_time` from `from` to `to`, both included.
  */
 export interface Gap {
-  /** Tells a gap from a tick on the road. */
+  /** Distinguishes a gap from a {@link Tick} in a {@link FeedEvent}. */
   readonly kind: "gap";
   /** As in the tick. */
   readonly exchange: string;
   /** As in the tick. */
   readonly product: string;
-  /** Our clock when it opened; with the product, its identity. Not in order of time where the clock was set back. */
+  /** When it opened by our clock; identifies the gap together with the product. May fall if the clock is set back. */
   readonly opened: number;
-  /** Up to here nothing is missing: `w_time` of the product's last tick, or a later moment up to which the exchange said that nothing was traded. Null: nobody knows. */
+  /**
+   * Nothing is missing up to here: `w_time` of the product's last tick, or a later time up to which the exchange reported no
+   * trade. Null if unknown.
+   */
   readonly from: number | null;
-  /** Null while it lasts; then `w_time` of the first tick after it, or the arrival of a repeat that shows that nothing was missed. */
+  /** Null while the gap is open; then `w_time` of the first tick after it, or when a repeat arrived that proves nothing was missed. */
   readonly to: number | null;
-  /** Why. */
+  /** See {@link GAP_REASONS}. */
   readonly reason: GapReason;
-  /** Ticks known to be lost in it; more may be missing where the exchange never reached us. */
+  /** Ticks that we had and lost; ticks that never reached us are not counted. */
   readonly dropped: number;
-  /** False once it is known that nothing was missed. */
+  /** False once it is certain that nothing was missed. */
   readonly missed: boolean;
 }
 
 /** What travels from a source to the sinks, in order. */
 export type FeedEvent = Tick | Gap;
 
-/** The name under which all readers know a product: Coinbase's bare, any other exchange's behind its name (`kraken:BTC/USD`). */
+/** The product's name in records: Coinbase's own id, or the id of any other exchange with its name in front (`kraken:BTC/USD`). */
 export function seriesOf(exchange: string, product: string): string {
   return exchange === "coinbase" ? product : `${exchange}:${product}`;
 }
 
-/** A tick's time as records bear it: unix seconds, with up to six decimals. */
+/** `w_time` of a tick: unix seconds, with up to six decimals. */
 export function recordTime(tick: Pick<Tick, "recordTimeUs">): number {
   return tick.recordTimeUs / 1e6;
 }
 
 /**
- * The public contract, exactly these three fields in this order: `{"product":"BTC-USD","w_time":1700000000,"price":37000.12}`.
- * `w_time` is unix seconds UTC. Numbers are JSON numbers that equal the exchange's text (a price below 0.000001 is written
+ * One tick as JSON, exactly these three fields in this order: `{"product":"BTC-USD","w_time":1700000000,"price":37000.12}`.
+ * This is a public contract. `w_time` is unix seconds, UTC. Numbers are JSON numbers that equal the exchange's text (a price below 0.000001 is written
  * as `4e-7`).
  */
 export function toRecord(tick: Tick): string {
@@ -136,13 +139,13 @@ export function toRecord(tick: Tick): string {
   return `{"product":${product},"w_time":${recordTime(tick)},"price":${tick.price}}`;
 }
 
-/** `coinbase:BTC-USD:84737`: names one tick for ever, so that any reader can tell repeats and count losses. */
+/** `coinbase:BTC-USD:84737`: identifies a tick for ever, so that readers can recognise duplicates and count losses. */
 export function tickId(tick: Tick): string {
   return `${tick.exchange}:${tick.product}:${tick.sequence}`;
 }
 
 /**
- * The contract beside the record, one gap as JSON:
+ * One gap as JSON, also a public contract:
  * `{"exchange":"coinbase","product":"BTC-USD","opened":1700000015.25,"from":1700000000,"to":null,"reason":"link-silent","dropped":0,"missed":true}`.
  */
 export function toGapRecord(gap: Gap): string {
@@ -158,20 +161,20 @@ export function toGapRecord(gap: Gap): string {
   });
 }
 
-/** What names one gap: exchange, product, `opened`. */
+/** The identity of one gap. */
 export type GapName = readonly [exchange: string, product: string, opened: number];
 
-/** Older names are forgotten: they could only come again if the clock were set back to the very ms. */
+/** Older names are forgotten: they can repeat only if the clock is set back to exactly the same ms. */
 const MAX_GAP_NAMES = 50_000;
 
 /**
- * Gives each gap its `opened`: our clock in whole ms, moved on only where the product already has a gap of that time. The clock
- * may be set back, also between two runs, so these times do not rise.
+ * Gives each gap a unique `opened`: our clock in whole ms, or the next free ms if the product already has a gap of that time.
+ * Since the clock may be set back, also between two runs, these times need not rise.
  */
 export class GapTimes {
   readonly #names = new Map<string, GapName>();
 
-  /** Keeps clear of the gaps of earlier runs, the oldest first. */
+  /** Does not give the names of these earlier gaps (oldest first) again. */
   constructor(earlier: Iterable<GapName> = []) {
     for (const name of earlier) this.#add(name);
   }
@@ -188,7 +191,7 @@ export class GapTimes {
     return ms / 1000;
   }
 
-  /** The newest names, those that were given last at the end. */
+  /** The last `count` names given, in the order in which they were given. */
   newest(count: number): GapName[] {
     return [...this.#names.values()].slice(-count);
   }
@@ -204,7 +207,7 @@ function keyOf([exchange, product, opened]: GapName): string {
   return `${exchange}:${product} ${opened}`;
 }
 
-/** Why a frame, or the tick it should have given, was not taken. A closed list: it is a label of metrics. */
+/** Why a frame, or a tick in it, was rejected. A closed list, because it is a metric label. */
 export const REJECT_REASONS = [
   "bad-json",
   "bad-message",

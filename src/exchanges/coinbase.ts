@@ -1,5 +1,5 @@
-// Coinbase Exchange market data, https://docs.cdp.coinbase.com/exchange/websocket-feed/overview: subscribe and decode.
-// No key and no account is needed for the channels used here.
+// The protocol of Coinbase Exchange: subscribe and decode. The channels used here need neither key nor account.
+// https://docs.cdp.coinbase.com/exchange/websocket-feed/overview
 
 import type { RejectReason, Tick } from "../core/record.ts";
 import type { Decoded, Exchange, Refusal } from "./exchange.ts";
@@ -7,12 +7,12 @@ import { MAX_AHEAD_MS, parseCount, parseDecimal, parsePrice, parseTimeUs } from 
 
 const PRODUCT = /^[A-Z0-9]{1,20}(?:-[A-Z0-9]{1,20}){1,3}$/;
 
-/** The largest subscribe message the exchange takes is not published ("Message too big"): stay far below. */
+/** Coinbase answers "Message too big" to long subscribe messages, and does not publish the limit: this stays far below it. */
 const PRODUCTS_PER_MESSAGE = 100;
 
 /**
- * A ticker exactly as Coinbase writes it: read in less than half the time of `JSON.parse()`. Whatever differs from it (another
- * order, a new field, an escape, a space) is left to that, and means the same.
+ * Matches a ticker exactly as Coinbase writes it, in less than half the time of `JSON.parse()`. Any other form (order of
+ * fields, a new field, an escape, a space) is parsed as JSON, with the same result.
  */
 const TICKER = (() => {
   const count = "([1-9][0-9]{0,14})", decimal = '"([0-9.]{1,30})"', unread = '"[0-9.]{1,30}"';
@@ -35,8 +35,8 @@ function reject(reason: RejectReason): Decoded {
  * `{"type":"ticker","sequence":137212619516,"product_id":"BTC-USD","price":"84737.58","open_24h":"84430.55",
  * "volume_24h":"1836.96781750","low_24h":"84400","high_24h":"85021.57","volume_30d":"175984.53012145",
  * "best_bid":"84737.58","best_bid_size":"0.19921154","best_ask":"84737.59","best_ask_size":"0.05223077","side":"sell",
- * "time":"2026-10-03T20:58:31.127510Z","trade_id":1102042811,"last_size":"0.00000025"}`, the same on `ticker` and
- * `ticker_batch`: nothing in a frame names its channel.
+ * "time":"2026-10-03T20:58:31.127510Z","trade_id":1102042811,"last_size":"0.00000025"}`. The
+ * channels `ticker` and `ticker_batch` send the same message; it does not name its channel.
  */
 function decodeTicker(message: Record<string, unknown>, receivedTime: number | undefined): Decoded {
   const product = message.product_id;
@@ -53,10 +53,10 @@ function decodeTicker(message: Record<string, unknown>, receivedTime: number | u
   const exchangeTimeUs = parseTimeUs(message.time);
   if (exchangeTimeUs === undefined) return reject("bad-time");
   const exchangeTime = exchangeTimeUs / 1000;
-  // a store would call a tick from the future the last price for ever
+  // a tick from the future would stay the newest price until that time
   if (receivedTime !== undefined && exchangeTime > receivedTime + MAX_AHEAD_MS) return reject("bad-time");
 
-  // trade_id, side and last_size were missing in some frames over the years, the rest never: none of them costs a tick.
+  // optional: trade_id, side and last_size have been missing in some frames over the years
   const { side } = message;
   const tick: Tick = {
     kind: "tick",
@@ -69,7 +69,7 @@ function decodeTicker(message: Record<string, unknown>, receivedTime: number | u
     recordTimeUs: exchangeTimeUs,
     tradeId: parseCount(message.trade_id),
     lastSize: parseDecimal(message.last_size),
-    // the taker's side here, the maker's in `match`: they are opposites for the same trade
+    // the taker's side; Coinbase's `match` message has the maker's, which is the opposite
     side: side === "buy" || side === "sell" ? side : undefined,
     open24h: parseDecimal(message.open_24h),
     volume24h: parseDecimal(message.volume_24h),
@@ -79,7 +79,7 @@ function decodeTicker(message: Record<string, unknown>, receivedTime: number | u
   return { ticks: [tick], rejected: NONE };
 }
 
-/** As of a product that was never traded: its price is "0", and its time absent or that of year 1. */
+/** A product that was never traded has the price "0" and no time, or a time in year 1. */
 function isZero(price: unknown): boolean {
   return price === undefined || price === null || price === "" || parseDecimal(price) === 0;
 }
@@ -107,8 +107,8 @@ function decodeHeartbeat(message: Record<string, unknown>): Decoded {
 }
 
 /**
- * `{"type":"subscriptions","channels":[{"name":"ticker_1000","product_ids":["BTC-USD"],"account_ids":null}]}`: all that is
- * subscribed by now. `ticker_batch` is acknowledged under its old name `ticker_1000` (seen 2026-10-03).
+ * `{"type":"subscriptions","channels":[{"name":"ticker_1000","product_ids":["BTC-USD"],"account_ids":null}]}`: the complete
+ * list of current subscriptions. `ticker_batch` appears under its old name `ticker_1000` (seen 2026-10-03).
  */
 function decodeSubscriptions(message: Record<string, unknown>): Decoded {
   const subscribed: string[] = [];
@@ -211,7 +211,7 @@ export const coinbase: Exchange = {
       case "error":
         return decodeError(fields);
       default:
-        // "New message types can be added at any time": a type we do not know is not for us; no type at all is no message
+        // "New message types can be added at any time": an unknown type is ignored, a missing one is an error
         return typeof fields.type === "string" ? NOTHING : reject("bad-message");
     }
   },

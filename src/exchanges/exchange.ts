@@ -1,17 +1,17 @@
-// What an exchange is to this program: a description without I/O, state or clock. A new one is one file beside this.
+// What the program needs to know about an exchange. A new exchange is one file beside this one, without I/O, state or clock.
 
 import type { RejectReason, Tick } from "../core/record.ts";
 
-/** `seconds`: floored to whole seconds. `microseconds`: exact, and strictly rising per product. */
+/** Of record times. `seconds`: rounded down to whole seconds. `microseconds`: exact, and strictly rising per product. */
 export type TimePrecision = "seconds" | "microseconds";
 
-/** The exchange says that it lives, and how far one product has got. */
+/** The exchange is alive, and this is the newest trade of one product. */
 export interface Heartbeat {
-  /** The product it speaks of. */
+  /** The exchange's id. */
   readonly product: string;
-  /** Id of the product's newest trade; 0 where there never was one; absent where the exchange does not say. */
+  /** Id of the product's newest trade; 0 if it was never traded; absent if the exchange does not say. */
   readonly lastTradeId?: number;
-  /** When it was sent: the exchange's clock, whole microseconds since the epoch. */
+  /** When it was sent by the exchange's clock, whole microseconds since the epoch. */
   readonly timeUs?: number;
 }
 
@@ -33,54 +33,54 @@ export function refusesChannel(refusal: Refusal, channel: string): boolean {
   return refusal.kind === "login" || (refusal.kind === "channel" && refusal.channel === channel);
 }
 
-/** What one frame turned out to hold. A value and not an exception, because bad input is ordinary here. */
+/** The content of one frame. Bad input is ordinary here, so it is a value (`rejected`), not an exception. */
 export interface Decoded {
-  /** None for acknowledgements and heartbeats. */
+  /** Empty for acknowledgements and heartbeats. */
   readonly ticks: readonly Tick[];
-  /** One reason for each tick the frame should have given and did not. */
+  /** One reason for each tick that the frame should have held. */
   readonly rejected: readonly RejectReason[];
-  /** A ticker that reports no trade, which is no fault. `neverTraded`: the exchange says that there never was one. */
+  /** A ticker without a trade, which is valid. `neverTraded`: the exchange says that the product was never traded. */
   readonly withoutTrade?: { readonly product: string; readonly neverTraded: boolean };
-  /** A sign of life. */
+  /** See {@link Heartbeat}. */
   readonly heartbeat?: Heartbeat;
-  /** All products the exchange now sends prices of, as it says itself. */
+  /** The complete list of products that are subscribed now, according to the exchange. */
   readonly subscribed?: readonly string[];
   /** See {@link Refusal}. */
   readonly refused?: Refusal;
 }
 
-/** What follows from the choice of a channel. */
+/** A channel of an exchange. */
 export interface Channel {
-  /** What it gives, for people. */
+  /** Its content in words, for help texts. */
   readonly meaning: string;
-  /** The times of its records: whole seconds, or microseconds where it ticks faster than once a second. */
+  /** Precision of its record times; `microseconds` for a channel that sends more than one tick of a product per second. */
   readonly precision: TimePrecision;
 }
 
-/** An exchange: no I/O, no state, no clock. */
+/** An exchange. All its methods are pure. */
 export interface Exchange {
-  /** Lower case, as it stands in each tick. */
+  /** Lower case, as in {@link Tick.exchange}. */
   readonly name: string;
-  /** As a person writes it. */
+  /** The name for people: `Coinbase`. */
   readonly title: string;
-  /** Where to open the socket. */
+  /** Address of its WebSocket. */
   readonly url: string;
-  /** The channels that can be asked for, by the exchange's own names in lower case. */
+  /** The channels that can be read, by the exchange's own names in lower case. */
   readonly channels: Readonly<Record<string, Channel>>;
-  /** What a product id must look like. */
+  /** Matches a valid product id. */
   readonly productPattern: RegExp;
-  /** Followed when nobody says which; the first one stands as an example in messages. */
+  /** Products if none are set; the first one is the example in messages. */
   readonly defaultProducts: readonly [string, ...string[]];
-  /** Read when nobody says which. */
+  /** The channel if none is set. */
   readonly defaultChannel: string;
-  /** Up to this many products each get a heartbeat of their own; of more, the first one alone. */
+  /** Up to this many products, each one gets heartbeats; with more, only the first one. */
   readonly maxHeartbeats: number;
-  /** Frames to send, in order, every time the socket opens, or to ask for some of the products again. */
+  /** The frames that subscribe to these products, in order. Sent when a connection opens, and again for products that stay silent. */
   subscribe(products: readonly string[], channel: string): string[];
   /**
-   * Never throws. The same frame and time always give the same answer.
+   * Reads one frame. Never throws; the same frame and time always give the same result.
    *
-   * @param receivedTime our wall clock, ms since the epoch; without it the frame's own time stands in
+   * @param receivedTime our wall clock at its arrival, ms since the epoch; default the time in the frame
    */
   decode(frame: string, receivedTime?: number): Decoded;
 }

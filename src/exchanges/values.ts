@@ -1,11 +1,11 @@
-// Checked values out of an exchange's messages. What a value promises is checked here, its type first:
+// Reads and checks values in an exchange's messages. Plain Number() accepts too much:
 // Number(true) is 1, Number("") is 0, Number([5]) is 5, Number("0x10") is 16.
 
 const DECIMAL = /^\d+(?:\.\d+)?$/;
 const SECOND = /^(\d{4}-\d\d-\d\d)[Tt](\d\d):(\d\d):(\d\d)$/;
 const OFFSET = /^([+-])(\d\d):(\d\d)$/;
 
-/** A frame may not be further ahead of our clock, ms: Kafka refuses the whole batch of a record an hour ahead. */
+/** Ticks further ahead of our clock are rejected, ms: Kafka refuses a whole batch if one record is an hour ahead. */
 export const MAX_AHEAD_MS = 600_000;
 
 const POWERS = Array.from({ length: 17 }, (_, i) => 10 ** i);
@@ -15,21 +15,21 @@ function isDigit(code: number): boolean {
 }
 
 /**
- * A price from decimal text: finite, above zero, and equal to the text. Undefined for anything else: signs, exponents,
- * other types, and texts with more digits than a double keeps.
+ * Reads a price from decimal text: finite, above zero, and exactly what the text says. Undefined for anything else: signs,
+ * exponents, other types, and more digits than a double can hold.
  */
 export function parsePrice(text: unknown): number | undefined {
   const price = parseDecimal(text);
   if (price === undefined || price === 0) return undefined;
-  // 15 significant digits always survive a double; only longer texts need the look
+  // a double always holds 15 significant digits; only longer texts need the check
   return (text as string).length <= 15 || keepsDigits(text as string, price) ? price : undefined;
 }
 
-/** A finite number from decimal text (digits, perhaps a point and more digits), or undefined. May lose digits beyond the 15th. */
+/** Reads a finite number from decimal text like `12` or `12.5`; undefined for anything else. Digits beyond the 15th may be lost. */
 export function parseDecimal(text: unknown): number | undefined {
   if (typeof text !== "string") return undefined;
-  // Most texts are short: their digits as an integer, over a power of ten, are the very double that Number() gives (both are
-  // exact, and a division rounds once), in less than half the time.
+  // Up to 15 digits, integer / power of ten gives the same double as Number() (both operands are exact, and the division
+  // rounds once), in less than half the time.
   const { length } = text;
   if (length > 15) return parseLongDecimal(text);
   let digits = 0;
@@ -55,12 +55,12 @@ function keepsDigits(text: string, value: number): boolean {
   return sent.startsWith(kept) && /^0*$/.test(sent.slice(kept.length));
 }
 
-/** An integer from 0 to 2^53 - 1, given as a JSON number, or undefined. */
+/** A JSON number that is an integer from 0 to 2^53 - 1; undefined for anything else. */
 export function parseCount(value: unknown): number | undefined {
   return Number.isSafeInteger(value) && (value as number) >= 0 ? value as number : undefined;
 }
 
-// The frames of a second share their text up to it: the calendar is asked once.
+// Consecutive frames share the text up to the second, so the last one parsed is kept.
 let knownSecond = "";
 let knownSecondUs = NaN;
 
@@ -69,7 +69,7 @@ function secondUs(text: string): number {
   if (text !== knownSecond) {
     const [, date = "", hours, minutes, seconds] = SECOND.exec(text) ?? [];
     const day = Date.parse(date);
-    // 2026-02-30 may roll over to March: such a day is no day; a second 60 is a leap second
+    // Date.parse() may turn 2026-02-30 into a day of March: rejected; second 60 is a leap second
     const valid = new Date(day || 0).toISOString().startsWith(date) && Number(hours) < 24 && Number(minutes) < 60 &&
       Number(seconds) <= 60;
     knownSecond = text;
@@ -87,8 +87,8 @@ function offsetUs(text: string): number {
 }
 
 /**
- * RFC 3339 text with 0 to 9 fraction digits -> whole microseconds since the epoch (finer digits cut off). Undefined for
- * anything else, and before 1970.
+ * Reads RFC 3339 text with 0 to 9 fraction digits as whole microseconds since the epoch (finer digits are cut off).
+ * Undefined for anything else, and for times before 1970.
  */
 export function parseTimeUs(text: unknown): number | undefined {
   if (typeof text !== "string") return undefined;
