@@ -109,3 +109,26 @@ Deno.test({
     assertEquals([...pictures].sort(), media.sort(), "pictures that pages show");
   },
 });
+
+Deno.test({
+  name: `docs/reliability.md: the totals of each seed are the sums of its rounds${skipped}`,
+  ignore: !readable,
+  fn() {
+    const [, ...lines] = Deno.readTextFileSync(new URL("docs/reliability-rounds.csv", root)).trim().split("\n");
+    // only faults and remarks, which are not numbers, may hold commas, and then they are quoted
+    const rounds = lines.map((line) => line.replace(/"[^"]*"/g, "").split(","));
+    const table = /^\| seed .*\n((?:\|.*\n)+)/m.exec(Deno.readTextFileSync(new URL("docs/reliability.md", root)))?.[1];
+    const [, ...rows] = rowsOf((table ?? "").replaceAll(/[*]/g, ""));
+    assertEquals(rows.map(([seed]) => seed), ["7", "2026", "31", "all"]);
+    const number = (text: string | undefined) => Number(text?.replaceAll(",", ""));
+    for (const [seed, count, , sent, kafka, influx, store, declared, undeclared, repeats] of rows) {
+      const own = rounds.filter((round) => seed === "all" || round[0] === seed);
+      const sums = Array.from({ length: 9 }, (_, i) => own.reduce((sum, round) => sum + number(round[i + 3]), 0));
+      assertEquals(
+        [count, sent, kafka, influx, store, ...(declared ?? "").split(" / "), undeclared, repeats].map(number),
+        [own.length, ...sums],
+        `seed ${seed}`,
+      );
+    }
+  },
+});
