@@ -2,7 +2,7 @@
 
 import type { Exchange } from "../exchanges/exchange.ts";
 import type { Tick } from "../core/record.ts";
-import type { Sample } from "../simulator/server.ts";
+import type { Sample } from "../simulator/past.ts";
 import { Intake } from "../pipeline/intake.ts";
 import { Stats } from "../core/stats.ts";
 

@@ -1,20 +1,17 @@
-// One client of the simulated exchange: its socket, its subscriptions, and the frames that are held up on their way
-// to it.
+// One client of the simulated exchange: its socket, its subscriptions, and the frames delayed on their way to it.
 
 import type { Trade } from "./market.ts";
 import { Subscriptions } from "./protocol.ts";
 import type { ServerSocket } from "./socket.ts";
 
-/** A client with more than this unsent is too slow, and is hung up on instead of being kept in memory. */
-export const SLOW_CLIENT_BYTES: number = 8 * 1024 * 1024;
+/** A client with more unsent bytes than this is too slow: its connection is closed to bound the memory. */
+const SLOW_CLIENT_BYTES: number = 8 * 1024 * 1024;
 
-/** What every connection asks of the house it belongs to. */
+/** What a connection needs from the exchange. */
 export interface House {
-  /** Nothing at all is sent. */
-  readonly silent: boolean;
-  /** How long each frame is held up. */
-  readonly delayMs: number;
-  /** A ticker has been handed to the socket. */
+  /** `silent`: nothing is sent. `delayMs`: how long each frame is delayed. */
+  readonly switches: { readonly silent: boolean; readonly delayMs: number };
+  /** Called for every ticker handed to the socket. */
   left(trade: Trade, connection: number): void;
 }
 
@@ -30,17 +27,17 @@ export class Connection {
   readonly number: number;
   /** ms since the epoch. */
   readonly openedAt: number;
-  /** Opened while the lever `mute` was pulled: it hears nothing, ever. */
+  /** Opened while the lever `mute` was on: it never receives anything. */
   readonly muted: boolean;
-  /** What it wants. */
+  /** What it has subscribed to. */
   readonly subscriptions: Subscriptions = new Subscriptions();
-  /** Its line. */
+  /** Its WebSocket. */
   readonly socket: ServerSocket;
   /** Whether it has sent a subscribe. */
   asked = false;
-  /** The ticker it got last. */
+  /** The last ticker it was sent. */
   lastTicker: string | undefined;
-  /** Product -> sequence of the ticker that it got last on `ticker_batch`. */
+  /** Product -> sequence of its last ticker on `ticker_batch`. */
   readonly batched: Map<string, number> = new Map();
   readonly #house: House;
   #held: Held[] = [];
@@ -55,16 +52,16 @@ export class Connection {
     this.#house = house;
   }
 
-  /** Whether frames reach it now. */
+  /** Whether frames are sent to it now. */
   get hears(): boolean {
-    return this.socket.open && !this.muted && !this.#house.silent;
+    return this.socket.open && !this.muted && !this.#house.switches.silent;
   }
 
-  /** Sends one frame, later if frames are held up; false when it does not hear. */
+  /** Sends one frame, after the delay if there is one; false if it cannot receive. */
   send(frame: string | Uint8Array, trade?: Trade): boolean {
     if (!this.hears) return false;
-    const delayMs = this.#house.delayMs;
-    // whatever is held up goes first, or lifting the lever would change the order
+    const { delayMs } = this.#house.switches;
+    // delayed frames go first, or ending the delay would change the order
     if (delayMs === 0 && this.#held.length === 0) return this.#hand(frame, trade);
     this.#heldBytes += frame.length;
     if (this.#heldBytes > SLOW_CLIENT_BYTES) return this.#hangUpOnSlow();
@@ -77,7 +74,7 @@ export class Connection {
     return this.send(trade.text, trade);
   }
 
-  /** Hands over the held frames that are due. */
+  /** Sends the delayed frames that are due. */
   release(now: number): void {
     if (this.#held.length === 0) return;
     let count = 0;
@@ -100,7 +97,7 @@ export class Connection {
     return taken;
   }
 
-  /** The reason is the one that the documentation names; the code that goes with it was never captured. */
+  /** The reason is from Coinbase's documentation; its close code was never captured. */
   #hangUpOnSlow(): false {
     this.#held = [];
     this.socket.close(1008, "ErrSlowConsume");

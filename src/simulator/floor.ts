@@ -1,5 +1,5 @@
-// The trading floor: lets trades happen at their rate whether or not anybody listens, and tells the clients that want
-// to know. One timer drives everything, so that closing the simulator has one thing to stop.
+// The trading floor: makes trades at their rate, with or without clients, and sends them to the clients subscribed.
+// One timer drives everything, so that closing the simulator has one thing to stop.
 
 import type { Connection, House } from "./connection.ts";
 import type { ReceivedText } from "./ledger.ts";
@@ -12,55 +12,58 @@ import { errorText, heartbeatText } from "./protocol.ts";
 import { Player } from "./recording.ts";
 import type { Recording } from "./recording.ts";
 
-/** How often the floor looks what is due. */
+/** How often the floor checks what is due, ms. */
 export const PUMP_MS = 10;
-/** More in one turn would keep the sockets waiting; what is left over happens in the next turn. */
+/** More in one turn would keep the sockets waiting; the rest follows in the next turn. */
 const TRADES_PER_PUMP = 5000;
 const UNPACED_BACKLOG_BYTES = 1024 * 1024;
 const RECEIVED_LIMIT = 10_000;
 const RECEIVED_CHARS = 16_384;
 
-/** What the floor needs to know; all of it checked by the simulator. */
+/** How the simulated exchange behaves before any lever is pulled. The simulator sets the defaults and checks the values. */
 export interface FloorOptions {
-  /** Products that can be had. */
+  /** Products listed; any other is answered by an error. Default eight products in USD, none beside a recording. */
   readonly products: readonly string[];
-  /** Seed of the walks. */
+  /** Seed of the price walks, a whole number: the same seed gives the same prices. Default 1. */
   readonly seed: number;
-  /** Trades per second of each product. */
+  /** Trades per second of each product, also below 1. Default 1; with 0 only levers make trades. */
   readonly ticksPerSecond: number;
-  /** Distance of the samples on `ticker_batch`. */
+  /** Interval of the samples on `ticker_batch`, which are sent only after a trade. Default 5000. */
   readonly batchMs: number;
-  /** Distance of the heartbeats. */
+  /** Interval of the heartbeats. Default 1000. */
   readonly heartbeatMs: number;
-  /** How long a client may stay without a subscribe. */
+  /** How long a client may stay without a subscribe before its connection is closed. Default 5000. */
   readonly subscribeWithinMs: number;
-  /** How long the market has traded before the floor opens. */
+  /**
+   * How long the market has already traded, ms; default 0. The exchange opens when the first client subscribes; between
+   * the end of `past()` and that moment there are no trades.
+   */
   readonly pastMs: number;
-  /** How many tickers that left are remembered, at least. */
+  /** How many of the newest tickers `sent()` holds, at least. Default two million. */
   readonly rememberTicks: number;
-  /** Replaces the walks. */
+  /** Recorded frames instead of walks; their products are listed beside `products`. */
   readonly recording?: Recording | undefined;
 }
 
-/** The switches behind the levers that stay on until they are taken back. */
+/** The state of the levers that stay on until they are switched off. */
 export interface Switches {
-  /** Nothing at all is sent. */
+  /** Nothing is sent. */
   silent: boolean;
-  /** Status that answers each upgrade; none when upgrades are taken. */
+  /** HTTP status that answers each upgrade; undefined while upgrades are accepted. */
   refuseUpgrade: number | undefined;
-  /** New connections hear nothing. */
+  /** New connections never receive anything. */
   mute: boolean;
   /** New connections are closed as soon as they are open. */
   hangUpAtOnce: boolean;
-  /** One bad product refuses the whole subscribe. */
+  /** One bad product makes the whole subscribe fail. */
   refuseAll: boolean;
   /** The last trades go out before the `subscriptions` reply. */
   dataFirst: boolean;
   /** Heartbeats are sent. */
   heartbeats: boolean;
-  /** How long each frame is held up. */
+  /** How long each frame is delayed, ms. */
   delayMs: number;
-  /** What is added to every time. */
+  /** Added to every time that is sent. */
   clockOffsetMs: number;
 }
 
@@ -76,15 +79,15 @@ interface Flood {
 export class Floor implements House {
   /** The walks. */
   readonly market: Market;
-  /** What left. */
+  /** The tickers sent. */
   readonly ledger: Ledger;
-  /** What came. */
+  /** The messages received. */
   readonly received: Newest<ReceivedText> = new Newest(RECEIVED_LIMIT);
-  /** Clients whose connection is not yet over. */
+  /** Clients whose connection is not closed yet. */
   readonly clients: Set<Connection> = new Set();
   /** The recording, if one is played. */
   readonly player: Player | undefined;
-  /** Positions of the levers. */
+  /** State of the levers. */
   readonly switches: Switches = {
     silent: false,
     refuseUpgrade: undefined,
@@ -98,12 +101,12 @@ export class Floor implements House {
   };
   /** Products without trades. */
   readonly quiet: Set<string> = new Set();
-  /** Products whose trades nobody is told of. */
+  /** Products whose trades are not sent to any client. */
   readonly lost: Set<string> = new Set();
   readonly #delisted = new Set<string>();
   readonly #options: FloorOptions;
   readonly #owed = new Map<string, number>();
-  /** Not yet over: the floor is still closed. */
+  /** Set until the floor opens. */
   #past: Past | undefined;
   #floods: Flood[] = [];
   #turn = 0;
@@ -112,7 +115,7 @@ export class Floor implements House {
   #nextBatch: number;
   #wallOffset: number;
 
-  /** Opens the floor: each product has had one trade, unless a recording will bring them. */
+  /** Every product starts with one trade, unless a recording brings them. */
   constructor(options: FloorOptions) {
     this.#options = options;
     this.ledger = new Ledger(options.rememberTicks);
@@ -134,16 +137,6 @@ export class Floor implements House {
     }
   }
 
-  /** Nothing at all is sent. */
-  get silent(): boolean {
-    return this.switches.silent;
-  }
-
-  /** How long each frame is held up. */
-  get delayMs(): number {
-    return this.switches.delayMs;
-  }
-
   /** What clients may subscribe to. */
   get listings(): Listings {
     return {
@@ -156,10 +149,10 @@ export class Floor implements House {
     };
   }
 
-  /** The machine's clock: ms since the epoch with a fraction, and never ahead of `Date.now()` by a whole one. */
+  /** The machine's clock: ms since the epoch with a fraction, less than 1 ms ahead of `Date.now()`. */
   wallMs(): number {
     const [mono, wall] = [performance.now(), Date.now()];
-    // the fine clock stands still while a machine sleeps and is not set with the other one
+    // performance.now() stops while the machine sleeps, and is not adjusted with the wall clock
     if (Math.abs(this.#wallOffset + mono - wall) > 2) this.#wallOffset = wall - mono;
     return this.#wallOffset + mono;
   }
@@ -170,8 +163,8 @@ export class Floor implements House {
   }
 
   /**
-   * What clients on `ticker_batch` would have heard before the floor opens, and at the end the last trades of the present.
-   * It opens when a client subscribes, after that or before; then the rest stays untold.
+   * What clients on `ticker_batch` would have received before the floor opened, up to now. The floor opens when a client
+   * subscribes; if that happens before the end, the rest is left out.
    */
   *past(): Generator<Sample> {
     while (this.#past !== undefined && !this.#past.isClosed) {
@@ -189,7 +182,7 @@ export class Floor implements House {
     this.#nextHeartbeat = elapsed + this.#options.heartbeatMs;
   }
 
-  /** Notes a ticker that was handed to a socket, the first time only. */
+  /** Records a ticker the first time it is handed to a socket. */
   left(trade: Trade, connection: number): void {
     if (trade.left) return;
     trade.left = true;
@@ -197,7 +190,7 @@ export class Floor implements House {
     this.ledger.add({ product, sequence, tradeId, price, time, at: this.wallMs(), connection });
   }
 
-  /** Takes one message of a client. */
+  /** Answers one message of a client. */
   hear(client: Connection, text: string): void {
     const at = this.wallMs();
     this.received.add({ connection: client.number, at, text: text.slice(0, RECEIVED_CHARS) });
@@ -206,7 +199,8 @@ export class Floor implements House {
     const answer = client.subscriptions.take(text, this.listings);
     client.asked ||= answer.asked;
     const replies = [...answer.errors, ...answer.reply === undefined ? [] : [answer.reply]];
-    if (!this.switches.dataFirst) { for (const reply of replies) client.send(reply); }
+    const reply = () => replies.forEach((text) => client.send(text));
+    if (!this.switches.dataFirst) reply();
     for (const { channel, product } of answer.granted) {
       if (channel !== "ticker" && channel !== "ticker_batch") continue;
       this.player?.start(performance.now());
@@ -215,13 +209,10 @@ export class Floor implements House {
       client.tell(last);
       if (channel === "ticker_batch") client.batched.set(product, last.sequence);
     }
-    if (this.switches.dataFirst) { for (const reply of replies) client.send(reply); }
+    if (this.switches.dataFirst) reply();
   }
 
-  /**
-   * Tells everybody on `ticker`; with `batchToo` those on `ticker_batch` at once as well. Returns how many were
-   * reached.
-   */
+  /** Sends it to every client on `ticker`, and with `batchToo` to those on `ticker_batch`; returns how many got it. */
   publish(trade: Trade, batchToo = false): number {
     if (this.lost.has(trade.product)) return 0;
     let reached = 0;
@@ -235,22 +226,22 @@ export class Floor implements House {
     return reached;
   }
 
-  /** The clients that want prices of this product, on either channel. */
+  /** The clients subscribed to this product's prices, on either channel. */
   audience(product: string): Connection[] {
     return [...this.clients].filter(({ subscriptions }) =>
       subscriptions.has("ticker", product) || subscriptions.has("ticker_batch", product)
     );
   }
 
-  /** The first product that anybody wants prices of; the first one listed when nobody wants any. */
+  /** The first product with a subscriber; without one, the first product listed. */
   wantedProduct(): string {
     const { products } = this.market;
     return products.find((product) => this.audience(product).length > 0) ?? products[0] ?? "";
   }
 
   /**
-   * Extra trades, spread over a time and over the products that somebody gets on `ticker`; with `batchToo` each is told on
-   * `ticker_batch` as well.
+   * Makes extra trades, spread over `ms` and over the products subscribed on `ticker`; with `batchToo` those on
+   * `ticker_batch` count as well, and get every trade. Returns how many there will be.
    */
   flood(ticksPerSecond: number, ms: number, batchToo = false): number {
     const total = Math.round(ticksPerSecond * ms / 1000);
@@ -258,7 +249,7 @@ export class Floor implements House {
     return total;
   }
 
-  /** Takes a product off the list and tells everybody. */
+  /** Delists a product and sends the error to every client; returns how many got it. */
   delist(product: string): number {
     this.#delisted.add(product);
     let reached = 0;
@@ -269,13 +260,12 @@ export class Floor implements House {
     return reached;
   }
 
-  /** Puts a product back on the list; clients are not told, and must subscribe again. */
-  list(product: string): number {
+  /** Lists a product again; clients get no message and must subscribe again. */
+  list(product: string): void {
     this.#delisted.delete(product);
-    return 0;
   }
 
-  /** Does what is due. To be called every `PUMP_MS`; a late call catches up. */
+  /** Does everything that is due. Call it every `PUMP_MS`; a late call catches up. */
   pump(): void {
     const now = performance.now();
     if (this.#past === undefined) this.#turnOver(now);
@@ -290,7 +280,7 @@ export class Floor implements House {
   }
 
   #turnOver(now: number): void {
-    // after a pause of the whole process the exchange has not saved its trades up for us
+    // a pause of the whole process is not made up for: a real exchange would have sent those trades then
     const elapsed = Math.min(now - this.#pumpedAt, 1000);
     this.#pumpedAt = now;
     if (this.player !== undefined) this.#play(this.player, now);
@@ -312,7 +302,7 @@ export class Floor implements House {
       if (quiet.has(product) || this.#delisted.has(product)) continue;
       let owed = (this.#owed.get(product) ?? 0) + elapsed * this.#options.ticksPerSecond / 1000;
       while (owed >= 1) {
-        // a large order is several trades of one microsecond, paid for by the pause that follows
+        // a large order is several trades in one microsecond, followed by a longer pause
         const crowd = market.crowd(product);
         for (let i = 0; i < crowd; i++) this.publish(market.trade(product, this.micros(), i > 0));
         owed -= crowd;
@@ -324,7 +314,7 @@ export class Floor implements House {
   #play(player: Player, now: number): void {
     for (let i = 0; i < TRADES_PER_PUMP; i++) {
       if (this.#options.recording?.speed === Infinity && this.#backlog() > UNPACED_BACKLOG_BYTES) return;
-      const trade = player.take(now, this.micros());
+      const trade = player.take(now);
       if (trade === undefined) return;
       if (this.quiet.has(trade.product) || this.#delisted.has(trade.product)) continue;
       this.market.adopt(trade);

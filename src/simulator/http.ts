@@ -1,4 +1,4 @@
-// Just enough HTTP/1.1 for one port to serve WebSockets and levers: one request a connection, then it is closed.
+// Just enough HTTP/1.1 to serve WebSockets and levers on one port: one request per connection.
 
 const MAX_HEAD_BYTES = 16 * 1024;
 const MAX_BODY_BYTES = 64 * 1024;
@@ -10,9 +10,9 @@ export interface Request {
   readonly method: string;
   /** Path and query. */
   readonly url: URL;
-  /** Names in lower case. */
+  /** Keys in lower case. */
   readonly headers: ReadonlyMap<string, string>;
-  /** What had come behind the head already. */
+  /** Bytes already received after the head. */
   readonly rest: Uint8Array;
 }
 
@@ -20,13 +20,13 @@ export interface Request {
 export interface Reply {
   /** HTTP status. */
   readonly status: number;
-  /** Text, or pieces of it for an answer that is long. */
+  /** Text, or pieces of a long one. */
   readonly body: string | Iterable<string>;
   /** Default `application/json`. */
   readonly type?: string;
 }
 
-/** Reads the head of a request; none when the peer left or sent something else. */
+/** Reads the head of a request; undefined if the peer left or sent something else. */
 export async function readRequest(conn: Deno.Conn): Promise<Request | undefined> {
   const buffer = new Uint8Array(MAX_HEAD_BYTES);
   let used = 0;
@@ -60,7 +60,7 @@ function parseHead(head: string, rest: Uint8Array): Request | undefined {
   return { method, url: new URL(target, "http://simulator"), headers, rest };
 }
 
-/** Reads the body that the head has announced; none when it is too large, of unknown length, or never came. */
+/** Reads the body announced in the head; undefined if it is too large, of unknown length, or incomplete. */
 export async function readBody(conn: Deno.Conn, request: Request): Promise<string | undefined> {
   if (request.headers.has("transfer-encoding")) return undefined;
   const length = Number(request.headers.get("content-length") ?? 0);
@@ -81,7 +81,7 @@ async function writeAll(conn: Deno.Conn, text: string): Promise<void> {
   for (let written = 0; written < bytes.length;) written += await conn.write(bytes.subarray(written));
 }
 
-/** Writes the answer. The end of a long one is the end of the connection. */
+/** Writes the answer. A body in pieces ends when the connection is closed. */
 export async function writeReply(conn: Deno.Conn, reply: Reply): Promise<void> {
   let head = `HTTP/1.1 ${reply.status} ${reply.status < 400 ? "OK" : "Refused"}\r\nconnection: close\r\n`;
   head += `content-type: ${reply.type ?? "application/json"}\r\ncache-control: no-store\r\n`;
@@ -99,13 +99,13 @@ export async function writeReply(conn: Deno.Conn, reply: Reply): Promise<void> {
   await writeAll(conn, piece);
 }
 
-/** The head of the answer that turns the connection into a WebSocket. */
+/** Writes the answer that turns the connection into a WebSocket. */
 export async function writeUpgrade(conn: Deno.Conn, accept: string): Promise<void> {
   const head = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n";
   await writeAll(conn, `${head}sec-websocket-accept: ${accept}\r\n\r\n`);
 }
 
-/** The key of a WebSocket handshake; none when the request is an ordinary one. */
+/** The key of a WebSocket handshake; undefined for any other request. */
 export function upgradeKey(request: Request): string | undefined {
   if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return undefined;
   if (request.method !== "GET" || request.headers.get("sec-websocket-version") !== "13") return undefined;
@@ -113,8 +113,8 @@ export function upgradeKey(request: Request): string | undefined {
 }
 
 /**
- * Why a request may not touch the levers; none when it may. A page of another origin could otherwise pull them through
- * the browser of whoever runs the simulator, and with a name that it points to 127.0.0.1 even read the answers.
+ * Why a request may not use the levers; undefined if it may. Otherwise a page of another origin could pull them through
+ * the user's browser, and read the answers through a host name that resolves to 127.0.0.1.
  */
 export function foreign(request: Request): string | undefined {
   const host = request.headers.get("host") ?? "";

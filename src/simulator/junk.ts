@@ -1,14 +1,14 @@
-// Frames that no client may take for a price, and none may fall over. Pure.
+// Frames that a client must not take for a price, and must survive. Pure.
 
 const NESTED = "[".repeat(5000);
 
-/** A ticker that is right in all but its price. */
+/** A ticker that is valid except for its price. */
 function priced(price: string): string {
   const tail = `"time":"2026-01-01T00:00:00.000000Z","trade_id":1}`;
   return `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":${price},${tail}`;
 }
 
-/** Text and binary frames, none of them a valid ticker; `junk(n)` sends the first n, over and over. */
+/** Text and binary frames, none of them a valid ticker; `junk(n)` sends the first n, starting over at the end. */
 export const JUNK: readonly (string | Uint8Array)[] = [
   "not JSON",
   `{"type":"ticker","product_id":"BTC-USD","pri`,
@@ -43,7 +43,7 @@ export const JUNK: readonly (string | Uint8Array)[] = [
   NESTED,
 ];
 
-/** A text frame of exactly so many bytes. */
+/** A text frame of exactly this size. */
 export function hugeFrame(bytes: number): Uint8Array {
   const frame = new Uint8Array(bytes).fill(120);
   const encoder = new TextEncoder();

@@ -1,8 +1,8 @@
-// What a ticker says of the last 24 hours: open, low, high and volume, by the minute. Pure: times are handed in. What was
-// before the first trade is made up, and fades out within the first day.
+// The 24-hour values of a ticker: open, low, high and volume, by the minute. Pure: the caller passes the times. The values
+// before the first trade are invented, and fade out within the first day.
 
 const MINUTES = 1440;
-/** Both ends of the day lie within a minute. */
+/** The day starts and ends within a minute. */
 const RING = MINUTES + 1;
 const MINUTE_US = 60_000_000;
 
@@ -14,7 +14,7 @@ export class LastDay {
   low: number;
   /** Highest price. */
   high: number;
-  /** Base units that changed hands. */
+  /** Volume in base units. */
   volume: number;
   readonly #before: { readonly low: number; readonly high: number; readonly volume: number };
   readonly #lows = new Float64Array(RING).fill(Infinity);
@@ -24,11 +24,11 @@ export class LastDay {
   #first: number | undefined;
   #firstPrice = 0;
   #minute = 0;
-  /** The last trade that is more than a day old. */
+  /** Price of the last trade that is more than a day old. */
   #passed: number | undefined;
   #isYoung = true;
 
-  /** Made-up values of the day before the first trade. */
+  /** The invented values of the day before the first trade. */
   constructor(open: number, low: number, high: number, volume: number) {
     this.open = open;
     this.low = low;
@@ -37,7 +37,7 @@ export class LastDay {
     this.#before = { low, high, volume };
   }
 
-  /** Takes one trade in. A time before the last one counts as the last one's. */
+  /** Adds one trade. A time before the last trade's counts as the last trade's. */
   add(micros: number, price: number, size: number): void {
     const minute = Math.floor(micros / MINUTE_US);
     if (this.#first === undefined) {
@@ -56,7 +56,7 @@ export class LastDay {
 
   #roll(first: number, minute: number): void {
     const isYoung = minute - first < MINUTES;
-    // the rest of the day is looked through only when one of its ends has left it
+    // low and high are computed again only when one of them may have left the day
     let look = isYoung !== this.#isYoung;
     if (isYoung) this.volume -= this.#before.volume * (minute - this.#minute) / MINUTES;
     const last = Math.min(minute, this.#minute + RING);
@@ -65,11 +65,11 @@ export class LastDay {
     this.#isYoung = isYoung;
     if (!isYoung) this.open = this.#passed ?? this.#firstPrice;
     if (look) this.#look();
-    // sums of sizes are not exact
+    // floating-point sums are not exact
     if (this.volume < 0) this.volume = 0;
   }
 
-  /** Makes room for a new minute; true if an end of the day may have gone with the old one. */
+  /** Clears the slot for a new minute; true if the day's low or high may have been in it. */
   #forget(at: number): boolean {
     const [low, high] = [this.#lows[at] as number, this.#highs[at] as number];
     if (high > 0) this.#passed = this.#closes[at];
@@ -80,7 +80,7 @@ export class LastDay {
     return low <= this.low || high >= this.high;
   }
 
-  /** Only a day that is over has ends that leave it: one that is young ends where it began, before the first trade. */
+  /** Computes low, high and volume again. During the first day the invented low and high still count. */
   #look(): void {
     this.low = this.#isYoung ? this.#before.low : Infinity;
     this.high = this.#isYoung ? this.#before.high : -Infinity;

@@ -1,7 +1,7 @@
-// What left and what came, so that a test can hold it against what arrived elsewhere. Bounded: the oldest is
-// forgotten, counted.
+// What the simulator sent and received, for tests to compare with what arrived elsewhere. Bounded: the oldest entries
+// are forgotten and counted.
 
-/** A valid ticker that was handed to at least one open socket. */
+/** A valid ticker that was sent to at least one client. */
 export interface SentTick {
   /** `coinbase:<product>:<sequence>`: the same for each copy of the same ticker. */
   readonly id: string;
@@ -15,7 +15,7 @@ export interface SentTick {
   readonly price: string;
   /** RFC 3339 text, exactly as sent. */
   readonly time: string;
-  /** When it was handed over: ms since the epoch with a fraction, by the machine's clock, never shifted by a lever. */
+  /** When it was sent: ms since the epoch with a fraction, by the machine's clock, never shifted by a lever. */
   readonly at: number;
   /** The connection that got it first. */
   readonly connection: number;
@@ -23,7 +23,7 @@ export interface SentTick {
 
 const CHUNK_ROWS = 65_536;
 
-/** Columns instead of objects: two million ticks must neither fill the memory nor keep the garbage collector busy. */
+/** Columns instead of objects, because two million objects would cost too much memory and garbage collection. */
 class Chunk {
   readonly product: string[] = [];
   readonly price: string[] = [];
@@ -49,10 +49,7 @@ class Chunk {
   }
 }
 
-/**
- * The ticks that left, in the order of leaving; each has a number, from 0 on, that stays when older ones are
- * forgotten.
- */
+/** The ticks sent, in order. Each has a number, from 0, that does not change when older ones are forgotten. */
 export class Ledger {
   readonly #limit: number;
   #chunks: Chunk[] = [];
@@ -64,17 +61,17 @@ export class Ledger {
     this.#limit = limit;
   }
 
-  /** How many left since the start. */
+  /** How many were sent since the start. */
   get count(): number {
     return this.#count;
   }
 
-  /** How many of the oldest are no longer held. */
+  /** How many of the oldest are forgotten. */
   get forgotten(): number {
     return this.#forgotten;
   }
 
-  /** Notes one tick. */
+  /** Adds one tick. */
   add(tick: Omit<SentTick, "id">): void {
     let chunk = this.#chunks.at(-1);
     if (chunk === undefined || chunk.at.length >= CHUNK_ROWS) {
@@ -94,7 +91,7 @@ export class Ledger {
     this.#count++;
   }
 
-  /** The ticks from this number on that are still held. */
+  /** The ticks from this number on that are not forgotten. */
   *since(number: number): Generator<SentTick> {
     for (let i = Math.max(number, this.#forgotten); i < this.#count; i++) {
       const at = i - this.#forgotten;
@@ -106,11 +103,11 @@ export class Ledger {
   }
 }
 
-/** What a client said. */
+/** One message of a client. */
 export interface ReceivedText {
   /** The number of the connection. */
   readonly connection: number;
-  /** When: ms since the epoch. */
+  /** When it arrived, ms since the epoch. */
   readonly at: number;
   /** The message, cut after 16,384 characters. */
   readonly text: string;
@@ -121,7 +118,7 @@ export class Newest<T> {
   readonly #limit: number;
   #entries: T[] = [];
 
-  /** Keeps `limit` entries at least, twice as many at most. */
+  /** Keeps at least `limit` entries, at most twice as many. */
   constructor(limit: number) {
     this.#limit = limit;
   }
@@ -133,7 +130,7 @@ export class Newest<T> {
     if (this.#entries.length >= this.#limit * 2) this.#entries = this.#entries.slice(-this.#limit);
   }
 
-  /** All that are held, oldest first. */
+  /** The entries, oldest first. */
   list(): readonly T[] {
     return this.#entries.slice();
   }

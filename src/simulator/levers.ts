@@ -238,7 +238,11 @@ export const ROWS = {
       "it is listed again (on: false; default true).",
     [PRODUCT],
     [ON],
-    (floor, product, on = true) => on ? floor.delist(product) : floor.list(product),
+    (floor, product, on = true) => {
+      if (on) return floor.delist(product);
+      floor.list(product);
+      return 0;
+    },
   ),
   refuseAll: toggle(
     "One bad product makes the whole subscribe fail, with one error and no reply (seen in 2017).",

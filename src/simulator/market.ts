@@ -1,11 +1,11 @@
-// The made-up market: seeded price walks, and the `ticker` message of each trade as Coinbase writes it. Pure: the
-// time of a trade is handed in, and the same seed gives the same prices in the same order, whenever they happen.
+// The simulated market: seeded price walks, and the `ticker` message of each trade as Coinbase writes it. Pure: the
+// caller passes the time of a trade, and the same seed gives the same prices in the same order.
 
 import { LastDay } from "./last_day.ts";
 import { PricePath } from "./price_path.ts";
 import { mixSeed, seededRandom } from "./random.ts";
 
-/** One match on the simulated exchange, together with the ticker message that tells of it. */
+/** One trade on the simulated exchange, with its ticker message. */
 export interface Trade {
   /** The exchange's id of the product, such as `BTC-USD`. */
   readonly product: string;
@@ -13,13 +13,13 @@ export interface Trade {
   readonly sequence: number;
   /** Grows by exactly 1 with each trade of the product. */
   readonly tradeId: number;
-  /** Decimal text as it stands in the message. */
+  /** Decimal text, as in the message. */
   readonly price: string;
-  /** RFC 3339 with six digits, as it stands in the message. */
+  /** RFC 3339 with six decimals, as in the message. */
   readonly time: string;
   /** The whole ticker message. */
   readonly text: string;
-  /** Whether a socket has been given this trade already; kept up to date by whoever sends. */
+  /** Whether it was sent to a client; set by the sender. */
   left: boolean;
 }
 
@@ -40,14 +40,14 @@ const LISTINGS: Readonly<Record<string, Listing>> = {
   "DOT-USD": { price: 2.3, decimals: 3 },
 };
 
-/** Money that is worth about a dollar. */
+/** Quote currencies worth about a dollar. */
 const OTHER_MONEY = /-(?:USDC|USDT|EUR|GBP)$/;
 
-/** What the simulated exchange lists when nothing else is asked for. */
+/** The products listed by default. */
 export const DEFAULT_PRODUCTS: readonly string[] = Object.keys(LISTINGS);
 
-// Numbers begin above any that an earlier run can have reached, so that a restarted simulator looks like the same
-// exchange going on, and a client that tells repeats by sequence is not misled. 2026-01-01.
+// Sequences and trade ids grow with the time since 2026-01-01, so that a restarted simulator starts above every number
+// of earlier runs, like the same exchange continuing. A client that finds repeats by sequence depends on it.
 const NUMBERS_SINCE = 1_767_225_600_000;
 
 /** A whole number of smallest units as decimal text: `decimalText(123450, 3)` is `123.450`, or `123.45` with `cut`. */
@@ -85,7 +85,7 @@ class Walk {
   #sequence: number;
   #tradeId: number;
   #micros = 0;
-  // of the last trade, told or not
+  // of the last trade, with or without a message
   #units: number;
   #buy = true;
   #size = 1;
@@ -94,7 +94,7 @@ class Walk {
     const own = mixSeed(seed, product);
     this.#product = product;
     this.#random = seededRandom(own);
-    // drawn apart from the prices, or a lever that makes one trade would change every later price
+    // separate from the prices, or a lever that makes one trade would change every later price
     this.#crowd = seededRandom(own ^ 0x5BD1E995);
     const inDollars = product.replace(OTHER_MONEY, "-USD");
     const listing = LISTINGS[product] ?? LISTINGS[inDollars] ??
@@ -110,18 +110,18 @@ class Walk {
       (5e7 + this.#random() * 5e8) / listing.price,
     );
     const age = Math.max(0, Math.floor(startedAt) - NUMBERS_SINCE);
-    // far apart, as in reality: sequences are equal by chance only
+    // far apart, as in reality: two products rarely share a number
     this.#sequence = (130 + own % 997) * 1_000_000_000 + age * 16;
     this.#tradeId = (1 + own % 89) * 1_000_000_000 + age * 8;
   }
 
-  /** How many trades the next taker's order causes; they share their microsecond, as 40 % do in reality. */
+  /** How many trades the next order causes; they share their microsecond, as 40 % do in reality. */
   crowd(): number {
     const draw = this.#crowd();
     return draw < 0.88 ? 1 : draw < 0.96 ? 2 : 3;
   }
 
-  /** A phase from 0 to below 1, so that products do not all trade at the same moment. */
+  /** From 0 to below 1, so that products do not all trade at the same moment. */
   phase(): number {
     return this.#crowd();
   }
@@ -138,20 +138,20 @@ class Walk {
     return this.tell(this.#micros, price);
   }
 
-  /** A trade whose time is as given, before or after its neighbours; the clock of later trades is not touched. */
+  /** A trade with this time, however wrong; later trades are not affected. */
   tradeAt(micros: number): Trade {
     this.#trade(this.#micros);
     return this.tell(micros);
   }
 
-  /** Lets the next trade be earlier than the last one, as when the exchange's clock is set back. */
+  /** Allows the next trade to be earlier than the last one, as when the exchange's clock is set back. */
   rewind(): void {
     this.#micros = 0;
     const { open, low, high, volume } = this.#day;
     this.#day = new LastDay(open, low, high, volume);
   }
 
-  /** Takes over a trade out of a recording, so that levers go on from its numbers. */
+  /** Takes a recorded trade as the last one, so that levers continue from its numbers. */
   adopt(trade: Trade): void {
     this.last = trade;
     this.traded++;
@@ -172,7 +172,7 @@ class Walk {
     this.#path.step();
     this.#size = Math.floor(10 ** (this.#random() * 8));
     if (price !== undefined) this.#setPrice(price);
-    // a buyer pays a little more than a seller gets: where a product's steps are coarse, it shows
+    // buys are a little above the path and sells below; visible where the price increment is coarse
     else this.#units = Math.max(1, Math.round(this.#path.value + (this.#buy ? 0.25 : -0.25)));
     this.#tradeId++;
     this.traded++;
@@ -184,7 +184,7 @@ class Walk {
     const d = this.#decimals;
     const units = this.#units;
     const { open, low, high, volume } = this.#day;
-    // the book is no secret of the walk: whoever is told of the trade sees the same one
+    // seeded by the trade, so that every message of a trade has the same book
     const book = seededRandom(this.#tradeId);
     const gap = 1 + Math.floor(book() * 3);
     const bid = this.#buy ? Math.max(1, units - gap) : units;
@@ -223,7 +223,7 @@ export class Market {
   readonly products: readonly string[];
   readonly #walks = new Map<string, Walk>();
 
-  /** Seed of all walks, and the time (ms) above which sequences and trade ids begin. */
+  /** `startedAt` (ms since the epoch) decides where sequences and trade ids start. */
   constructor(products: readonly string[], seed: number, startedAt: number) {
     this.products = [...new Set(products)];
     for (const product of this.products) this.#walks.set(product, new Walk(product, seed, startedAt));
@@ -234,7 +234,7 @@ export class Market {
     return this.#walks.has(product);
   }
 
-  /** The product's last trade; none before the first. */
+  /** The product's last trade; undefined before the first. */
   last(product: string): Trade | undefined {
     return this.#walks.get(product)?.last;
   }
@@ -244,44 +244,44 @@ export class Market {
     return this.#walks.get(product)?.traded ?? 0;
   }
 
-  /** A phase from 0 to below 1 for the product's first trade. */
+  /** A random number from 0 to below 1, for when the product trades. */
   phase(product: string): number {
     return this.#walk(product).phase();
   }
 
-  /** How many trades the product's next taker causes at once, 1 to 3. */
+  /** How many trades the product's next order causes at once, 1 to 3. */
   crowd(product: string): number {
     return this.#walk(product).crowd();
   }
 
   /**
-   * The next trade, at the given microsecond or just after the trade before; `shared` takes that one's time instead.
+   * The next trade, at the given microsecond or just after the previous trade; `shared` uses the previous one's time.
    */
   trade(product: string, micros: number, shared = false, price?: string): Trade {
     return this.#walk(product).trade(micros, shared, price);
   }
 
-  /** As {@link trade}, for trades of which nobody hears: no message is written, and `last()` stays behind. */
+  /** As {@link trade}, but writes no message and leaves `last()` as it is. */
   pass(product: string, micros: number, shared = false): void {
     this.#walk(product).pass(micros, shared);
   }
 
-  /** The product's newest trade, after trades were passed over. */
+  /** Writes the message of the product's newest trade, after {@link pass}. */
   tell(product: string): Trade {
     return this.#walk(product).tell();
   }
 
-  /** The next trade with exactly this time, however wrong: for tickers that are late or from the future. */
+  /** The next trade with exactly this time, however wrong: for late and future tickers. */
   tradeAt(product: string, micros: number): Trade {
     return this.#walk(product).tradeAt(micros);
   }
 
-  /** Forgets the times so far, so that a clock that was set back shows in the next trades. */
+  /** Forgets the times so far, so that the next trades show a clock that was set back. */
   rewind(): void {
     for (const walk of this.#walks.values()) walk.rewind();
   }
 
-  /** Takes over a recorded trade as the product's last. */
+  /** Takes a recorded trade as the product's last. */
   adopt(trade: Trade): void {
     this.#walk(trade.product).adopt(trade);
   }

@@ -1,34 +1,34 @@
-// The time before the exchange opened: the same market trades through it, and is told of as a client on `ticker_batch`
-// would have heard it. Pure: times are handed in.
+// The time before the exchange opened: trades of the same market, as a client on `ticker_batch` would have received
+// them. Pure: the caller passes the times.
 
 import type { Market, Trade } from "./market.ts";
 
-/** How often the floor looks what is due; its trades are late by as much. */
+/** How often the floor checks what is due; its trades are up to this late. */
 const PUMP_US = 10_000;
 
-/** What a client on `ticker_batch` would have got at one moment. */
+/** What a client on `ticker_batch` would have received at one moment. */
 export interface Sample {
   /** ms since the epoch. */
   readonly at: number;
-  /** The last trade of each product that had one since the sample before, by time. */
+  /** The last trade of each product that traded since the previous sample, ordered by time. */
   readonly trades: readonly Trade[];
 }
 
-/** How the past went. */
+/** Settings of the past. */
 export interface PastOptions {
-  /** When it begins, ms since the epoch. */
+  /** When it starts, ms since the epoch. */
   readonly from: number;
   /** Trades per second of each product. */
   readonly ticksPerSecond: number;
-  /** Distance of the samples. */
+  /** Interval of the samples. */
   readonly batchMs: number;
 }
 
-/** Lets a market trade through a time that is over. Each product begins with one trade. */
+/** Makes the trades of a time in the past. Each product starts with one trade. */
 export class Past {
   readonly #market: Market;
   readonly #options: PastOptions;
-  /** Product -> when its next taker comes, us. */
+  /** Product -> time of its next order, us. */
   readonly #next = new Map<string, number>();
   #at: number;
   #opening: Trade[];
@@ -45,7 +45,7 @@ export class Past {
     }
   }
 
-  /** The next sample, if it was due by `now` (ms since the epoch). The first is what a subscribe brings. */
+  /** The next sample if it was due by `now` (ms since the epoch). The first is the answer to a subscribe. */
   next(now: number): Sample | undefined {
     if (this.#opening.length > 0) {
       const trades = this.#opening;
@@ -58,14 +58,14 @@ export class Past {
     return this.#sample(end);
   }
 
-  /** Its last sample was taken. */
+  /** Whether {@link close} was called. */
   get isClosed(): boolean {
     return this.#closedAt !== undefined;
   }
 
   /**
-   * The last sample, before the next one is due: all that was traded up to this moment. From here to {@link end} nothing is,
-   * so that whoever has heard all of it misses nothing.
+   * The last sample, before the next one is due: everything traded up to `now`. There are no trades from here to
+   * {@link end}, so a client that has all samples misses nothing.
    */
   close(now: number): Sample {
     this.#closedAt = now;
@@ -73,8 +73,8 @@ export class Past {
   }
 
   /**
-   * Trades up to this moment, untold, unless it was closed before. From here on time is the floor's: what each product
-   * owes, in trades, and when the next sample is due.
+   * Makes the trades up to `now`, without messages, unless it was closed before. Returns what the floor continues with:
+   * the trades due of each product, and when the next sample is due.
    */
   end(now: number): { readonly owed: ReadonlyMap<string, number>; readonly nextSample: number } {
     const { ticksPerSecond, batchMs } = this.#options;
@@ -94,7 +94,7 @@ export class Past {
     return { at, trades: trades.sort((a, b) => a.time < b.time ? -1 : a.time > b.time ? 1 : 0) };
   }
 
-  /** Lets all trade up to this moment, ms; returns those that did. */
+  /** Makes all trades up to this moment, ms; returns the products that traded. */
   #walk(until: number): string[] {
     const market = this.#market;
     const spacing = 1e6 / this.#options.ticksPerSecond;
@@ -103,7 +103,7 @@ export class Past {
       const first = this.#next.get(product) as number;
       let next = first;
       while (next <= end) {
-        // a large order is several trades of one microsecond, paid for by the pause that follows
+        // a large order is several trades in one microsecond, followed by a longer pause
         const crowd = market.crowd(product);
         const micros = Math.floor(next - market.phase(product) * PUMP_US);
         for (let i = 0; i < crowd; i++) market.pass(product, micros, i > 0);

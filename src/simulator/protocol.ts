@@ -1,7 +1,6 @@
-// What a client may say and what Coinbase answers: subscribe, unsubscribe, the errors in its words. Pure: text in,
-// texts out.
+// The messages that a client may send and Coinbase's answers: subscribe, unsubscribe, and errors in its words. Pure.
 
-/** Channels that the exchange offers without a login. The last four are acknowledged here, but carry no data. */
+/** Channels that need no login. The last four are acknowledged here, but carry no data. */
 const CHANNELS: readonly string[] = [
   "ticker",
   "ticker_batch",
@@ -18,13 +17,13 @@ const LOGIN_CHANNELS: readonly string[] = ["level2", "level3", "full", "user", "
 const OLD_NAMES: Readonly<Record<string, string>> = { ticker_batch: "ticker_1000", level2_batch: "level2_50" };
 const NEW_NAMES: Readonly<Record<string, string>> = { ticker_1000: "ticker_batch", level2_50: "level2_batch" };
 
-/** What the exchange lists at the moment. */
+/** What the exchange lists now. */
 export interface Listings {
   /** Products in the order of the replies. */
   readonly products: readonly string[];
-  /** Why the product cannot be had, in the exchange's words; none when it can. */
+  /** Why the product is refused, in the exchange's words; undefined if it is listed. */
   refusal(product: string): string | undefined;
-  /** The behaviour of 2017: one bad product refuses the whole message. */
+  /** One bad product makes the whole subscribe fail (as in 2017). */
   readonly refuseAll: boolean;
 }
 
@@ -36,15 +35,15 @@ export interface Subscription {
   readonly product: string;
 }
 
-/** What one message of a client leads to. */
+/** The result of one message of a client. */
 export interface Answer {
-  /** Errors, in order; they go out first. */
+  /** Errors, in order; they are sent first. */
   readonly errors: readonly string[];
-  /** The `subscriptions` reply; none when the message was refused as a whole. */
+  /** The `subscriptions` reply; undefined when the whole message was refused. */
   readonly reply?: string;
-  /** What was asked for and granted, once each: these get their last trade again. */
+  /** What this message subscribed to, without duplicates: the last trade of each is sent again. */
   readonly granted: readonly Subscription[];
-  /** Whether it was a subscribe, good or bad: the exchange waits 5 s for one. */
+  /** Whether it was a subscribe, valid or not: the exchange waits 5 s for one. */
   readonly asked: boolean;
 }
 
@@ -67,7 +66,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** A list of names; an empty or odd one gives one empty name, which is how the exchange takes it (seen in Dec 2023). */
+/** A list of names; an empty or invalid one gives one empty name, as the exchange reads it (seen in December 2023). */
 function names(value: unknown): readonly string[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value) || value.length === 0) return [""];
@@ -83,17 +82,12 @@ export class Subscriptions {
     return this.#channels.get(channel)?.has(product) === true;
   }
 
-  /** Whether anything is subscribed on this channel. */
-  hasAny(channel: string): boolean {
-    return this.#channels.has(channel);
-  }
-
   /** All of them, as channel -> products. */
   all(): Record<string, string[]> {
     return Object.fromEntries([...this.#channels].map(([channel, products]) => [channel, [...products]]));
   }
 
-  /** Takes a product out of every channel, as when it is delisted. */
+  /** Removes a product from every channel. */
   forget(product: string): void {
     for (const [channel, products] of this.#channels) {
       products.delete(product);
@@ -101,7 +95,7 @@ export class Subscriptions {
     }
   }
 
-  /** Takes one message of the client. Never throws. */
+  /** Answers one message of the client. Never throws. */
   take(text: string, listings: Listings): Answer {
     let message: unknown;
     try {
@@ -129,7 +123,7 @@ export class Subscriptions {
     const errors = bad.map(failed);
     const granted = new Map<string, Subscription>();
     for (const { channel, products } of wishes) {
-      // status tells of all products and takes none
+      // status covers all products and takes none
       for (const product of products.length === 0 && channel !== "status" ? [""] : products) {
         const refusal = listings.refusal(product);
         if (refusal === undefined) granted.set(`${channel} ${product}`, { channel, product });
@@ -161,7 +155,7 @@ export class Subscriptions {
     return { errors, reply: this.#reply(listings), granted: [], asked: false };
   }
 
-  /** Root products go to every channel, a channel's own are added to those. */
+  /** The products of the message apply to every channel; a channel's own are added. */
   #wishes(message: Record<string, unknown>): { wishes: Wish[]; bad: string[] } {
     const wishes: Wish[] = [];
     const bad: string[] = [];
@@ -169,17 +163,15 @@ export class Subscriptions {
     for (const item of Array.isArray(message.channels) ? message.channels : []) {
       const name = isObject(item) ? String(item.name) : String(item);
       const channel = NEW_NAMES[name] ?? name;
+      const own = names(isObject(item) ? item.product_ids : undefined);
       if (LOGIN_CHANNELS.includes(channel)) bad.push("level2, level3, and full channels now require authentication.");
       else if (!CHANNELS.includes(channel)) bad.push(`${name} is not a valid channel`);
-      else {wishes.push({
-          channel,
-          products: [...new Set([...root, ...names(isObject(item) ? item.product_ids : undefined)])],
-        });}
+      else wishes.push({ channel, products: [...new Set([...root, ...own])] });
     }
     return { wishes, bad };
   }
 
-  /** Lists everything subscribed, not only what is new; products in the exchange's order, not in the client's. */
+  /** Lists every subscription, not only new ones; products in the exchange's order, not the client's. */
   #reply(listings: Listings): string {
     const channels = [...this.#channels].map(([channel, products]) => ({
       name: OLD_NAMES[channel] ?? channel,

@@ -1,8 +1,8 @@
-// Chance that can be had again, for all that is made up. Pure.
+// Random numbers that can be repeated: the same seed gives the same numbers. Pure.
 
 /** A small seeded generator (mulberry32): numbers from 0 to below 1. */
 export function seededRandom(seed: number): () => number {
-  // a small integer: anything larger would be an allocation with each call
+  // an int32: a larger number would allocate on each call
   let state = seed | 0;
   return () => {
     state = (state + 0x6D2B79F5) | 0;
@@ -12,7 +12,7 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
-/** A seed of its own for each name, so that a longer list does not change what the others get (FNV-1a). */
+/** A separate seed for each name, so that adding a name does not change the others (FNV-1a). */
 export function mixSeed(seed: number, name: string): number {
   let hash = (0x811C9DC5 ^ seed) >>> 0;
   for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193) >>> 0;

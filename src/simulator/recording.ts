@@ -1,36 +1,30 @@
-// Recorded ticker frames as the source of trades instead of a walk. Pure: lines in, trades and their moments out.
+// Recorded ticker frames as the source of trades instead of a price walk. Pure.
 
 import type { Trade } from "./market.ts";
-import { timeText } from "./market.ts";
 
 /** One recorded frame. */
 export interface RecordedFrame {
-  /** When it arrived, in ms since the epoch; only the distances between frames matter. */
+  /** When it arrived, ms since the epoch; only the differences matter. */
   readonly at: number;
-  /** The message as it came. */
+  /** The message as received. */
   readonly text: string;
 }
 
-/**
- * Frames to replay instead of walks: once, from the moment on when the first client has subscribed to a ticker
- * channel.
- */
+/** Frames to replay once, starting when the first client subscribes to a ticker channel. */
 export interface Recording {
-  /** In the order of arrival. Messages other than `ticker` are left out. */
+  /** In order of arrival. Messages other than `ticker` are skipped. */
   readonly frames: readonly RecordedFrame[];
-  /** Multiple of the recorded speed; `Infinity` sends as fast as the sockets take it. */
+  /** Multiple of the recorded speed; `Infinity` sends as fast as the sockets accept. */
   readonly speed: number;
-  /** Puts the present in place of each recorded `time`. Default false: byte for byte as recorded. */
-  readonly retime?: boolean;
 }
 
 interface Cue {
-  /** ms after the first frame, at the wanted speed. */
+  /** ms after the first frame, at the replay speed. */
   readonly due: number;
   readonly trade: Trade;
 }
 
-/** The trade that a ticker message tells of; none when it is anything else. */
+/** The trade in a ticker message; undefined for any other message. */
 function readTrade(text: string): Trade | undefined {
   let message: unknown;
   try {
@@ -45,12 +39,11 @@ function readTrade(text: string): Trade | undefined {
   return { product: product_id, sequence, tradeId: trade_id, price, time, text, left: false };
 }
 
-/** A recording being played. */
+/** A recording being replayed. */
 export class Player {
-  /** The products that occur in it. */
+  /** The products in it. */
   readonly products: readonly string[];
   readonly #cues: Cue[] = [];
-  readonly #retime: boolean;
   #next = 0;
   #startedAt: number | undefined;
 
@@ -63,13 +56,12 @@ export class Player {
       const trade = readTrade(text);
       if (trade === undefined) continue;
       first ??= at;
-      // arrival times of some recordings step back a little; the order stands
+      // in some recordings an arrival time is before the previous one; the order is kept
       due = Math.max(due, (at - first) / recording.speed);
       products.add(trade.product);
       this.#cues.push({ due, trade });
     }
     this.products = [...products];
-    this.#retime = recording.retime === true;
   }
 
   /** How many frames there are. */
@@ -82,25 +74,23 @@ export class Player {
     return this.#next;
   }
 
-  /** Starts the tape; a second call does nothing. */
+  /** Starts the replay; a second call does nothing. */
   start(now: number): void {
     this.#startedAt ??= now;
   }
 
-  /** The next trade that is due, once each; `micros` is the present, for `retime`. */
-  take(now: number, micros: number): Trade | undefined {
+  /** The next trade that is due; each is returned once. */
+  take(now: number): Trade | undefined {
     const cue = this.#cues[this.#next];
     if (this.#startedAt === undefined || cue === undefined || cue.due > now - this.#startedAt) return undefined;
     this.#next++;
-    if (!this.#retime) return cue.trade;
-    const time = timeText(micros);
-    return { ...cue.trade, time, text: cue.trade.text.replace(/"time"\s*:\s*"[^"]*"/, `"time":"${time}"`) };
+    return cue.trade;
   }
 }
 
 /**
- * Reads a file of recorded frames: each line a message, or `{"at": <unix seconds>, "data": <message>}`. A plain message
- * has no time of arrival, so its own `time` is taken. Lines that are no JSON object are left out.
+ * Reads a file of recorded frames: each line is a message, or `{"at": <unix seconds>, "data": <message>}`. A plain
+ * message has no arrival time, so its own `time` is used. Lines that are not a JSON object are skipped.
  */
 export function parseRecording(file: string): RecordedFrame[] {
   const frames: RecordedFrame[] = [];
@@ -116,7 +106,7 @@ export function parseRecording(file: string): RecordedFrame[] {
     }
     const { at, data, time } = message as Record<string, unknown>;
     if (typeof at === "number" && typeof data === "object") {
-      // cut out of the line and not written again: 1.10 and 1.1 are the same number and not the same frame
+      // copied from the line, because writing the JSON again would turn 1.10 into 1.1
       const inner = /^\{\s*"at"\s*:\s*[-+.\deE]+\s*,\s*"data"\s*:\s*(\{.*\})\s*\}$/s.exec(text)?.[1];
       frames.push({ at: last = at * 1000, text: inner ?? JSON.stringify(data) });
     } else {

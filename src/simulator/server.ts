@@ -1,9 +1,9 @@
-// A WebSocket server that speaks the Coinbase Exchange protocol, for tests, demo and benches. It shares no code with
-// the program that it tests, or both could have the same misunderstanding. Prices are made up or recorded; faults
-// come by the levers.
+// The Coinbase simulator: a WebSocket server that speaks the Coinbase Exchange protocol, for tests, demo and benches. It
+// shares no code with the program it tests, so that both cannot contain the same mistake. Prices are simulated or
+// recorded; the levers cause faults.
 
 import { Connection } from "./connection.ts";
-import { Floor, PUMP_MS } from "./floor.ts";
+import { Floor, type FloorOptions, PUMP_MS } from "./floor.ts";
 import type { Reply, Request } from "./http.ts";
 import { foreign, readBody, readRequest, upgradeKey, writeReply, writeUpgrade } from "./http.ts";
 import type { ReceivedText, SentTick } from "./ledger.ts";
@@ -12,80 +12,54 @@ import type { Levers } from "./levers.ts";
 import { createLevers, describeLevers, LeverError, pullLever } from "./levers.ts";
 import { DEFAULT_PRODUCTS } from "./market.ts";
 import type { Sample } from "./past.ts";
-import type { Recording } from "./recording.ts";
-import { acceptKey, ServerSocket } from "./socket.ts";
+import { acceptKey, cut, ServerSocket } from "./socket.ts";
 
-export type { ReceivedText, SentTick } from "./ledger.ts";
-export type { Levers } from "./levers.ts";
-export type { Trade } from "./market.ts";
-export type { Sample } from "./past.ts";
-export type { RecordedFrame, Recording } from "./recording.ts";
+export type { SentTick } from "./ledger.ts";
 
-/** How long closing waits for the clients to take their Close before it cuts the lines. */
+/** How long closing waits for the clients to answer the Close before it cuts their connections, ms. */
 const FAREWELL_MS = 250;
 const CONNECTIONS_LIMIT = 10_000;
-/** Until a request must have come, ms. */
+/** How long a client may take to send its request, ms. */
 const REQUEST_MS = 15_000;
-/** After an accept that failed, ms. */
+/** Wait after a failed accept, ms. */
 const ACCEPT_AGAIN_MS = 100;
 
-/** How the simulated exchange behaves before any lever is pulled. */
-export interface SimulatorOptions {
+/** How the simulated exchange behaves before any lever is pulled, and where it listens. */
+export interface SimulatorOptions extends Partial<FloorOptions> {
   /** Address to listen on. Default `127.0.0.1`. */
   readonly hostname?: string;
   /** Port to listen on. Default 0: a free one. */
   readonly port?: number;
-  /** Products that can be had; any other is answered by an error. Default eight products in USD. */
-  readonly products?: readonly string[];
-  /** Seed of the price walks, a whole number: the same seed gives the same prices. Default 1. */
-  readonly seed?: number;
-  /** Trades per second of each product, also below 1. Default 1; with 0 trades happen by levers only. */
-  readonly ticksPerSecond?: number;
-  /** Distance of the samples on `ticker_batch`, sent only when there was a trade. Default 5000. */
-  readonly batchMs?: number;
-  /** Distance of the heartbeats. Default 1000. */
-  readonly heartbeatMs?: number;
-  /** How long a client may stay without a subscribe before it is hung up on. Default 5000. */
-  readonly subscribeWithinMs?: number;
-  /**
-   * How long the market has traded already, ms; default 0. The exchange opens when the first client subscribes; from the end
-   * of `past()` until then nobody trades.
-   */
-  readonly pastMs?: number;
-  /** How many of the newest tickers that left `sent()` holds, at least. Default two million. */
-  readonly rememberTicks?: number;
-  /** Recorded frames instead of walks; their products can be had beside `products`, which is empty by default then. */
-  readonly recording?: Recording;
 }
 
-/** One client connection, as it is or was. */
+/** One client connection, open or closed. */
 export interface ConnectionInfo {
   /** Counted from 1. */
   readonly number: number;
   /** ms since the epoch. */
   readonly openedAt: number;
-  /** Channel -> products; `ticker_1000` stands under its newer name `ticker_batch`. */
+  /** Channel -> products; `ticker_1000` appears under its newer name `ticker_batch`. */
   readonly subscribed: Readonly<Record<string, readonly string[]>>;
-  /** The code it was closed with, 1006 when the line broke; none while open. */
+  /** Its close code, 1006 if the connection broke; missing while open. */
   readonly closed?: number;
 }
 
-/** The simulated exchange. It listens from `start()` on, until it is disposed of. */
+/** The simulated exchange. It listens from `start()` until it is disposed of. */
 export class Simulator implements AsyncDisposable {
   /** Where clients connect: `ws://127.0.0.1:<port>`. */
   readonly url: string;
-  /** Where the levers are: `http://127.0.0.1:<port>`. */
+  /** The HTTP interface with the levers: `http://127.0.0.1:<port>`. */
   readonly httpUrl: string;
   /** The port it listens on. */
   readonly port: number;
-  /** What can be made to go wrong. */
+  /** The faults it can cause. */
   readonly levers: Levers;
   readonly #floor: Floor;
   readonly #listener: Deno.TcpListener;
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #accepting: Promise<void>;
   readonly #serving = new Set<Promise<void>>();
-  /** Connections that are not WebSockets, or not yet. */
+  /** Connections that are not, or not yet, WebSockets. */
   readonly #lines = new Set<Deno.Conn>();
   readonly #past = new Newest<ConnectionInfo>(CONNECTIONS_LIMIT);
   #opened = 0;
@@ -122,36 +96,34 @@ export class Simulator implements AsyncDisposable {
     this.#accepting = this.#accept();
   }
 
-  /** Listens. Rejects when the address cannot be had. */
+  /** Starts to listen. Rejects if the options are invalid or the address cannot be used. */
   static start(options: SimulatorOptions = {}): Promise<Simulator> {
     return new Promise((resolve) => resolve(new Simulator(options)));
   }
 
-  /** The products it knows. */
+  /** The products it lists. */
   get products(): readonly string[] {
     return this.#floor.market.products;
   }
 
   /**
-   * What a client on `ticker_batch` would have heard in the last `pastMs`, made while it is read, and at the end the last
-   * trades of the present. The live tickers go on from there: whoever has heard it all and then subscribes has missed
-   * nothing. Nothing where a client has subscribed already.
+   * What a client on `ticker_batch` would have received in the last `pastMs`, up to now; generated while it is read. The
+   * live tickers continue from there: a client that reads it to the end and then subscribes misses nothing. Empty once a
+   * client has subscribed.
    */
   past(): Generator<Sample> {
     return this.#floor.past();
   }
 
-  /** Every valid ticker that left, once each, in the order of leaving: the newest two million, unless told otherwise. */
-  sent(): readonly SentTick[] {
-    return [...this.#floor.ledger.since(0)];
+  /**
+   * Every valid ticker that was sent, once each, in the order of sending: the newest `rememberTicks`. `since` skips that
+   * many of all that were ever sent.
+   */
+  sent(since = 0): readonly SentTick[] {
+    return [...this.#floor.ledger.since(since)];
   }
 
-  /** The tickers from the number `index` on, counted from 0 over all that ever left. */
-  sentSince(index: number): readonly SentTick[] {
-    return [...this.#floor.ledger.since(index)];
-  }
-
-  /** How many tickers left since the start, without making a list of them. */
+  /** How many tickers were sent since the start. */
   get sentCount(): number {
     return this.#floor.ledger.count;
   }
@@ -161,7 +133,7 @@ export class Simulator implements AsyncDisposable {
     return this.#floor.ledger.forgotten;
   }
 
-  /** Trades of each product since the start, heard by somebody or not, with the ids of the last one. */
+  /** Trades of each product since the start, sent or not, with the ids of the last one. */
   traded(): Readonly<Record<string, { count: number; sequence: number; tradeId: number }>> {
     const { market } = this.#floor;
     return Object.fromEntries(market.products.map((product) => {
@@ -174,25 +146,25 @@ export class Simulator implements AsyncDisposable {
     }));
   }
 
-  /** All connections so far, the oldest first; the newest ten thousand. */
+  /** The newest ten thousand connections, oldest first. */
   connections(): readonly ConnectionInfo[] {
     const live = [...this.#floor.clients].map((client) => describe(client));
     return [...this.#past.list(), ...live].sort((a, b) => a.number - b.number);
   }
 
-  /** What clients have sent, the newest ten thousand messages. */
+  /** The newest ten thousand messages of clients. */
   received(): readonly ReceivedText[] {
     return this.#floor.received.list();
   }
 
-  /** How far a recording has come; equal numbers mean that it is over. Both 0 without one. */
+  /** Progress of the recording: equal numbers when it is over, both 0 without one. */
   playback(): { readonly played: number; readonly total: number } {
     const player = this.#floor.player;
     return { played: player?.played ?? 0, total: player?.total ?? 0 };
   }
 
   /**
-   * Stops listening, says 1001 to every client, and resolves when nothing is left open. A second call waits for the
+   * Stops listening, closes every client with 1001, and resolves when nothing is left open. A second call waits for the
    * first.
    */
   [Symbol.asyncDispose](): Promise<void> {
@@ -214,7 +186,7 @@ export class Simulator implements AsyncDisposable {
     }, FAREWELL_MS);
     await Promise.all(this.#serving);
     clearTimeout(late);
-    // a fault of the simulator must not look like one of the program under test
+    // a bug of the simulator must not look like one of the program under test
     if (this.#failure !== undefined) throw this.#failure;
   }
 
@@ -225,7 +197,7 @@ export class Simulator implements AsyncDisposable {
         conn = await this.#listener.accept();
       } catch (error) {
         if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) return;
-        // out of descriptors, or the peer left while it was in the queue: the next one may do better
+        // out of file descriptors, or the peer left while it was in the queue: try the next one
         const [oldest] = this.#lines;
         if (oldest !== undefined) cut(oldest);
         await new Promise((resolve) => setTimeout(resolve, ACCEPT_AGAIN_MS));
@@ -355,15 +327,7 @@ function atLeast(name: string, value: number, min: number): number {
   throw new RangeError(`Cannot use ${name} as it must be at least ${min}: current value is ${value}`);
 }
 
-function cut(conn: Deno.Conn): void {
-  try {
-    conn.close();
-  } catch (error) {
-    if (!(error instanceof Deno.errors.BadResource)) throw error;
-  }
-}
-
-/** Whether the error is only the end of a connection, which is the peer's business or ours, never a fault. */
+/** Whether the error only means that the connection ended. */
 function isLineError(error: unknown): boolean {
   const { BadResource, BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, NotConnected, UnexpectedEof } =
     Deno.errors;

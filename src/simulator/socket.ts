@@ -1,6 +1,5 @@
-// The server's side of one WebSocket (RFC 6455) on a plain TCP connection. Written out here because the standard
-// server socket cannot do what lines and exchanges do: hang up with 1001 or 1012, break in the middle of a frame, or
-// just be gone.
+// The server side of one WebSocket (RFC 6455) on a TCP connection. Written here because the platform's cannot misbehave
+// as exchanges and networks do: close with 1001 or 1012, break in the middle of a frame, or stop answering.
 
 const TEXT = 1;
 const BINARY = 2;
@@ -8,9 +7,9 @@ const CLOSE = 8;
 const PING = 9;
 const PONG = 10;
 
-/** Clients have little to say; the exchange closes with "Message too big" at a size it does not publish. */
+/** Longer messages are answered as Coinbase does, with "Message too big"; it does not publish its limit. */
 const MAX_MESSAGE_BYTES = 1024 * 1024;
-/** How long a closing socket may take to send what is queued and hear the other side's Close. */
+/** How long a closing socket may take to send its queue and receive the other side's Close. */
 const CLOSE_WITHIN_MS = 5000;
 const SMALL_BUFFER = 64 * 1024;
 const BIG_BUFFER = 1024 * 1024;
@@ -18,7 +17,7 @@ const BIG_BUFFER = 1024 * 1024;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** A message that the other side may not send; carries the close code for it. */
+/** A frame that violates the protocol, with the close code for it. */
 class BadFrame extends Error {
   constructor(readonly code: number, message: string) {
     super(message);
@@ -49,7 +48,16 @@ export async function acceptKey(key: string): Promise<string> {
   return btoa(String.fromCharCode(...new Uint8Array(digest)));
 }
 
-/** An accepted WebSocket. It owns the connection from the first frame on and closes it. */
+/** Closes a connection, also one that is closed already. */
+export function cut(conn: Deno.Conn): void {
+  try {
+    conn.close();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BadResource)) throw error;
+  }
+}
+
+/** An accepted WebSocket. It owns the connection and closes it. */
 export class ServerSocket {
   readonly #conn: Deno.Conn;
   #in: Uint8Array;
@@ -68,7 +76,7 @@ export class ServerSocket {
   #hushed = false;
   #unanswered: number | undefined;
 
-  /** `rest` is what came behind the handshake's request. */
+  /** `rest`: bytes already received after the handshake. */
   constructor(conn: Deno.Conn, rest: Uint8Array) {
     this.#conn = conn;
     this.#in = new Uint8Array(Math.max(4096, rest.length));
@@ -76,28 +84,28 @@ export class ServerSocket {
     this.#inUsed = rest.length;
   }
 
-  /** Whether frames are still taken. */
+  /** Whether frames can still be sent. */
   get open(): boolean {
     return this.#state === "open";
   }
 
-  /** The code it closes or was closed with, 1006 when the line just broke; none while open. */
+  /** Its close code, 1006 if the connection broke; undefined while open. */
   get code(): number | undefined {
     return this.#code;
   }
 
-  /** Bytes taken and not yet handed to the kernel, without those sent as `exempt`. */
+  /** Bytes not yet handed to the kernel, without those sent as `exempt`. */
   get queuedBytes(): number {
     return Math.max(0, this.#outUsed + this.#inFlight - this.#exempt);
   }
 
-  /** While hushed not even a Ping or a Close is answered, like a peer whose machine has gone. */
+  /** While hushed it answers neither Ping nor Close, like a peer whose machine is down. */
   hush(on: boolean): void {
     this.#hushed = on;
     if (!on && this.#unanswered !== undefined) this.close(this.#unanswered);
   }
 
-  /** Sends one text frame; false when it is too late. */
+  /** Sends one text frame; false if the socket is not open. */
   sendText(text: string): boolean {
     if (this.#state !== "open") return false;
     this.#reserve(text.length * 3 + 10);
@@ -113,7 +121,7 @@ export class ServerSocket {
     return true;
   }
 
-  /** Sends one frame, binary or already encoded text; `exempt` bytes do not count as a backlog. */
+  /** Sends one frame of binary or encoded text; `exempt` bytes do not count as queued. */
   sendBytes(payload: Uint8Array, options: { text?: boolean; exempt?: boolean } = {}): boolean {
     if (this.#state !== "open") return false;
     const before = this.#outUsed;
@@ -122,7 +130,7 @@ export class ServerSocket {
     return true;
   }
 
-  /** Sends the head of a text frame and half its payload, and then the line is dead. */
+  /** Sends the header of a text frame and half its payload, then cuts the connection. */
   breakOff(text: string): boolean {
     if (this.#state !== "open") return false;
     const payload = encoder.encode(text);
@@ -139,10 +147,7 @@ export class ServerSocket {
     return true;
   }
 
-  /**
-   * Says Close behind all that is queued. Codes that mean "no Close was seen" (1005, 1006, 1015) cut the line
-   * instead.
-   */
+  /** Sends a Close after what is queued. Codes that mean "no Close received" (1005, 1006, 1015) cut the connection. */
   close(code: number, reason = ""): void {
     if (this.#state !== "open") return;
     if (code === 1005 || code === 1006 || code === 1015) return this.drop();
@@ -154,24 +159,20 @@ export class ServerSocket {
     this.#frame(CLOSE, payload);
   }
 
-  /** Cuts the line at once. What was queued is lost. */
+  /** Cuts the connection at once. What was queued is lost. */
   drop(): void {
     this.#code ??= 1006;
     if (this.#state === "closed") return;
     this.#state = "closed";
-    try {
-      this.#conn.close();
-    } catch (error) {
-      if (!(error instanceof Deno.errors.BadResource)) throw error;
-    }
+    cut(this.#conn);
   }
 
-  /** Cuts the line of a socket that has been closing for too long; to be called now and then. */
+  /** Cuts the connection if it has been closing for too long. Call it regularly. */
   tend(now: number): void {
     if (now > this.#closeBy) this.drop();
   }
 
-  /** Reads until the end and hands over each text; resolves with the close code when the connection is closed. */
+  /** Reads to the end and calls `onText` for each text message; resolves with the close code once closed. */
   async run(onText: (text: string) => void): Promise<number> {
     try {
       for (;;) {
@@ -184,7 +185,7 @@ export class ServerSocket {
       if (!(error instanceof BadFrame)) throw error;
       this.close(error.code, error.message);
     } finally {
-      // a peer that left without a word gets nothing more; one that said Close gets its answer first
+      // a peer that sent Close gets its answer first; one that just left gets nothing more
       if (this.#state === "closing") await this.#writer;
       this.drop();
       await this.#writer;
@@ -204,7 +205,7 @@ export class ServerSocket {
       this.#inUsed += count;
       return true;
     } catch {
-      // reset by the peer, or closed by us: over either way
+      // reset by the peer, or closed by us
       return false;
     }
   }
@@ -213,7 +214,7 @@ export class ServerSocket {
   #fragmentBytes = 0;
   #fragmentOpcode = 0;
 
-  /** The next whole text, "closed" after a Close, nothing when more bytes are needed. */
+  /** The next text message, "closed" after a Close, undefined when more bytes are needed. */
   #nextMessage(): string | "closed" | undefined {
     for (;;) {
       const frame = this.#nextFrame();
@@ -297,7 +298,7 @@ export class ServerSocket {
     this.#writer = this.#write();
   }
 
-  /** Writes until nothing is left. It begins a microtask late, so that all frames of one turn go out in one write. */
+  /** Writes until nothing is queued. Starts one microtask late, so that the frames of one turn go out in one write. */
   async #write(): Promise<void> {
     await null;
     try {
@@ -313,7 +314,7 @@ export class ServerSocket {
         if (this.#outUsed === 0) this.#exempt = 0;
       }
     } catch {
-      // the peer is gone; the reading side tells
+      // the peer is gone; the reading side ends the connection
       this.drop();
     }
     this.#writing = false;

@@ -51,7 +51,7 @@ Deno.test({
       assertEquals([id, connection], [`coinbase:${product}:${sequence}`, 1]);
       assert(Math.abs(at - Date.now()) < 60_000);
     }
-    assertEquals(simulator.sentSince(5).slice(0, 1), simulator.sent().slice(5, 6));
+    assertEquals(simulator.sent(5).slice(0, 1), simulator.sent().slice(5, 6));
     assertEquals([simulator.forgotten, simulator.sentCount >= arrived.length], [0, true]);
   },
 });
