@@ -1,7 +1,7 @@
 // What a file is before SQLite opens it: its kind, its header, and the mark by which a backup is known when it is put back.
 
 import { basename, dirname, join, resolve } from "node:path";
-import { DatabaseSync } from "node:sqlite";
+import { backup, DatabaseSync } from "node:sqlite";
 import { APPLICATION_ID } from "./schema.ts";
 
 /**
@@ -86,16 +86,13 @@ export function headerOf(file: Deno.FsFile): Header {
   };
 }
 
-/** Marks a copy that nobody else has open. Throws what SQLite throws. */
-export function markBackup(path: string): void {
-  const db = new DatabaseSync(path);
-  try {
-    // the copy has its original's mode: without it no reader leaves files beside it, and the mark cannot end up in one of them
-    db.exec("PRAGMA journal_mode = DELETE");
-    db.exec(`PRAGMA application_id = ${BACKUP_ID}`);
-  } finally {
-    db.close();
-  }
+/** Copies the database to a file that nobody else has open, and marks the copy. Throws what SQLite throws. */
+export async function copyAsBackup(db: DatabaseSync, path: string): Promise<void> {
+  await backup(db, path, { rate: 1000 });
+  using copy = new DatabaseSync(path);
+  // the copy has its original's mode: without it no reader leaves files beside it, and the mark cannot end up in one of them
+  copy.exec("PRAGMA journal_mode = DELETE");
+  copy.exec(`PRAGMA application_id = ${BACKUP_ID}`);
 }
 
 /**

@@ -8,7 +8,7 @@ import type { Output } from "../../src/core/terminal.ts";
 import { ConfigError, SinkError } from "../../src/core/errors.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { Store } from "../../src/store/store.ts";
-import { backupStore } from "../../src/store/tasks.ts";
+import { backupStore } from "../../src/commands/backup.ts";
 import { chainMissing, GAPS_TOPIC, produce, settle, startChain, TOPIC } from "../chain/chain.ts";
 import { makeGap, makeTick } from "../fakes/events.ts";
 import { inTempDir } from "../fakes/folder.ts";

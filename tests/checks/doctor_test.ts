@@ -5,7 +5,7 @@ import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { type Report, runDoctor } from "../../src/commands/doctor.ts";
 import type { StageName } from "../../src/checks/stage.ts";
-import { backupStore } from "../../src/store/tasks.ts";
+import { backupStore } from "../../src/commands/backup.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { chainMissing, GAPS_TOPIC, produce, settle, startChain, TOPIC } from "../chain/chain.ts";
 import { tell, until } from "../integration/feed.ts";

@@ -9,7 +9,8 @@ import { adoptBackup, BACKUP_ID, headerOf, SQLITE_SUFFIXES } from "../../src/sto
 import { Queries } from "../../src/store/queries.ts";
 import { APPLICATION_ID } from "../../src/store/schema.ts";
 import { Store } from "../../src/store/store.ts";
-import { backupStore, exportStore } from "../../src/store/tasks.ts";
+import { backupStore } from "../../src/commands/backup.ts";
+import { exportStore } from "../../src/commands/export.ts";
 import { Notebook } from "../fakes/log.ts";
 import { ticksOf } from "../fakes/ticks.ts";
 import { numbered } from "./child.ts";
