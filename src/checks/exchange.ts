@@ -47,7 +47,8 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
       `try it in a browser; see its status page; without the internet: deno task demo, or ${exchange.name.toUpperCase()}_WS_URL`,
     );
   }
-  const refused: string[] = [];
+  /** Words by product, or by themselves where they name none: each channel refuses on its own. */
+  const refusals = new Map<string, string>();
   let unavailable: Refusal | undefined;
   const heard = Promise.withResolvers<void>();
   const all = Promise.withResolvers<void>();
@@ -61,9 +62,10 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
       const decoded = exchange.decode(text, now());
       subscribed = decoded.subscribed ?? subscribed;
       if (decoded.refused !== undefined) {
-        refused.push(decoded.refused.words);
-        if (refusesChannel(decoded.refused, channel)) {
-          unavailable = decoded.refused;
+        const { refused } = decoded;
+        refusals.set(refused.kind === "product" ? refused.product : refused.words, refused.words);
+        if (refusesChannel(refused, channel)) {
+          unavailable = refused;
           heard.resolve();
         }
       }
@@ -78,7 +80,7 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
       }
       if (trades.size >= products.length) all.resolve();
       // no product is left that it could speak of
-      if (refused.length >= products.length) heard.resolve();
+      if (refusals.size >= products.length) heard.resolve();
     },
     onOversize() {},
     relief: () => undefined,
@@ -87,11 +89,12 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
     for (const frame of exchange.subscribe(products, channel)) socket.send(frame);
     const end = await Promise.race([heard.promise, ended]);
     signal.throwIfAborted();
+    const [refused] = refusals.values();
     if (end !== undefined) {
       return broken(
         `${exchange.title} at ${where} hung up: ${end.code}${end.reason === "" ? "" : ` ${end.reason}`}`,
-        refused.length > 0
-          ? `it refuses the subscription: ${refused[0]}`
+        refused !== undefined
+          ? `it refuses the subscription: ${refused}`
           : `${exchange.title} took the connection and ended it: too many connections from this address, or it is restarting`,
         "try again in a minute; if it stays so, see its status page",
       );
@@ -105,7 +108,7 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
     }
     if (firstMs === undefined) {
       return broken(
-        `${exchange.title} refuses all ${products.length} products: ${refused[0]}`,
+        `${exchange.title} refuses all ${products.length} products: ${refused}`,
         "none of the products is traded there under that name, or its words name another reason",
         `correct ${exchange.name.toUpperCase()}_PRODUCTS`,
       );
@@ -132,14 +135,18 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
     url: where,
     channel,
     firstAnswerMs: Math.round(firstMs ?? 0),
-    refused,
+    refused: [...refusals.values()],
     lastTrades: Object.fromEntries(trades),
   };
-  if (refused.length > 0 && refused.length < products.length) {
+  const [first] = refusals;
+  if (first !== undefined && refusals.size < products.length) {
+    const [product, words] = first;
     return ok(
       `${exchange.title} answers after ${
         Math.round(firstMs ?? 0)
-      } ms, and refuses ${refused.length} of ${products.length} products: ${refused[0]}`,
+      } ms, and refuses ${refusals.size} of ${products.length} products: ${
+        product === words ? words : `${product}: ${words}`
+      }`,
       facts,
     );
   }

@@ -49,3 +49,28 @@ for (
     },
   });
 }
+
+Deno.test({
+  name: `lookAtExchange() counts a product once that is refused on each channel${
+    may ? "" : " [skipped: needs --allow-net --allow-read]"
+  }`,
+  ignore: !may,
+  async fn() {
+    await using simulator = await Simulator.start({ products: ["BTC-USD", "ETH-USD", "SOL-USD"] });
+    const products = ["BTC-USD", "NOPE-USD", "ETH-USD", "SOL-USD"];
+    const { state, words, facts } = await lookAtExchange(
+      {
+        exchange: coinbase,
+        url: simulator.url,
+        channel: "ticker",
+        products,
+        now: Date.now,
+        elapsed: () => performance.now(),
+      },
+      new Map(),
+      AbortSignal.timeout(10_000),
+    );
+    assertStringIncludes(words, "and refuses 1 of 4 products: NOPE-USD: Failed to subscribe");
+    assertEquals([state, (facts?.refused as string[]).length], ["ok", 1]);
+  },
+});
