@@ -657,6 +657,16 @@ test("main: exit 4 when CURSOR_FILE names somebody else's file, which is left al
   assertEquals(await program.end(), 4);
   assertStringIncludes(program.stderr, `Cannot use the cursor ${path} (CURSOR_FILE)`);
   assertEquals(await Deno.readTextFile(path), "KEY=value\n");
+  assertEquals(await Array.fromAsync(Deno.readDir(folder.path), ({ name }) => name), [".env.production"]);
+});
+
+test("main: exit 2 when CURSOR_FILE and STORE_FILE name one file", async () => {
+  using folder = new Folder();
+  const path = `${folder.path}/prices`;
+  await using program = new Program(["dev"], { CURSOR_FILE: path, STORE_FILE: `${folder.path}/./prices` });
+  assertEquals(await program.end(), 2);
+  assertStringIncludes(program.stderr, `both name one file, ${path}`);
+  assertEquals(await Array.fromAsync(Deno.readDir(folder.path)), []);
 });
 
 test("main: exit 4 when Kafka is away for KAFKA_START_TIMEOUT_MS", async () => {

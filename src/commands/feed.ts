@@ -10,7 +10,7 @@ import type { Sink } from "../core/sink.ts";
 import { type SinkStats, Stats } from "../core/stats.ts";
 import type { Demo } from "../demo/demo.ts";
 import { KafkaSink } from "../kafka/sink.ts";
-import { Cursor, lockCursor, readCursor, readGapNames } from "../pipeline/cursor.ts";
+import { Cursor, lockCursor, type Noted, readCursor, sharedFile } from "../pipeline/cursor.ts";
 import { describeRejected } from "../pipeline/intake.ts";
 import { Pipeline } from "../pipeline/pipeline.ts";
 import type { Source } from "../pipeline/source.ts";
@@ -101,6 +101,7 @@ export async function runFeed(
     else log.info("Left at once, all ticks were stored", told);
   };
   const { exchange, cursorFile } = config;
+  refuseSharedFile(config);
   // a developer's Kafka may come and go as it likes
   const startTimeoutMs = command === "start" ? config.startTimeoutMs : 0;
   const pages = new LiveSink({ clock });
@@ -108,11 +109,12 @@ export async function runFeed(
   const onStoreGap = (gap: Gap) => pages.declare(gap);
   const store = await openStore(config, log, onStoreGap);
   using _lock = cursorFile === undefined ? undefined : lockCursor(cursorFile);
-  const gapTimes = new GapTimes(await readNames(config, store));
+  const noted = cursorFile === undefined ? undefined : await readCursor(cursorFile, log);
+  const gapTimes = new GapTimes(await readNames(store, noted));
   const shared = { clock, log, stats, gapTimes, random: Math.random };
   // the demo starts where its history ends
   const stored = demo === undefined ? await readStored(config, store, log) : undefined;
-  const last = demo === undefined ? await readPositions(config, stored, log) : undefined;
+  const last = demo === undefined ? lastPositions(config, stored, noted) : undefined;
   const feedFrom = (last: readonly Position[] | undefined) =>
     new WebSocketSource({
       exchange,
@@ -219,6 +221,17 @@ export async function runFeed(
   }
 }
 
+/** Throws a ConfigError where the cursor would be written to a file of the store. */
+function refuseSharedFile({ cursorFile, storeFile }: Config): void {
+  if (cursorFile === undefined || storeFile === undefined) return;
+  const shared = sharedFile(cursorFile, storeFile);
+  if (shared === undefined) return;
+  throw new ConfigError([
+    `Cannot use CURSOR_FILE "${cursorFile}" with STORE_FILE "${storeFile}" as each needs a file of its own: ` +
+    `both name one file, ${shared}`,
+  ]);
+}
+
 /** The store, where there is one. */
 async function openStore(
   { storeFile, ticksDays, candlesDays }: Config,
@@ -246,25 +259,25 @@ async function readStored(
 }
 
 /** Where an earlier run ended, as far as is known. */
-async function readPositions(
-  { cursorFile, brokers }: Config,
+function lastPositions(
+  { brokers }: Config,
   stored: readonly Tick[] | undefined,
-  log: Logger,
-): Promise<readonly Position[] | undefined> {
-  if (cursorFile !== undefined) return await readCursor(cursorFile, log);
+  noted: Noted | undefined,
+): readonly Position[] | undefined {
+  if (noted !== undefined) return noted.positions;
   // what the store has, Kafka may lack
   return brokers.length > 0 ? undefined : stored;
 }
 
 /** The gaps of earlier runs, whose names must not be given again. */
-async function readNames({ cursorFile }: Config, store: Store | undefined): Promise<GapName[]> {
-  const noted = cursorFile === undefined ? [] : await readGapNames(cursorFile);
+async function readNames(store: Store | undefined, noted: Noted | undefined): Promise<GapName[]> {
+  const gapNames = noted?.gapNames ?? [];
   try {
-    return [...await store?.gapNames(EARLIER_GAPS) ?? [], ...noted];
+    return [...await store?.gapNames(EARLIER_GAPS) ?? [], ...gapNames];
   } catch (error) {
     // a store that cannot be asked is told of elsewhere
     if (!(error instanceof SinkError)) throw error;
-    return noted;
+    return gapNames;
   }
 }
 

@@ -1,10 +1,11 @@
 // A small file that knows how far each product has got, so that the next start can say what was missed, after kill -9 too.
 
+import { dirname } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { reasonOf, SinkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { GapName, Position } from "../core/record.ts";
-import { kindOf, realPathOf, statOf } from "../store/header.ts";
+import { kindOf, realPathOf, SQLITE_SUFFIXES, statOf } from "../store/header.ts";
 
 const decoder = new TextDecoder();
 
@@ -14,8 +15,11 @@ const VERSION = 1;
 /** How every cursor begins, without its white space; and how much of a file is read for it. */
 const HEAD = `{"version":${VERSION},"positions":[`;
 const HEAD_BYTES = 100;
+/** No cursor is larger: a thousand products take some 300 kB. */
+const MAX_BYTES = 16 * 1024 * 1024;
 /** The suffix of the file that is written first and then renamed to the cursor. */
 const PART = ".part";
+const LOCK = ".lock";
 /** All that is written: a position may be a whole tick. */
 const FIELDS = [
   "version",
@@ -60,11 +64,19 @@ function isPosition(value: unknown): value is Position {
     Math.abs(Number(recordTimeUs) - Number(exchangeTimeUs)) <= 1e6;
 }
 
+/** What an earlier run has left. */
+export interface Noted {
+  /** Undefined: unknown. */
+  readonly positions: Position[] | undefined;
+  /** The newest gaps of earlier runs. */
+  readonly gapNames: GapName[];
+}
+
 /**
  * Throws a SinkError if the file at this path is not ours, as a write would replace it. Ours are files that begin as a cursor does,
- * and what a power cut can leave of one: an empty file, zeros, or its first bytes.
+ * and what a power cut can leave of one: an empty file, zeros, or its first bytes. Never waits for a pipe or a device.
  */
-async function refuseForeign(path: string): Promise<void> {
+function refuseForeign(path: string): void {
   const refuse = (what: string) => {
     throw new SinkError(
       "fatal",
@@ -72,45 +84,52 @@ async function refuseForeign(path: string): Promise<void> {
         "it was left alone",
     );
   };
-  let file: Deno.FsFile;
   try {
     const stat = statOf(path);
     // a folder cannot be replaced by a file: write() reports it
     if (stat === undefined || (stat.isDirectory && path.endsWith(PART))) return;
     const kind = kindOf(stat);
     if (kind !== undefined) return refuse(kind);
-    file = await Deno.open(path);
+    if (stat.size > MAX_BYTES) return refuse(`one of ${Math.round(stat.size / 1e6)} MB`);
+    using file = Deno.openSync(path);
+    const bytes = new Uint8Array(HEAD_BYTES);
+    let text = "";
+    // as far as there is nothing but white space and zeros
+    for (let length = 0; text.length < HEAD.length; text += tidy(bytes.subarray(0, length))) {
+      length = file.readSync(bytes) ?? 0;
+      if (length === 0) break;
+    }
+    if (!HEAD.startsWith(text.slice(0, HEAD.length))) refuse("something else");
   } catch (error) {
     // a file can be replaced without the right to read it
     if (error instanceof Deno.errors.PermissionDenied) refuse(`one that cannot be read (${reasonOf(error)})`);
     // readCursor() and write() report whatever else is wrong with the path
     if (error instanceof SinkError) throw error;
-    return;
   }
-  using _closed = file;
-  const bytes = new Uint8Array(HEAD_BYTES);
-  const length = await file.read(bytes) ?? 0;
-  const text = decoder.decode(bytes.subarray(0, length)).replace(/[\s\0]/g, "").slice(0, HEAD.length);
-  if (!HEAD.startsWith(text)) refuse("something else");
+}
+
+function tidy(bytes: Uint8Array): string {
+  return decoder.decode(bytes).replace(/[\s\0]/g, "");
 }
 
 /**
- * The positions that an earlier run has left; undefined where there are none. A missing or damaged file is told in the log
- * and ends nothing: what was missed is then unknown, and declared as such. Throws a SinkError where the file is not ours.
+ * What an earlier run has left. A missing or damaged file is told in the log and ends nothing: what was missed is then unknown,
+ * and declared as such. Throws a SinkError where the file is not ours.
  */
-export async function readCursor(path: string, log: Logger): Promise<Position[] | undefined> {
+export async function readCursor(path: string, log: Logger): Promise<Noted> {
   const real = realPathIn(path);
-  await refuseForeign(real);
-  await refuseForeign(real + PART);
+  refuseForeign(real);
   let why = "it holds something else";
   try {
     const content: unknown = JSON.parse(await Deno.readTextFile(real));
-    const { version, positions } = (content ?? {}) as { version?: unknown; positions?: unknown };
-    if (version === VERSION && Array.isArray(positions) && positions.every(isPosition)) return positions;
+    const { version, positions, gaps } = (content ?? {}) as { version?: unknown; positions?: unknown; gaps?: unknown };
+    if (version === VERSION && Array.isArray(positions) && positions.every(isPosition)) {
+      return { positions, gapNames: Array.isArray(gaps) ? gaps.filter(isGapName) : [] };
+    }
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) {
       log.info("No cursor yet: what was missed before this start is unknown", { path });
-      return undefined;
+      return { positions: undefined, gapNames: [] };
     }
     why = reasonOf(error);
   }
@@ -118,7 +137,7 @@ export async function readCursor(path: string, log: Logger): Promise<Position[] 
     path,
     why,
   });
-  return undefined;
+  return { positions: undefined, gapNames: [] };
 }
 
 function isGapName(value: unknown): value is GapName {
@@ -126,34 +145,39 @@ function isGapName(value: unknown): value is GapName {
     typeof value[2] === "number" && value[2] >= 0;
 }
 
-/** The newest gaps of earlier runs; none where no cursor tells: {@link readCursor} says why. */
-export async function readGapNames(path: string): Promise<GapName[]> {
-  try {
-    const { gaps } = JSON.parse(await Deno.readTextFile(path)) as { gaps?: unknown };
-    return Array.isArray(gaps) ? gaps.filter(isGapName) : [];
-  } catch {
-    return [];
-  }
-}
-
 /** Where a symbolic link leads: the link must not be replaced by a file, nor have a lock of its own. */
 function realPathIn(path: string): string {
   try {
     return realPathOf(path);
   } catch {
-    // readCursor() and write() report why
+    // whoever uses it reports why
     return path;
   }
 }
 
+/** A file that a cursor and a store with these names would both write to, or which leads to one; undefined: none. */
+export function sharedFile(cursorFile: string, storeFile: string): string | undefined {
+  const cursor = realPathIn(cursorFile), store = realPathIn(storeFile);
+  const stores = ["", ...SQLITE_SUFFIXES, LOCK].map((suffix) => store + suffix);
+  return ["", PART, LOCK].map((suffix) => cursor + suffix).find((path) => stores.includes(path));
+}
+
 /**
- * Takes the cursor for this program as long as the file that is returned is open; undefined where nothing can be written, which
- * the cursor itself will tell. Throws a SinkError where another program has it: each would overwrite what the other has noted.
+ * Takes the cursor for this program as long as the file that is returned is open, and makes its folder; undefined where nothing
+ * can be written, which the cursor itself will tell. Throws a SinkError where the file is not ours, or another program uses it:
+ * each would overwrite what the other has noted.
  */
 export function lockCursor(path: string): Deno.FsFile | undefined {
+  const real = realPathIn(path);
+  // before the lock, so that none is left beside a file of somebody else
+  refuseForeign(real);
+  refuseForeign(real + PART);
   let file: Deno.FsFile;
   try {
-    file = Deno.openSync(`${realPathIn(path)}.lock`, { write: true, create: true });
+    Deno.mkdirSync(dirname(real), { recursive: true });
+    // of a device or a pipe a lock is no use, and to open one could wait for ever
+    if (statOf(real + LOCK)?.isFile === false) return undefined;
+    file = Deno.openSync(real + LOCK, { write: true, create: true });
   } catch {
     return undefined;
   }
@@ -161,7 +185,7 @@ export function lockCursor(path: string): Deno.FsFile | undefined {
   file.close();
   throw new SinkError(
     "fatal",
-    `Cannot use the cursor ${path} as it must be of this program alone (CURSOR_FILE): another program has it`,
+    `Cannot use the cursor ${path}: another program is using it. Give each program its own CURSOR_FILE.`,
   );
 }
 
