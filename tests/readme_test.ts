@@ -25,10 +25,10 @@ Deno.test({
   fn() {
     const table = /<!-- settings -->([\s\S]*?)<!-- \/settings -->/.exec(settingsPage)?.[1] ?? "";
     const [, , ...rows] = rowsOf(table);
-    const wanted = SETTINGS.map(({ name, default: value, meaning, wish }) => [
+    const wanted = SETTINGS.map(({ name, default: value, meaning, expected }) => [
       `\`${name}\``,
       value === "" ? "none" : `\`${value}\``,
-      `${meaning} (${wish})`,
+      `${meaning} (${expected})`,
     ]);
     const asMarkdown = wanted.map((row) => `| ${row.join(" | ")} |`).join("\n");
     assertEquals(

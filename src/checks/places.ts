@@ -1,10 +1,20 @@
 // Which servers the doctor and the audit look at: out of settings of their own, of the program's, and of what the stack
 // has written. Nothing is asked here; what runs was found before by probe.ts.
 
-import { type Config, type Environment, readConfig, type Setting } from "../config/config.ts";
+import { type Config, readConfig } from "../config/config.ts";
+import {
+  describe,
+  type Environment,
+  int,
+  orEmpty,
+  secret,
+  setting,
+  SettingsReader,
+  text,
+  webAddress,
+} from "../config/setting.ts";
 import { ConfigError } from "../core/errors.ts";
 import { valueIn } from "../stack/secrets.ts";
-import { wrongPath } from "../core/terminal.ts";
 import type { KafkaPlace } from "../kafka/admin.ts";
 
 /**
@@ -70,163 +80,63 @@ export interface Places {
   readonly secrets: readonly string[];
 }
 
-const PORT_WISH = "1 to 65535";
+const port = int(1, 65_535);
 
-/**
- * The settings of doctor and audit, beside the program's. They stand in a table of their own, which only `--help`
- * shows.
- */
-export const DOCTOR_SETTINGS: readonly Setting[] = [
-  {
-    name: "INFLUX_URL",
-    default: "",
-    wish: "an http:// or https:// address without a login in it",
-    meaning: "Where InfluxDB is",
-  },
-  { name: "INFLUX_ORG", default: "crypto", wish: "a name", meaning: "Its organization" },
-  { name: "INFLUX_BUCKET", default: "coinbase-bucket", wish: "a name", meaning: "Its bucket" },
-  {
-    name: "INFLUX_TOKEN",
-    default: "",
-    wish: "a token",
-    meaning: "May read the bucket, as Grafana's does; needed with INFLUX_URL",
-    secret: true,
-  },
-  {
-    name: "INFLUX_WRITE_TOKEN",
-    default: "",
-    wish: "a token",
-    meaning: "Telegraf's: tried with an empty write, which writes nothing",
-    secret: true,
-  },
-  {
-    name: "GRAFANA_URL",
-    default: "",
-    wish: "an http:// or https:// address without a login in it",
-    meaning: "Where Grafana is",
-  },
-  {
-    name: "GRAFANA_TOKEN",
-    default: "",
-    wish: "a token",
-    meaning: "Of a service account with the role Viewer and the right to query; in the place of user and password",
-    secret: true,
-  },
-  {
-    name: "GRAFANA_USER",
-    default: "admin",
-    wish: "a name",
-    meaning: "Log in to Grafana as, if GRAFANA_PASSWORD is set",
-  },
-  { name: "GRAFANA_PASSWORD", default: "", wish: "a password", meaning: "Log in to Grafana with", secret: true },
-  { name: "GRAFANA_DATASOURCE", default: "influxdb", wish: "a uid", meaning: "Its data source" },
-  { name: "GRAFANA_DASHBOARD", default: "prices", wish: "a uid", meaning: "The dashboard whose panels must show data" },
-  { name: "TELEGRAF_GROUP", default: "telegraf", wish: "a name", meaning: "Telegraf's consumer group for prices" },
-  { name: "TELEGRAF_GAPS_GROUP", default: "telegraf-gaps", wish: "a name, or empty", meaning: "The same for gaps" },
-  {
-    name: "PROGRAM_URL",
-    default: "",
-    wish: "an http:// or https:// address without a login in it",
-    meaning: "Where the program's status pages are; else they are looked for at PORT and after it",
-  },
-  { name: "DOCTOR_WAIT_MS", default: "8000", wish: "500 to 120000", meaning: "Longest look at one stage, ms" },
-  { name: "KAFKA_PORT", default: "9092", wish: PORT_WISH, meaning: "The stack's port of Kafka, as for Compose" },
-  { name: "KAFKA_PORT_2", default: "9093", wish: PORT_WISH, meaning: "The same of its second broker" },
-  { name: "KAFKA_PORT_3", default: "9094", wish: PORT_WISH, meaning: "The same of its third one" },
-  { name: "INFLUX_PORT", default: "8086", wish: PORT_WISH, meaning: "The stack's port of InfluxDB" },
-  { name: "GRAFANA_PORT", default: "3000", wish: PORT_WISH, meaning: "The stack's port of Grafana" },
-  { name: "PRODUCER_PORT", default: "8000", wish: PORT_WISH, meaning: "The stack's port of the producer" },
-  { name: "SIMULATOR_PORT", default: "8765", wish: PORT_WISH, meaning: "The stack's port of the Coinbase in the box" },
-];
+/** The settings of doctor and audit, beside the program's. Only the `--help` of these two lists them. */
+export const CHECK_SETTINGS = {
+  influxUrl: setting("INFLUX_URL", webAddress(), "", "Address of InfluxDB"),
+  influxOrg: setting("INFLUX_ORG", text("a name"), "crypto", "Its organization"),
+  influxBucket: setting("INFLUX_BUCKET", text("a name"), "coinbase-bucket", "Its bucket"),
+  influxToken: setting(
+    "INFLUX_TOKEN",
+    secret("a token"),
+    "",
+    "May read the bucket, like Grafana's token; needed with INFLUX_URL",
+  ),
+  influxWriteToken: setting(
+    "INFLUX_WRITE_TOKEN",
+    secret("a token"),
+    "",
+    "Telegraf's token: tried with an empty write, which changes nothing",
+  ),
+  grafanaUrl: setting("GRAFANA_URL", webAddress(), "", "Address of Grafana"),
+  grafanaToken: setting(
+    "GRAFANA_TOKEN",
+    secret("a token"),
+    "",
+    "Of a service account with the role Viewer and the right to query; used instead of user and password",
+  ),
+  grafanaUser: setting("GRAFANA_USER", text("a name"), "admin", "User name for Grafana, if GRAFANA_PASSWORD is set"),
+  grafanaPassword: setting("GRAFANA_PASSWORD", secret("a password"), "", "Password for Grafana"),
+  grafanaDatasource: setting("GRAFANA_DATASOURCE", text("a uid"), "influxdb", "Its data source"),
+  grafanaDashboard: setting("GRAFANA_DASHBOARD", text("a uid"), "prices", "The dashboard whose panels must show data"),
+  telegrafGroup: setting("TELEGRAF_GROUP", text("a name"), "telegraf", "Telegraf's consumer group for prices"),
+  telegrafGapsGroup: setting(
+    "TELEGRAF_GAPS_GROUP",
+    orEmpty(text("a name")),
+    "telegraf-gaps",
+    "Telegraf's consumer group for gaps",
+  ),
+  programUrl: setting(
+    "PROGRAM_URL",
+    webAddress(),
+    "",
+    "Address of the program's status pages; if it is not set, they are looked for at PORT and the ports after it",
+  ),
+  waitMs: setting("DOCTOR_WAIT_MS", int(500, 120_000), "8000", "The longest look at one stage, ms"),
+  kafkaPort: setting("KAFKA_PORT", port, "9092", "The stack's port of Kafka, as for Compose"),
+  kafkaPort2: setting("KAFKA_PORT_2", port, "9093", "The stack's port of the second broker"),
+  kafkaPort3: setting("KAFKA_PORT_3", port, "9094", "The stack's port of the third broker"),
+  influxPort: setting("INFLUX_PORT", port, "8086", "The stack's port of InfluxDB"),
+  grafanaPort: setting("GRAFANA_PORT", port, "3000", "The stack's port of Grafana"),
+  producerPort: setting("PRODUCER_PORT", port, "8000", "The stack's port of the producer"),
+  simulatorPort: setting("SIMULATOR_PORT", port, "8765", "The stack's port of the Coinbase simulator"),
+};
 
-const BY_NAME = new Map(DOCTOR_SETTINGS.map((setting) => [setting.name, setting]));
-
-/** The settings of the doctor, as text; without those that are not set. */
-export class DoctorSettings {
-  /** What is wrong with them, one sentence each. */
-  readonly problems: string[] = [];
-  /** Texts that no output may hold. */
-  readonly secrets: string[] = [];
-  readonly #environment: Environment;
-
-  /** Reads nothing yet. */
-  constructor(environment: Environment) {
-    this.#environment = environment;
-  }
-
-  /** Whether somebody has set it, or the file for it. */
-  isSet(name: string): boolean {
-    const { values } = this.#environment;
-    return (values[name] ?? "").trim() !== "" || (values[`${name}_FILE`] ?? "") !== "";
-  }
-
-  /** As it is, or its default. */
-  text(name: string): string {
-    const setting = BY_NAME.get(name);
-    const { values, readFile } = this.#environment;
-    const file = setting?.secret === true ? values[`${name}_FILE`] ?? "" : "";
-    let value: string;
-    if (file !== "") {
-      const problem = wrongPath(`${name}_FILE`, file);
-      if (problem !== undefined) {
-        this.problems.push(problem);
-        return "";
-      }
-      try {
-        value = readFile(file).trimEnd();
-      } catch (error) {
-        const why = error instanceof Error ? error.message : error;
-        this.problems.push(
-          `Cannot read ${name}_FILE as it must name a readable file: current value is "${file}" (${why})`,
-        );
-        return "";
-      }
-    } else {
-      const given = values[name]?.trim();
-      const mayBeEmpty = setting?.wish.endsWith("or empty") === true && given === "";
-      value = given === undefined || (given === "" && !mayBeEmpty) ? setting?.default ?? "" : given;
-    }
-    if (setting?.secret === true && value !== "") this.secrets.push(value);
-    return value;
-  }
-
-  /** A whole number within the bounds of its wish. */
-  count(name: string): number {
-    const text = this.text(name);
-    const [low, high] = (BY_NAME.get(name)?.wish ?? "").split(" to ").map(Number);
-    const value = Number(text);
-    if (/^\d{1,9}$/.test(text) && value >= (low ?? 0) && value <= (high ?? 0)) return value;
-    this.problems.push(
-      `Cannot use ${name} as it must be ${BY_NAME.get(name)?.wish}: current value is ${JSON.stringify(text)}`,
-    );
-    return low ?? 0;
-  }
-
-  /** An address without a slash at its end; empty where it is not set. */
-  url(name: string): string {
-    const text = this.text(name);
-    if (text === "") return "";
-    const url = URL.parse(text);
-    if (url !== null && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "") {
-      return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
-    }
-    // it may hold a login
-    const shown = JSON.stringify(text.replace(/[^\s/]+@/g, "...@"));
-    this.problems.push(`Cannot use ${name} as it must be ${BY_NAME.get(name)?.wish}: current value is ${shown}`);
-    return "";
-  }
-}
-
-/** Table of the doctor's own settings for people. */
-export function describeDoctorSettings(): string {
-  const lines = DOCTOR_SETTINGS.map(({ name, secret, meaning, wish, default: usual }) =>
-    `  ${name}${
-      secret === true ? ` (or the file that ${name}_FILE names)` : ""
-    }\n      ${meaning}\n      ${wish}; default ${usual || "none"}`
-  );
-  return `Settings beside the program's (deno task start --help), from the environment or a file .env:\n\n${
-    lines.join("\n")
-  }\n`;
+/** The settings of doctor and audit as `--help` prints them. */
+export function describeCheckSettings(): string {
+  const title = "Settings beside the program's (deno task start --help), from the environment or a file .env";
+  return `${title}:\n\n${describe(Object.values(CHECK_SETTINGS))}`;
 }
 
 /** What the stack has written, as text; undefined: there is no such file. */
@@ -267,7 +177,7 @@ export interface ProgramFound {
 
 /** Puts the places together. Throws a ConfigError with everything that is wrong. */
 export function readPlaces(environment: Environment, files: StackFiles, found: Found): Places {
-  const settings = new DoctorSettings(environment);
+  const settings = new SettingsReader(environment);
   let config: Config | undefined;
   try {
     config = readConfig(environment, "dev");
@@ -278,8 +188,8 @@ export function readPlaces(environment: Environment, files: StackFiles, found: F
   const { form, program } = found;
   const shared = {
     form,
-    groups: [settings.text("TELEGRAF_GROUP"), settings.text("TELEGRAF_GAPS_GROUP")] as const,
-    waitMs: settings.count("DOCTOR_WAIT_MS"),
+    groups: [settings.read(CHECK_SETTINGS.telegrafGroup), settings.read(CHECK_SETTINGS.telegrafGapsGroup)] as const,
+    waitMs: settings.read(CHECK_SETTINGS.waitMs),
   };
   const own = form === "stack" ? ofStack(settings, files, found.morePorts) : ofSettings(settings, config, found);
   if (config === undefined || settings.problems.length > 0) throw new ConfigError(settings.problems);
@@ -290,12 +200,12 @@ export function readPlaces(environment: Environment, files: StackFiles, found: F
 }
 
 /** What the running program follows counts more than what this process would. */
-function followed(config: Config, program: ProgramFound | undefined, settings: DoctorSettings): Config {
+function followed(config: Config, program: ProgramFound | undefined, settings: SettingsReader): Config {
   if (program === undefined) return config;
   const inBox = /^ws:\/\/coinbase-simulator(?::|\/|$)/.test(program.feedUrl);
   return {
     ...config,
-    feedUrl: inBox ? `ws://localhost:${settings.count("SIMULATOR_PORT")}` : program.feedUrl,
+    feedUrl: inBox ? `ws://localhost:${settings.read(CHECK_SETTINGS.simulatorPort)}` : program.feedUrl,
     channel: program.channel,
     products: program.products,
   };
@@ -303,56 +213,59 @@ function followed(config: Config, program: ProgramFound | undefined, settings: D
 
 type Own = Pick<Places, "kafka" | "influx" | "grafana" | "programUrl" | "hasPage" | "storeFile">;
 
-function ofStack(settings: DoctorSettings, files: StackFiles, morePorts: readonly number[]): Own {
+function ofStack(settings: SettingsReader, files: StackFiles, morePorts: readonly number[]): Own {
   const value = (name: string) => valueIn(files.influx ?? "", `DOCKER_INFLUXDB_INIT_${name}`) ?? "";
-  const token = settings.text("INFLUX_TOKEN") || value("ADMIN_TOKEN");
+  const token = settings.read(CHECK_SETTINGS.influxToken) || value("ADMIN_TOKEN");
   const user = valueIn(files.grafana ?? "", "GF_SECURITY_ADMIN_USER") ?? "admin";
   const password = valueIn(files.grafana ?? "", "GF_SECURITY_ADMIN_PASSWORD") ?? "admin";
-  const writeToken = settings.text("INFLUX_WRITE_TOKEN");
+  const writeToken = settings.read(CHECK_SETTINGS.influxWriteToken);
   for (const secret of [token, value("PASSWORD"), password]) {
     // "admin" is no secret, and stands in many a sentence
     if (secret !== "" && secret !== "admin") settings.secrets.push(secret);
   }
   return {
-    kafka: { brokers: [settings.count("KAFKA_PORT"), ...morePorts].map((port) => `localhost:${port}`), ssl: false },
+    kafka: {
+      brokers: [settings.read(CHECK_SETTINGS.kafkaPort), ...morePorts].map((port) => `localhost:${port}`),
+      ssl: false,
+    },
     influx: {
-      url: `http://localhost:${settings.count("INFLUX_PORT")}`,
-      org: value("ORG") || settings.text("INFLUX_ORG"),
-      bucket: value("BUCKET") || settings.text("INFLUX_BUCKET"),
+      url: `http://localhost:${settings.read(CHECK_SETTINGS.influxPort)}`,
+      org: value("ORG") || settings.read(CHECK_SETTINGS.influxOrg),
+      bucket: value("BUCKET") || settings.read(CHECK_SETTINGS.influxBucket),
       token,
       tokenFrom: settings.isSet("INFLUX_TOKEN") ? "INFLUX_TOKEN" : "influxv2.env",
       ...(writeToken === "" ? {} : { writeToken }),
     },
     grafana: {
-      url: `http://localhost:${settings.count("GRAFANA_PORT")}`,
+      url: `http://localhost:${settings.read(CHECK_SETTINGS.grafanaPort)}`,
       authorization: grafanaLogin(settings, user, password),
       loginFrom: "grafana.env",
-      datasource: settings.text("GRAFANA_DATASOURCE"),
-      dashboard: settings.text("GRAFANA_DASHBOARD"),
+      datasource: settings.read(CHECK_SETTINGS.grafanaDatasource),
+      dashboard: settings.read(CHECK_SETTINGS.grafanaDashboard),
     },
-    programUrl: `http://localhost:${settings.count("PRODUCER_PORT")}`,
+    programUrl: `http://localhost:${settings.read(CHECK_SETTINGS.producerPort)}`,
     hasPage: false,
   };
 }
 
-function grafanaLogin(settings: DoctorSettings, user: string, password: string): string {
-  const token = settings.text("GRAFANA_TOKEN");
+function grafanaLogin(settings: SettingsReader, user: string, password: string): string {
+  const token = settings.read(CHECK_SETTINGS.grafanaToken);
   if (token !== "") return `Bearer ${token}`;
   const login = new TextEncoder().encode(`${user}:${password}`).toBase64();
   settings.secrets.push(login);
   return `Basic ${login}`;
 }
 
-function ofSettings(settings: DoctorSettings, config: Config | undefined, { form, program, isThere }: Found): Own {
-  const influxUrl = settings.url("INFLUX_URL"), grafanaUrl = settings.url("GRAFANA_URL");
-  const token = settings.text("INFLUX_TOKEN"), writeToken = settings.text("INFLUX_WRITE_TOKEN");
+function ofSettings(settings: SettingsReader, config: Config | undefined, { form, program, isThere }: Found): Own {
+  const influxUrl = settings.read(CHECK_SETTINGS.influxUrl), grafanaUrl = settings.read(CHECK_SETTINGS.grafanaUrl);
+  const token = settings.read(CHECK_SETTINGS.influxToken), writeToken = settings.read(CHECK_SETTINGS.influxWriteToken);
   if (influxUrl !== "" && token === "") {
     settings.problems.push("Cannot look into InfluxDB as INFLUX_TOKEN must be set with INFLUX_URL: it is not set");
   }
-  const password = settings.text("GRAFANA_PASSWORD");
+  const password = settings.read(CHECK_SETTINGS.grafanaPassword);
   const hasLogin = settings.isSet("GRAFANA_TOKEN") || password !== "";
   const hasStore = program?.sinks.includes("sqlite") === true;
-  const programUrl = settings.url("PROGRAM_URL") || program?.url ||
+  const programUrl = settings.read(CHECK_SETTINGS.programUrl) || program?.url ||
     (form === "embedded" ? `http://localhost:${config?.port || 8000}` : "");
   const storeFile = config?.storeFile;
   const looksAtStore = storeFile !== undefined && program?.demo !== true &&
@@ -364,8 +277,8 @@ function ofSettings(settings: DoctorSettings, config: Config | undefined, { form
     ...(influxUrl === "" ? {} : {
       influx: {
         url: influxUrl,
-        org: settings.text("INFLUX_ORG"),
-        bucket: settings.text("INFLUX_BUCKET"),
+        org: settings.read(CHECK_SETTINGS.influxOrg),
+        bucket: settings.read(CHECK_SETTINGS.influxBucket),
         token,
         tokenFrom: "INFLUX_TOKEN",
         ...(writeToken === "" ? {} : { writeToken }),
@@ -374,10 +287,12 @@ function ofSettings(settings: DoctorSettings, config: Config | undefined, { form
     ...(grafanaUrl === "" ? {} : {
       grafana: {
         url: grafanaUrl,
-        ...(hasLogin ? { authorization: grafanaLogin(settings, settings.text("GRAFANA_USER"), password) } : {}),
+        ...(hasLogin
+          ? { authorization: grafanaLogin(settings, settings.read(CHECK_SETTINGS.grafanaUser), password) }
+          : {}),
         loginFrom: settings.isSet("GRAFANA_TOKEN") ? "GRAFANA_TOKEN" : "GRAFANA_USER and GRAFANA_PASSWORD",
-        datasource: settings.text("GRAFANA_DATASOURCE"),
-        dashboard: settings.text("GRAFANA_DASHBOARD"),
+        datasource: settings.read(CHECK_SETTINGS.grafanaDatasource),
+        dashboard: settings.read(CHECK_SETTINGS.grafanaDashboard),
       },
     }),
     ...(programUrl === "" ? {} : { programUrl }),

@@ -2,10 +2,11 @@
 // neither.
 
 import type { Arguments } from "../config/arguments.ts";
-import { type Environment, STORE_FILE } from "../config/config.ts";
+import { STORE_FILE } from "../config/config.ts";
+import { type Environment, SettingsReader } from "../config/setting.ts";
 import { ConfigError, reasonOf } from "../core/errors.ts";
 import { readTextFile } from "../config/text_file.ts";
-import { DoctorSettings, type Form, type Found, type ProgramFound, type StackFiles } from "./places.ts";
+import { CHECK_SETTINGS, type Form, type Found, type ProgramFound, type StackFiles } from "./places.ts";
 import { wordsOf } from "./stage.ts";
 
 /** Until whatever runs on this computer must have answered, ms. */
@@ -90,24 +91,24 @@ export async function decide(
   asked: Asked,
   signal: AbortSignal,
 ): Promise<Decided> {
-  const settings = new DoctorSettings(environment);
+  const settings = new SettingsReader(environment);
   const given = ["KAFKA_BROKERS", "INFLUX_URL", "GRAFANA_URL", "PROGRAM_URL"].filter((name) => settings.isSet(name));
   if (asked === undefined && given.length > 0) {
-    const url = settings.url("PROGRAM_URL");
+    const url = settings.read(CHECK_SETTINGS.programUrl);
     const program = url === "" ? await atPort(environment, signal) : await findProgram(url, signal);
     return found("servers", `the servers that are named by settings: ${given.join(", ")}`, program, []);
   }
   const ports = {
-    Kafka: settings.count("KAFKA_PORT"),
-    InfluxDB: settings.count("INFLUX_PORT"),
-    Grafana: settings.count("GRAFANA_PORT"),
+    Kafka: settings.read(CHECK_SETTINGS.kafkaPort),
+    InfluxDB: settings.read(CHECK_SETTINGS.influxPort),
+    Grafana: settings.read(CHECK_SETTINGS.grafanaPort),
   };
-  const moreBrokers = [settings.count("KAFKA_PORT_2"), settings.count("KAFKA_PORT_3")];
+  const moreBrokers = [settings.read(CHECK_SETTINGS.kafkaPort2), settings.read(CHECK_SETTINGS.kafkaPort3)];
   const [open, more, program, producer] = await Promise.all([
     Promise.all(Object.values(ports).map(isOpen)),
     Promise.all(moreBrokers.map(isOpen)),
     atPort(environment, signal),
-    findProgram(`http://localhost:${settings.count("PRODUCER_PORT")}`, signal),
+    findProgram(`http://localhost:${settings.read(CHECK_SETTINGS.producerPort)}`, signal),
   ]);
   const answering = Object.keys(ports).filter((_, at) => open[at] === true);
   const morePorts = moreBrokers.filter((_, at) => more[at] === true);

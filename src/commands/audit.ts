@@ -2,11 +2,11 @@
 
 import { systemClock } from "../core/clock.ts";
 import { readArguments } from "../config/arguments.ts";
-import type { Environment } from "../config/config.ts";
+import type { Environment } from "../config/setting.ts";
 import { briefly } from "../checks/freshness.ts";
 import { Influx, InfluxRefusal } from "../checks/influx.ts";
 import { BEYOND_MEANS, beyondText, type GroupView, KafkaView, resetCommands } from "../kafka/admin.ts";
-import { describeDoctorSettings, type Places, readPlaces } from "../checks/places.ts";
+import { describeCheckSettings, type Places, readPlaces } from "../checks/places.ts";
 import { type Asked, askedOf, decide, readStackFiles } from "../checks/probe.ts";
 import { Trouble } from "../checks/stage.ts";
 import { ConfigError, exitCodeFor, SinkError } from "../core/errors.ts";
@@ -74,7 +74,7 @@ export async function runAudit(
   dir = ".",
 ): Promise<0 | 1> {
   if (asksForHelp(args)) {
-    await output.write(`${AUDIT_USAGE}\n${describeDoctorSettings()}`);
+    await output.write(`${AUDIT_USAGE}\n${describeCheckSettings()}`);
     return 0;
   }
   const asJson = args.includes("--json");

@@ -18,7 +18,7 @@ export const demo: Command = (args, context): Promise<number | void> =>
       signal: context.stop.signal,
     });
     // neither its prices nor its positions may be taken for real ones
-    const { cursorFile: _, ...rest } = config;
-    const settings = { ...rest, ...DEMO_SETTINGS, feedUrl: simulated.url, storeFile: simulated.storeFile };
+    const { url: feedUrl, storeFile } = simulated;
+    const settings = { ...config, ...DEMO_SETTINGS, feedUrl, storeFile, cursorFile: undefined };
     await runFeed("demo", settings, log, context, simulated);
   });

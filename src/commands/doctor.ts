@@ -2,7 +2,7 @@
 
 import { systemClock } from "../core/clock.ts";
 import { readArguments } from "../config/arguments.ts";
-import type { Environment } from "../config/config.ts";
+import type { Environment } from "../config/setting.ts";
 import { ConfigError } from "../core/errors.ts";
 import { seriesOf } from "../core/record.ts";
 import type { Output } from "../core/terminal.ts";
@@ -10,7 +10,7 @@ import { age, type LastTrades, lookAtExchange } from "../checks/exchange.ts";
 import { lookAtDatasource, lookAtGrafana, lookAtPanels } from "../checks/grafana.ts";
 import { Influx, lookAtInflux, lookAtPoints, lookAtToken } from "../checks/influx.ts";
 import { KafkaLook, lookAtRecords, lookAtTelegraf, lookAtTopics } from "../checks/kafka_stages.ts";
-import { describeDoctorSettings, type Places, readPlaces } from "../checks/places.ts";
+import { describeCheckSettings, type Places, readPlaces } from "../checks/places.ts";
 import { askedOf, decide, type Decided, readStackFiles } from "../checks/probe.ts";
 import { lookAtPage, lookAtProgram, lookAtStore, lookAtTicks } from "../checks/program.ts";
 import {
@@ -76,7 +76,7 @@ export async function runDoctor(
   dir = ".",
 ): Promise<0 | 1> {
   if (asksForHelp(args)) {
-    await output.write(`${DOCTOR_USAGE}\n${describeDoctorSettings()}`);
+    await output.write(`${DOCTOR_USAGE}\n${describeCheckSettings()}`);
     return 0;
   }
   const given = readArguments(args, { flags: ["--json", "--stack", "--embedded"] });

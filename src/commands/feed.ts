@@ -1,7 +1,7 @@
 // `deno task dev` and `deno task start`: builds the pipeline from the settings, and runs it until it is told to stop.
 
-import { type Config, hintsFor, readConfig } from "../config/config.ts";
-import { readEnvironment } from "../config/environment.ts";
+import { type Config, readConfig } from "../config/config.ts";
+import { hintsFor, readEnvironment } from "../config/environment.ts";
 import { systemClock as clock } from "../core/clock.ts";
 import { ConfigError, DrainError, exitCodeFor, SinkError } from "../core/errors.ts";
 import { createLogger, type Logger } from "../core/log.ts";
@@ -141,7 +141,9 @@ export async function runFeed(
   }
   if (config.brokers.length > 0) {
     const spy = demo === undefined ? {} : { onSocket: demo.onSocket };
-    sinks.push(new KafkaSink({ ...config, startTimeoutMs, log, ...spy }));
+    const { brokers, topic, gapsTopic, clientId, compression, encoder, ssl, certificates, sasl } = config;
+    const kafka = { brokers, topic, gapsTopic, clientId, compression, encoder, ssl, certificates, sasl };
+    sinks.push(new KafkaSink({ ...kafka, startTimeoutMs, log, ...spy }));
   }
   if (command === "dev" && store === undefined) sinks.push(new StdoutSink(() => stop.abort()));
   const pipeline = new Pipeline({
@@ -164,7 +166,11 @@ export async function runFeed(
     log,
   });
   const server = serveStatus({
-    ...config,
+    host: config.host,
+    port: config.port,
+    allowedHosts: config.allowedHosts,
+    allowedOrigins: config.allowedOrigins,
+    exchange,
     cursor,
     nextFreePort: command !== "start",
     source,

@@ -1,700 +1,368 @@
-// Environment -> checked Config. Every name, unit, default and meaning stands in one table here; `--help` and .env-example
-// are made from it.
+// All settings in one table: the checked Config, `--help`, .env-example and the README's table are made from it.
 
-import { createPrivateKey, X509Certificate } from "node:crypto";
-import { ConfigError, reasonOf } from "../core/errors.ts";
+import { ConfigError } from "../core/errors.ts";
 import type { Exchange } from "../exchanges/exchange.ts";
 import { DEFAULT_EXCHANGE, EXCHANGES } from "../exchanges/mod.ts";
-import type { Level } from "../core/log.ts";
-import { MAX_SHARDS, productsOf, type Shard, shardOf } from "./shard.ts";
-import { wrongPath } from "../core/terminal.ts";
+import { certificates, isKeyOf, privateKey } from "./certificates.ts";
+import {
+  describe,
+  type Environment,
+  flag,
+  int,
+  isNot,
+  type Kind,
+  list,
+  oneOf,
+  orEmpty,
+  path,
+  secret,
+  type Setting,
+  setting,
+  SettingsReader,
+  text,
+  type ValuesOf,
+} from "./setting.ts";
+import { productsOf, type Shard, shardNumber, shardOf } from "./shard.ts";
 
-/** Where the values of settings come from. */
-export interface Environment {
-  /** All names with their texts; an empty text counts as not set, unless the setting may be empty. */
-  readonly values: Readonly<Record<string, string>>;
-  /** Reads the file that a `<NAME>_FILE` names. Throws if it cannot. */
-  readonly readFile: (path: string) => string;
-}
+const TOPIC = /^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$/;
 
-/** One setting as people read of it. */
-export interface Setting {
-  /** As it stands in the environment. */
-  readonly name: string;
-  /** As text, just as it could stand in the environment. */
-  readonly default: string;
-  /** What the value must be, as it stands in messages. */
-  readonly wish: string;
-  /** What it does, with its unit. */
-  readonly meaning: string;
-  /** Never shown, and also read from the file that `<NAME>_FILE` names. */
-  readonly secret?: true;
-  /** No secret, and also read from such a file. */
-  readonly file?: true;
-}
-
-/** Where `dev` keeps its store when nobody says otherwise. */
+/** The store of `dev` if STORE_FILE is not set. */
 export const STORE_FILE = "data/prices.sqlite";
 
-const EXCHANGE_NAMES = Object.keys(EXCHANGES);
+const EXCHANGE = setting(
+  "EXCHANGE",
+  oneOf(...Object.keys(EXCHANGES)),
+  DEFAULT_EXCHANGE.name,
+  "The exchange to follow; for several exchanges, run the program once for each",
+);
 
 /** Each exchange has the same three settings under its own name. */
-function settingsOf(exchange: Exchange): Setting[] {
-  const { title, url, channels, defaultChannel, defaultProducts } = exchange;
-  const prefix = exchange.name.toUpperCase();
-  const about = Object.entries(channels).map(([name, { meaning }]) => `${name}: ${meaning}`).join("; ");
-  return [
-    {
-      name: `${prefix}_PRODUCTS`,
-      default: defaultProducts.join(","),
-      wish: `product ids like ${defaultProducts[0]}, separated by commas`,
-      meaning: "Products to follow",
-    },
-    {
-      name: `${prefix}_CHANNEL`,
-      default: defaultChannel,
-      wish: Object.keys(channels).join(" or "),
-      meaning: about,
-    },
-    {
-      name: `${prefix}_WS_URL`,
-      default: url,
-      wish: "a ws:// or wss:// address",
-      meaning: `Where ${title}'s feed is; the simulator's address for machines without the internet`,
-    },
-  ];
+function settingsOf({ name, title, url, channels, defaultChannel, defaultProducts, productPattern }: Exchange) {
+  const prefix = name.toUpperCase();
+  const product = (item: string) => productPattern.test(item.toUpperCase()) ? item.toUpperCase() : undefined;
+  return {
+    products: setting(
+      `${prefix}_PRODUCTS`,
+      list(`product ids like ${defaultProducts[0]}`, product, 1),
+      defaultProducts.join(","),
+      "The products to follow",
+    ),
+    channel: setting(
+      `${prefix}_CHANNEL`,
+      oneOf(...Object.keys(channels)),
+      defaultChannel,
+      Object.entries(channels).map(([name, { meaning }]) => `${name}: ${meaning}`).join("; "),
+    ),
+    feedUrl: setting(
+      `${prefix}_WS_URL`,
+      feedAddress(),
+      url,
+      `Address of ${title}'s feed; on a machine without the internet, that of the simulator`,
+    ),
+  };
 }
 
-/** All settings, in the order in which people meet them. */
+const SHARD = setting(
+  "SHARD",
+  shardNumber(),
+  "",
+  "This is the nth of m producers that share the products, and follows only its own part of them",
+);
+
+/** Where Kafka is, and what to write there. */
+export const KAFKA = {
+  brokers: setting(
+    "KAFKA_BROKERS",
+    list("host:port", brokerOf),
+    "",
+    "Addresses of Kafka; needed by start, optional for dev",
+  ),
+  topic: setting("KAFKA_TOPIC", text("a Kafka topic name", TOPIC), "ticker_batch", "Topic for the records"),
+  gapsTopic: setting(
+    "KAFKA_GAPS_TOPIC",
+    orEmpty(text("a Kafka topic name", TOPIC)),
+    "feed_gaps",
+    "Topic for declared gaps; set it to nothing to switch it off",
+  ),
+  clientId: setting(
+    "KAFKA_CLIENT_ID",
+    text("a name"),
+    "coinbase-producer",
+    "The name of this client in the broker's logs",
+  ),
+  compression: setting("KAFKA_COMPRESSION", oneOf("none", "gzip"), "none", "Compression of the batches sent to Kafka"),
+  encoder: setting(
+    "KAFKA_ENCODER",
+    oneOf("own", "kafkajs"),
+    "own",
+    "The code that encodes requests to Kafka: own is much faster, the bytes are the same",
+  ),
+  lingerMs: setting(
+    "KAFKA_LINGER_MS",
+    int(0, 10_000),
+    "0",
+    "Wait up to this long for a batch to fill, ms: fewer requests, later records",
+  ),
+  startTimeoutMs: setting(
+    "KAFKA_START_TIMEOUT_MS",
+    int(0, 86_400_000),
+    "300000",
+    "At the start, give up (exit 4) if Kafka cannot be reached for this long, ms; 0: never",
+  ),
+  ssl: setting("KAFKA_SSL", flag(), "false", "Encrypt the connection to Kafka"),
+};
+
+/** The program's certificate for Kafka, and its login. */
+export const KAFKA_ACCESS = {
+  ca: setting(
+    "KAFKA_SSL_CA",
+    certificates("PEM certificates"),
+    "",
+    "Authorities to trust instead of the well-known ones, for a Kafka with a private certificate authority",
+  ),
+  cert: setting(
+    "KAFKA_SSL_CERT",
+    certificates("a PEM certificate, followed by its intermediate certificates"),
+    "",
+    "The client certificate, if Kafka asks for one (mutual TLS)",
+  ),
+  key: setting("KAFKA_SSL_KEY", privateKey(), "", "The key of KAFKA_SSL_CERT"),
+  mechanism: setting(
+    "KAFKA_SASL_MECHANISM",
+    oneOf("plain", "scram-sha-256", "scram-sha-512"),
+    "plain",
+    "How to log in to Kafka, if KAFKA_USERNAME is set",
+  ),
+  username: setting("KAFKA_USERNAME", secret("a name"), "", "User name or API key for Kafka"),
+  password: setting("KAFKA_PASSWORD", secret("a password"), "", "Password or API secret for Kafka"),
+};
+
+/** Everything else. */
+export const PROGRAM = {
+  storeFile: setting(
+    "STORE_FILE",
+    orEmpty(path()),
+    STORE_FILE,
+    "The store of dev; set it to nothing to run without store and page. Start has a store only if this is set",
+  ),
+  ticksDays: setting("STORE_TICKS_DAYS", int(0, 36_500), "7", "How long the store keeps ticks, days; 0: for ever"),
+  candlesDays: setting(
+    "STORE_CANDLES_DAYS",
+    int(0, 36_500),
+    "0",
+    "How long the store keeps candles and gaps, days; 0: for ever",
+  ),
+  cursorFile: setting(
+    "CURSOR_FILE",
+    path(),
+    "",
+    "Records how far each product has got, so that the next start knows what it missed, even after kill -9; with store " +
+      "and Kafka the default is a file beside the store",
+  ),
+  queueCapacity: setting(
+    "QUEUE_CAPACITY",
+    int(1000, 10_000_000),
+    "100000",
+    "Events that wait while a sink is away; beyond it the oldest ticks are dropped, counted and declared",
+  ),
+  staleAfterMs: setting(
+    "STALE_AFTER_MS",
+    int(2000, 600_000),
+    "15000",
+    "The connection or a product counts as dead if nothing arrives for this long, ms",
+  ),
+  maxFrameBytes: setting(
+    "MAX_FRAME_BYTES",
+    int(1024, 67_108_864),
+    "1048576",
+    "Longer frames are rejected once they have arrived, bytes; one of 64 MiB or more ends the connection",
+  ),
+  drainMs: setting(
+    "DRAIN_TIMEOUT_MS",
+    int(0, 600_000),
+    "8000",
+    "At shutdown, the longest time to write what is left, ms (containers are killed after 10 s)",
+  ),
+  host: setting(
+    "HOST",
+    text("an address of this machine"),
+    "127.0.0.1",
+    "Address of the page, its API and the status pages; 0.0.0.0 opens them to the network",
+  ),
+  port: setting("PORT", int(0, 65_535), "8000", "Port of the page, its API and the status pages; 0: any free one"),
+  allowedHosts: setting(
+    "ALLOWED_HOSTS",
+    list("host names like raspberrypi.local", hostOf),
+    "",
+    "Names under which the pages may be opened, besides localhost and IP addresses; a port is ignored",
+  ),
+  allowedOrigins: setting(
+    "ALLOWED_ORIGINS",
+    list("addresses like https://example.org", (item) => URL.parse(item)?.origin === item ? item : undefined),
+    "",
+    "Web pages that may read the API from another address (CORS)",
+  ),
+  logLevel: setting("LOG_LEVEL", oneOf("debug", "info", "warn", "error"), "info", "The lowest level that is logged"),
+  logFormat: setting(
+    "LOG_FORMAT",
+    oneOf("auto", "text", "json"),
+    "auto",
+    "auto: text on a terminal, JSON lines otherwise",
+  ),
+};
+
+/** All settings, in the order in which people read them. */
 export const SETTINGS: readonly Setting[] = [
-  {
-    name: "EXCHANGE",
-    default: DEFAULT_EXCHANGE.name,
-    wish: EXCHANGE_NAMES.join(" or "),
-    meaning: "Whose prices; for several exchanges run the program once for each",
-  },
-  ...Object.values(EXCHANGES).flatMap(settingsOf),
-  {
-    name: "SHARD",
-    default: "",
-    wish: `n/m like 1/3, n from 1 to m, m at most ${MAX_SHARDS}`,
-    meaning: "Several producers share the products, and this is the nth of m: it follows those that are its own",
-  },
-  {
-    name: "KAFKA_BROKERS",
-    default: "",
-    wish: "host:port, separated by commas",
-    meaning: "Where Kafka is; needed by start, optional for dev",
-  },
-  { name: "KAFKA_TOPIC", default: "ticker_batch", wish: "a Kafka topic name", meaning: "Topic for the records" },
-  {
-    name: "KAFKA_GAPS_TOPIC",
-    default: "feed_gaps",
-    wish: "a Kafka topic name, or empty",
-    meaning: "Topic for declared gaps; set it to nothing to switch it off",
-  },
-  { name: "KAFKA_CLIENT_ID", default: "coinbase-producer", wish: "a name", meaning: "Our name in the broker's logs" },
-  {
-    name: "KAFKA_COMPRESSION",
-    default: "none",
-    wish: "none or gzip",
-    meaning: "Of the batches sent to Kafka",
-  },
-  {
-    name: "KAFKA_ENCODER",
-    default: "own",
-    wish: "own or kafkajs",
-    meaning: "Who writes the requests to Kafka: own is much quicker, the bytes are the same",
-  },
-  {
-    name: "KAFKA_LINGER_MS",
-    default: "0",
-    wish: "0 to 10000",
-    meaning: "Wait so long for a batch to fill, ms: fewer requests, later records",
-  },
-  {
-    name: "KAFKA_START_TIMEOUT_MS",
-    default: "300000",
-    wish: "0 to 86400000",
-    meaning: "Give up (exit 4) if Kafka is away for so long at the start, ms; 0: never",
-  },
-  { name: "KAFKA_SSL", default: "false", wish: "true or false", meaning: "Encrypt the connection to Kafka" },
-  {
-    name: "KAFKA_SSL_CA",
-    default: "",
-    wish: "PEM certificates",
-    meaning:
-      "Authorities to trust in the place of the well-known ones, where Kafka's certificates come from one of its own",
-    file: true,
-  },
-  {
-    name: "KAFKA_SSL_CERT",
-    default: "",
-    wish: "a PEM certificate, and those above it after it",
-    meaning: "Our certificate, where Kafka asks for one (mutual TLS)",
-    file: true,
-  },
-  {
-    name: "KAFKA_SSL_KEY",
-    default: "",
-    wish: "a PEM private key without a passphrase",
-    meaning: "The key of KAFKA_SSL_CERT",
-    secret: true,
-  },
-  {
-    name: "KAFKA_SASL_MECHANISM",
-    default: "plain",
-    wish: "plain, scram-sha-256 or scram-sha-512",
-    meaning: "How to log in, if KAFKA_USERNAME is set",
-  },
-  { name: "KAFKA_USERNAME", default: "", wish: "a name", meaning: "Log in to Kafka as", secret: true },
-  { name: "KAFKA_PASSWORD", default: "", wish: "a password", meaning: "Log in to Kafka with", secret: true },
-  {
-    name: "STORE_FILE",
-    default: STORE_FILE,
-    wish: "the path of a file, or empty",
-    meaning:
-      "Where dev keeps its store; set it to nothing to run without store and page. Start has none unless it is set",
-  },
-  {
-    name: "STORE_TICKS_DAYS",
-    default: "7",
-    wish: "0 to 36500",
-    meaning: "The store keeps ticks for so many days; 0: for ever",
-  },
-  {
-    name: "STORE_CANDLES_DAYS",
-    default: "0",
-    wish: "0 to 36500",
-    meaning: "The store keeps candles and gaps for so many days; 0: for ever",
-  },
-  {
-    name: "CURSOR_FILE",
-    default: "",
-    wish: "the path of a file",
-    meaning:
-      "Notes how far each product has got, so that the next start knows what it missed, after kill -9 too; with store and Kafka it is kept beside the store",
-  },
-  {
-    name: "QUEUE_CAPACITY",
-    default: "100000",
-    wish: "1000 to 10000000",
-    meaning: "Events that wait for a sink that is away; beyond it the oldest ticks are dropped, counted and declared",
-  },
-  {
-    name: "STALE_AFTER_MS",
-    default: "15000",
-    wish: "2000 to 600000",
-    meaning: "The link or a product is taken for dead when nothing comes for so long, ms",
-  },
-  {
-    name: "MAX_FRAME_BYTES",
-    default: "1048576",
-    wish: "1024 to 67108864",
-    meaning: "Longer frames are rejected once they have arrived, bytes; one of 64 MiB or more ends the connection",
-  },
-  {
-    name: "DRAIN_TIMEOUT_MS",
-    default: "8000",
-    wish: "0 to 600000",
-    meaning: "At the end, write what is left for at most so long, ms (containers are killed after 10 s)",
-  },
-  {
-    name: "HOST",
-    default: "127.0.0.1",
-    wish: "an address of this machine",
-    meaning: "Address of the page, its API and the status pages; 0.0.0.0 opens them to the network",
-  },
-  { name: "PORT", default: "8000", wish: "0 to 65535", meaning: "Port of the same; 0: any free one" },
-  {
-    name: "ALLOWED_HOSTS",
-    default: "",
-    wish: "host names like raspberrypi.local, separated by commas",
-    meaning: "Names under which the pages may be asked for, besides localhost and IP addresses; a port is ignored",
-  },
-  {
-    name: "ALLOWED_ORIGINS",
-    default: "",
-    wish: "addresses like https://example.org, separated by commas",
-    meaning: "Web pages that may read the API from another address (CORS)",
-  },
-  {
-    name: "LOG_LEVEL",
-    default: "info",
-    wish: "debug, info, warn or error",
-    meaning: "The lowest level that is logged",
-  },
-  {
-    name: "LOG_FORMAT",
-    default: "auto",
-    wish: "auto, text or json",
-    meaning: "auto: text on a terminal, JSON lines otherwise",
-  },
+  EXCHANGE,
+  ...Object.values(EXCHANGES).flatMap((exchange) => Object.values<Setting>(settingsOf(exchange))),
+  SHARD,
+  ...Object.values(KAFKA),
+  ...Object.values(KAFKA_ACCESS),
+  ...Object.values(PROGRAM),
 ];
 
-/** Settings after the check. */
-export interface Config {
-  /** See EXCHANGE. */
+/** The checked settings: the values of KAFKA and PROGRAM, and what several settings say together. */
+export interface Config extends ValuesOf<typeof KAFKA>, ValuesOf<typeof PROGRAM> {
+  /** The exchange to follow. */
   readonly exchange: Exchange;
-  /** See COINBASE_PRODUCTS: at least one, none twice; with SHARD, this shard's of them. */
+  /** At least one, without duplicates; with a shard, only the shard's own. */
   readonly products: readonly string[];
-  /** See SHARD; undefined: all products are ours. */
-  readonly shard?: Shard;
-  /** See COINBASE_CHANNEL: one of the exchange's. */
+  /** Undefined: all products are ours. */
+  readonly shard: Shard | undefined;
+  /** One of the exchange's. */
   readonly channel: string;
-  /** See COINBASE_WS_URL. */
+  /** Where the exchange's feed is. */
   readonly feedUrl: string;
-  /** See KAFKA_BROKERS; empty: no Kafka. */
-  readonly brokers: readonly string[];
-  /** See KAFKA_TOPIC. */
-  readonly topic: string;
-  /** See KAFKA_GAPS_TOPIC. */
-  readonly gapsTopic: string;
-  /** See KAFKA_CLIENT_ID. */
-  readonly clientId: string;
-  /** See KAFKA_COMPRESSION. */
-  readonly compression: "none" | "gzip";
-  /** See KAFKA_ENCODER. */
-  readonly encoder: "own" | "kafkajs";
-  /** See KAFKA_LINGER_MS. */
-  readonly lingerMs: number;
-  /** See KAFKA_START_TIMEOUT_MS. */
-  readonly startTimeoutMs: number;
-  /** See KAFKA_SSL. */
-  readonly ssl: boolean;
-  /** See KAFKA_SSL_CA, KAFKA_SSL_CERT and KAFKA_SSL_KEY: PEM that can be read, key and certificate of one another. */
-  readonly certificates?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
-  /** See KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD; undefined: no login. */
-  readonly sasl?: {
-    readonly mechanism: "plain" | "scram-sha-256" | "scram-sha-512";
-    readonly username: string;
-    readonly password: string;
+  /** PEM that can be read; the key belongs to the certificate. Undefined: none of them is set. */
+  readonly certificates: { readonly ca?: string; readonly cert?: string; readonly key?: string } | undefined;
+  /** Undefined: no login. */
+  readonly sasl:
+    | Pick<ValuesOf<typeof KAFKA_ACCESS>, "mechanism" | "username" | "password">
+    | undefined;
+}
+
+function feedAddress(): Kind<string> {
+  return {
+    expected: "a ws:// or wss:// address",
+    parse(text) {
+      if (!/^wss?:$/.test(URL.parse(text)?.protocol ?? "")) throw isNot(text);
+      return text;
+    },
   };
-  /** See STORE_FILE; undefined: no store. */
-  readonly storeFile?: string;
-  /** See STORE_TICKS_DAYS. */
-  readonly ticksDays: number;
-  /** See STORE_CANDLES_DAYS. */
-  readonly candlesDays: number;
-  /** See CURSOR_FILE; undefined: none. */
-  readonly cursorFile?: string;
-  /** See QUEUE_CAPACITY. */
-  readonly queueCapacity: number;
-  /** See STALE_AFTER_MS. */
-  readonly staleAfterMs: number;
-  /** See MAX_FRAME_BYTES. */
-  readonly maxFrameBytes: number;
-  /** See DRAIN_TIMEOUT_MS. */
-  readonly drainMs: number;
-  /** See HOST. */
-  readonly host: string;
-  /** See PORT. */
-  readonly port: number;
-  /** See ALLOWED_HOSTS: lower case. */
-  readonly allowedHosts: readonly string[];
-  /** See ALLOWED_ORIGINS. */
-  readonly allowedOrigins: readonly string[];
-  /** See LOG_LEVEL. */
-  readonly logLevel: Level;
-  /** See LOG_FORMAT. */
-  readonly logFormat: "auto" | "text" | "json";
 }
 
-const BY_NAME = new Map<string, Setting>(SETTINGS.map((setting) => [setting.name, setting]));
-const TOPIC = /^[a-zA-Z0-9._-]{1,249}$/;
-const HOST = /^(?:\[[0-9a-f:.]+\]|[\p{L}\p{N}._-]+)(?::\d{1,5})?$/u;
-const BROKER = /^(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+):(\d{1,5})$/;
-
-/** Whether `<NAME>_FILE` can name a file with it. */
-function mayBeFile(setting: Setting | undefined): boolean {
-  return setting?.secret === true || setting?.file === true;
+function brokerOf(item: string): string | undefined {
+  const port = Number(/^(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+):(\d{1,5})$/.exec(item)?.[1] ?? 0);
+  return port >= 1 && port <= 65_535 ? item : undefined;
 }
 
-/** How many letters must change to make one text the other, up to 3. */
-function distance(a: string, b: string): number {
-  if (Math.abs(a.length - b.length) > 2) return 3;
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return Math.min(3, row[b.length] as number);
+/** A name as a Host header has it, without its port. */
+function hostOf(item: string): string | undefined {
+  const isHost = /^(?:\[[0-9a-f:.]+\]|[\p{L}\p{N}._-]+)(?::\d{1,5})?$/u.test(item.toLowerCase());
+  return isHost ? URL.parse(`http://${item.toLowerCase()}`)?.hostname : undefined;
 }
 
-/** For each name that looks like a setting and is none: a sentence that says which one may be meant. */
-export function hintsFor(names: Iterable<string>): string[] {
-  const hints: string[] = [];
-  for (const name of names) {
-    const isFile = name.endsWith("_FILE");
-    const bare = name.replace(/_FILE$/, "");
-    if (BY_NAME.has(name) || (isFile && mayBeFile(BY_NAME.get(bare)))) continue;
-    // a letter may differ for every six, at most two: HOME is no HOST, and KAFKA_URL no KAFKA_SSL
-    const near: Setting | undefined = SETTINGS.find((setting) =>
-      distance(bare, setting.name) <= Math.min(2, Math.floor(setting.name.length / 6))
-    );
-    if (near === undefined) continue;
-    const meant = isFile && mayBeFile(near) ? `${near.name}_FILE` : near.name;
-    hints.push(`${name} is not a setting: did you mean ${meant}?`);
-  }
-  return hints;
-}
-
-/** A name, its value in quotes if it has some, and the rest of the line. */
-const DOT_ENV_LINE = /^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=[ \t]*('[^']*'|"(?:\\[^]|[^"\\])*"|)([^\r\n]*)/gm;
-
-/**
- * The settings of a `.env` whose values would not be what stands there: `@std/dotenv` ends a value without quotes at `#` and
- * replaces `$NAME` in it, by the word "undefined" where nobody has set it. Meant, and allowed: ` # ` before a comment, and
- * `${NAME}` where the file or the environment sets that name. Nothing of a value is told: it may be a password.
- *
- * @param environment all names that are set outside of the file
- */
-export function problemsInDotEnv(text: string, environment: Readonly<Record<string, string>>): string[] {
-  const lines = [...text.matchAll(DOT_ENV_LINE)];
-  const isSet = (name: string) => Object.hasOwn(environment, name) || lines.some((line) => line[1] === name);
-  const problems: string[] = [];
-  for (const [, name = "", quoted = "", rest = ""] of lines) {
-    const bare = name.replace(/_FILE$/, "");
-    const setting = BY_NAME.get(name) ?? (mayBeFile(BY_NAME.get(bare)) ? BY_NAME.get(bare) : undefined);
-    if (setting === undefined) continue;
-    const why = quoted === ""
-      ? troubleWithoutQuotes(rest.trim(), setting.secret === true, isSet)
-      : /^\s*(?:#.*)?$/.test(rest)
-      ? undefined
-      : "something follows its closing quote";
-    if (why === undefined) continue;
-    const orFile = mayBeFile(BY_NAME.get(name)) ? `, or name a file that holds it in ${name}_FILE` : "";
-    problems.push(`Cannot use ${name} of .env as ${why}: put the whole value in single quotes${orFile}`);
-  }
-  return problems;
-}
-
-/** What of a value without quotes would be read as something else, in words that follow "as". */
-function troubleWithoutQuotes(
-  value: string,
-  isSecret: boolean,
-  isSet: (name: string) => boolean,
-): string | undefined {
-  if (/^['"]/.test(value)) return "its quote is not closed";
-  // "abc#def"; in a secret also "abc #def"
-  const comment = isSecret ? /^(?:[^#]*\s)?#(?:\s|$)/ : /^(?:[^#]*\s)?#/;
-  if (value.includes("#") && !comment.test(value)) {
-    return 'without quotes a "#" begins a comment';
-  }
-  const [meant = ""] = value.split("#");
-  const rest = meant.replace(/\$\{(\w+)(:-[^}]+)?\}/g, (all, name, otherwise) => otherwise || isSet(name) ? "" : all);
-  if (/\$[\w{]/.test(rest)) return 'without quotes "$" stands for the value of another name';
-  return undefined;
-}
-
-/** Reads values one by one and collects what is wrong with them. */
-class Reader {
-  readonly problems: string[] = [];
-  readonly #environment: Environment;
-
-  constructor(environment: Environment) {
-    this.#environment = environment;
-  }
-
-  wrong(name: string, value: string): void {
-    const setting = BY_NAME.get(name);
-    // an address may hold a login
-    const shown = setting?.secret === true ? "a secret" : JSON.stringify(value.replace(/[^\s,/]+@/g, "...@"));
-    this.problems.push(`Cannot use ${name} as it must be ${setting?.wish}: current value is ${shown}`);
-  }
-
-  text(name: string, mayBeEmpty = false): string {
-    const setting = BY_NAME.get(name) as Setting;
-    const { values, readFile } = this.#environment;
-    const file = mayBeFile(setting) ? values[`${name}_FILE`] : undefined;
-    if (file !== undefined && file !== "") {
-      const problem = wrongPath(`${name}_FILE`, file);
-      if (problem !== undefined) {
-        this.problems.push(problem);
-        return "";
-      }
-      try {
-        const text = readFile(file).trimEnd();
-        // a secret that was not written, or a volume that was not mounted: not the same as none
-        if (text === "") {
-          this.problems.push(
-            `Cannot use ${name}_FILE as it must name a file that holds ${setting.wish}: current value is "${file}" (empty)`,
-          );
-        }
-        return text;
-      } catch (error) {
-        this.problems.push(
-          `Cannot read ${name}_FILE as it must name a readable file: current value is "${file}" (${reasonOf(error)})`,
-        );
-        return "";
-      }
-    }
-    const value = values[name]?.trim();
-    return value === undefined || (value === "" && !mayBeEmpty) ? setting.default : value;
-  }
-
-  path(name: string, mayBeEmpty = false): string {
-    const path = this.text(name, mayBeEmpty);
-    const problem = wrongPath(name, path);
-    if (problem !== undefined) this.problems.push(problem);
-    return path;
-  }
-
-  /** The wish of the setting says the bounds. */
-  count(name: string): number {
-    const text = this.text(name);
-    const [, low, high] = /^(\d+) to (\d+)$/.exec((BY_NAME.get(name) as Setting).wish) ?? [];
-    const value = Number(text);
-    if (/^\d{1,15}$/.test(text) && value >= Number(low) && value <= Number(high)) return value;
-    this.wrong(name, text);
-    return 0;
-  }
-
-  /** The wish of the setting says the choices. */
-  choice<T extends string>(name: string): T {
-    const text = this.text(name).toLowerCase();
-    if ((BY_NAME.get(name) as Setting).wish.split(/, | or /).includes(text)) return text as T;
-    this.wrong(name, text);
-    return text as T;
-  }
-
-  /** Without empty ones, and none twice. */
-  list(name: string, form = (item: string) => item): string[] {
-    const items = this.text(name).split(",").map((item) => form(item.trim())).filter((item) => item !== "");
-    return [...new Set(items)];
-  }
-
-  /** Checked by something that says what is wrong with it. A text that had to be one line has \n for its line ends. */
-  pem(name: string, check: (pem: string) => string | undefined): string {
-    const before = this.problems.length;
-    const text = this.text(name).replaceAll("\\n", "\n");
-    const isFile = (this.#environment.values[`${name}_FILE`] ?? "") !== "";
-    if (this.problems.length > before || text === "") return "";
-    const isPath = !isFile && !text.includes("\n") && /^[^\s]{1,1024}$/.test(text);
-    const why = isPath ? `is one word; if it is a path, set ${name}_FILE instead` : check(text);
-    if (why === undefined) return text;
-    const wish = (BY_NAME.get(name) as Setting).wish;
-    this.problems.push(`Cannot use ${name} as it must be ${wish}: ${isFile ? "its file" : "current value"} ${why}`);
-    return "";
-  }
-
-  /** Names as a Host header has them, without a port. */
-  hosts(name: string): string[] {
-    const items = this.list(name, (item) => item.toLowerCase());
-    const bad = items.filter((item) => !HOST.test(item) || !URL.canParse(`http://${item}`));
-    if (bad.length > 0) {
-      this.wrong(name, bad.join(","));
-      return [];
-    }
-    return [...new Set(items.map((item) => new URL(`http://${item}`).hostname))];
-  }
-
-  topic(name: string, mayBeEmpty: boolean): string {
-    const text = this.text(name, mayBeEmpty);
-    if (!(mayBeEmpty && text === "") && !(TOPIC.test(text) && text !== "." && text !== "..")) this.wrong(name, text);
-    return text;
-  }
-}
-
-/** What is wrong with the certificates, in words that follow "its file". */
-function wrongInCertificates(pem: string): string | undefined {
-  const found = pem.match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? [];
-  const begun = pem.match(/-----BEGIN CERTIFICATE-----/g)?.length ?? 0;
-  if (begun === 0) return 'has no "-----BEGIN CERTIFICATE-----"';
-  if (begun > found.length) return 'has no "-----END CERTIFICATE-----" for each beginning';
-  const bad = found.findIndex((one) => {
-    try {
-      new X509Certificate(one);
-      return false;
-    } catch {
-      return true;
-    }
-  });
-  return bad < 0 ? undefined : `is damaged: certificate ${bad + 1} of ${found.length} cannot be read`;
-}
-
-/** What is wrong with the key, in words that follow "its file". The key's text is not among them. */
-function wrongInKey(pem: string): string | undefined {
-  const kind = /-----BEGIN ([A-Z ]*PRIVATE KEY)-----/.exec(pem)?.[1];
-  if (kind === undefined) return 'has no "-----BEGIN PRIVATE KEY-----"';
-  if (kind.startsWith("ENCRYPTED") || pem.includes("ENCRYPTED")) {
-    return "wants a passphrase; take it off with: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW";
-  }
-  try {
-    createPrivateKey(pem);
-    return undefined;
-  } catch {
-    return "is damaged: the key cannot be read";
-  }
-}
-
-function isKeyOf(key: string, cert: string): boolean {
-  return new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
-}
-
-/** The certificates of our side, all checked. */
-function readCertificates(read: Reader, ssl: boolean): Config["certificates"] {
-  const before = read.problems.length;
-  const ca = read.pem("KAFKA_SSL_CA", wrongInCertificates);
-  const cert = read.pem("KAFKA_SSL_CERT", wrongInCertificates);
-  const key = read.pem("KAFKA_SSL_KEY", wrongInKey);
-  if (read.problems.length > before) return undefined;
-  const given = Object.entries({ KAFKA_SSL_CA: ca, KAFKA_SSL_CERT: cert, KAFKA_SSL_KEY: key })
-    .filter(([, pem]) => pem !== "").map(([name]) => name);
-  if (given.length > 0 && !ssl) {
+/** The certificates, which must fit together. */
+function readCertificates(read: SettingsReader, ssl: boolean): Config["certificates"] {
+  const { ca, cert, key } = KAFKA_ACCESS;
+  const pem = { ca: read.read(ca), cert: read.read(cert), key: read.read(key) };
+  if (!read.areGood(ca, cert, key)) return undefined;
+  const given = [ca, cert, key].map(({ name }) => name).filter((_, at) => Object.values(pem)[at] !== "");
+  if (given.length === 0) return undefined;
+  if (!ssl) {
     read.problems.push(
       `Cannot use ${given.join(" and ")} as KAFKA_SSL must be true with them: current value is "false"`,
     );
-  } else if ((cert === "") !== (key === "")) {
+  } else if ((pem.cert === "") !== (pem.key === "")) {
     read.problems.push(
       "Cannot show Kafka a certificate as KAFKA_SSL_CERT and KAFKA_SSL_KEY must be set together: one of them is empty",
     );
-  } else if (cert !== "" && !isKeyOf(key, cert)) {
+  } else if (pem.cert !== "" && !isKeyOf(pem.key, pem.cert)) {
     read.problems.push("Cannot use KAFKA_SSL_KEY as it must be the key of KAFKA_SSL_CERT: it belongs to another one");
-  } else if (given.length > 0) {
-    return { ...(ca === "" ? {} : { ca }), ...(cert === "" ? {} : { cert, key }) };
   }
-  return undefined;
+  return {
+    ...(pem.ca === "" ? {} : { ca: pem.ca }),
+    ...(pem.cert === "" ? {} : { cert: pem.cert, key: pem.key }),
+  };
 }
 
-/** The shard, and which of the products are its own. */
-function readShard(read: Reader, all: readonly string[]): { shard?: Shard; products: readonly string[] } {
-  const text = read.text("SHARD");
-  if (text === "") return { products: all };
-  const [number = 0, of = 0] = (/^(\d{1,4})\/(\d{1,4})$/.exec(text) ?? []).slice(1).map(Number);
-  if (number < 1 || number > of || of > MAX_SHARDS) {
-    read.wrong("SHARD", text);
-    return { products: all };
-  }
-  const shard = { number, of };
-  const products = productsOf(shard, all);
-  if (products.length === 0 && all.length > 0) {
-    // nothing to do looks like all is well: whoever gave it no work should know at once
-    const busy = [...new Set(all.map((product) => shardOf(product, of)))].sort((a, b) => a - b);
+/** The login to Kafka. */
+function readLogin(read: SettingsReader): Config["sasl"] {
+  const login = {
+    mechanism: read.read(KAFKA_ACCESS.mechanism),
+    username: read.read(KAFKA_ACCESS.username),
+    password: read.read(KAFKA_ACCESS.password),
+  };
+  const areGood = read.areGood(KAFKA_ACCESS.username, KAFKA_ACCESS.password);
+  if (areGood && (login.username === "") !== (login.password === "")) {
     read.problems.push(
-      `Cannot use SHARD=${text} as at least one of the ${all.length} products must be its own: shards ${
-        busy.join(", ")
-      } have them all; take fewer shards or more products`,
+      "Cannot log in to Kafka as KAFKA_USERNAME and KAFKA_PASSWORD must be set together: one of them is empty",
     );
   }
-  return { shard, products };
+  return login.username === "" ? undefined : login;
+}
+
+/** The shard's products. */
+function ownProducts(read: SettingsReader, shard: Shard | undefined, all: readonly string[]): readonly string[] {
+  if (shard === undefined) return all;
+  const products = productsOf(shard, all);
+  if (products.length === 0) {
+    // a producer without work looks as if all were well: say it at once
+    const busy = [...new Set(all.map((product) => shardOf(product, shard.of)))].sort((a, b) => a - b);
+    read.problems.push(
+      `Cannot use SHARD=${shard.number}/${shard.of} as at least one of the ${all.length} products must be its own: ` +
+        `shards ${busy.join(", ")} have them all; take fewer shards or more products`,
+    );
+  }
+  return products;
 }
 
 /**
  * The checked settings. Throws a ConfigError with everything that is wrong.
  *
- * @param command `start` must have a broker, and has a store only when one is named
+ * @param command `start` must have a broker, and has a store only if one is named
  */
 export function readConfig(environment: Environment, command: "dev" | "start"): Config {
-  const read = new Reader(environment);
-  const exchange = EXCHANGES[read.choice("EXCHANGE")] ?? DEFAULT_EXCHANGE;
-  const prefix = exchange.name.toUpperCase();
+  const read = new SettingsReader(environment);
+  const exchange = EXCHANGES[read.read(EXCHANGE)] ?? DEFAULT_EXCHANGE;
+  const feed = read.readAll(settingsOf(exchange));
+  const shard = read.read(SHARD);
+  const products = ownProducts(read, shard, feed.products);
 
-  const all = read.list(`${prefix}_PRODUCTS`, (product) => product.toUpperCase());
-  const bad = all.filter((product) => !exchange.productPattern.test(product));
-  if (bad.length > 0 || all.length === 0) read.wrong(`${prefix}_PRODUCTS`, bad.join(",") || ",");
-  const { shard, products } = readShard(read, all);
-
-  const feedUrl = read.text(`${prefix}_WS_URL`);
-  if (!/^wss?:$/.test(URL.parse(feedUrl)?.protocol ?? "")) read.wrong(`${prefix}_WS_URL`, feedUrl);
-
-  const brokers = read.list("KAFKA_BROKERS");
-  for (const broker of brokers) {
-    const port = Number(BROKER.exec(broker)?.[1] ?? 0);
-    if (port < 1 || port > 65535) read.wrong("KAFKA_BROKERS", broker);
-  }
-  if (command === "start" && brokers.length === 0) {
+  const kafka = read.readAll(KAFKA);
+  const hasKafka = kafka.brokers.length > 0;
+  if (command === "start" && !hasKafka && read.areGood(KAFKA.brokers)) {
     read.problems.push(
-      `Cannot start without Kafka as KAFKA_BROKERS must be ${BY_NAME.get("KAFKA_BROKERS")?.wish}: it is not set ` +
+      `Cannot start without Kafka as KAFKA_BROKERS must be ${KAFKA.brokers.expected}: it is not set ` +
         "(`deno task dev` runs without Kafka)",
     );
   }
-
-  const storeFile = command === "start" && environment.values.STORE_FILE === undefined
-    ? ""
-    : read.path("STORE_FILE", true);
-  const cursorFile = read.path("CURSOR_FILE") || (storeFile !== "" && brokers.length > 0 ? `${storeFile}.cursor` : "");
-
-  const allowedOrigins = read.list("ALLOWED_ORIGINS");
-  const badOrigins = allowedOrigins.filter((origin) => URL.parse(origin)?.origin !== origin);
-  if (badOrigins.length > 0) read.wrong("ALLOWED_ORIGINS", badOrigins.join(","));
-
-  const topic = read.topic("KAFKA_TOPIC", false);
-  const gapsTopic = read.topic("KAFKA_GAPS_TOPIC", true);
-  if (topic === gapsTopic) {
-    read.problems.push(`Cannot use KAFKA_GAPS_TOPIC as it must differ from KAFKA_TOPIC: both are "${topic}"`);
+  if (kafka.topic === kafka.gapsTopic) {
+    read.problems.push(`Cannot use KAFKA_GAPS_TOPIC as it must differ from KAFKA_TOPIC: both are "${kafka.topic}"`);
   }
+  const certificates = readCertificates(read, kafka.ssl);
+  const sasl = readLogin(read);
 
-  const problemsBefore = read.problems.length;
-  const username = read.text("KAFKA_USERNAME");
-  const password = read.text("KAFKA_PASSWORD");
-  const couldRead = read.problems.length === problemsBefore;
-  if (couldRead && (username === "") !== (password === "")) {
-    read.problems.push(
-      "Cannot log in to Kafka as KAFKA_USERNAME and KAFKA_PASSWORD must be set together: one of them is empty",
-    );
-  }
-  const mechanism = read.choice<"plain" | "scram-sha-256" | "scram-sha-512">("KAFKA_SASL_MECHANISM");
-  const ssl = read.choice("KAFKA_SSL") === "true";
-  const certificates = readCertificates(read, ssl);
-
-  const config: Config = {
-    exchange,
-    products,
-    ...(shard === undefined ? {} : { shard }),
-    channel: read.choice(`${prefix}_CHANNEL`),
-    feedUrl,
-    brokers,
-    topic,
-    gapsTopic,
-    clientId: read.text("KAFKA_CLIENT_ID"),
-    compression: read.choice("KAFKA_COMPRESSION"),
-    encoder: read.choice("KAFKA_ENCODER"),
-    lingerMs: read.count("KAFKA_LINGER_MS"),
-    startTimeoutMs: read.count("KAFKA_START_TIMEOUT_MS"),
-    ssl,
-    ...(certificates === undefined ? {} : { certificates }),
-    ...(username === "" ? {} : { sasl: { mechanism, username, password } }),
-    ...(storeFile === "" ? {} : { storeFile }),
-    ticksDays: read.count("STORE_TICKS_DAYS"),
-    candlesDays: read.count("STORE_CANDLES_DAYS"),
-    ...(cursorFile === "" ? {} : { cursorFile }),
-    queueCapacity: read.count("QUEUE_CAPACITY"),
-    staleAfterMs: read.count("STALE_AFTER_MS"),
-    maxFrameBytes: read.count("MAX_FRAME_BYTES"),
-    drainMs: read.count("DRAIN_TIMEOUT_MS"),
-    host: read.text("HOST"),
-    port: read.count("PORT"),
-    allowedHosts: read.hosts("ALLOWED_HOSTS"),
-    allowedOrigins,
-    logLevel: read.choice("LOG_LEVEL"),
-    logFormat: read.choice("LOG_FORMAT"),
-  };
+  const program = read.readAll(PROGRAM);
+  const needsNoStore = command === "start" && environment.values.STORE_FILE === undefined;
+  const storeFile = needsNoStore ? undefined : program.storeFile;
+  const besideStore = storeFile !== undefined && hasKafka ? `${storeFile}.cursor` : undefined;
+  const cursorFile = program.cursorFile ?? besideStore;
   if (read.problems.length > 0) throw new ConfigError(read.problems);
-  return config;
+  return { ...feed, ...kafka, ...program, exchange, shard, products, certificates, sasl, storeFile, cursorFile };
 }
 
-/** The table of settings for people: what `--help` prints. */
+/** The settings as `--help` prints them. */
 export function describeSettings(): string {
-  const lines = SETTINGS.map((setting: Setting) => {
-    const file = mayBeFile(setting) ? ` (or the file that ${setting.name}_FILE names)` : "";
-    return `  ${setting.name}${file}\n      ${setting.meaning}\n      ${setting.wish}; default ${
-      setting.default || "none"
-    }`;
-  });
-  return `Settings, from the environment or a file .env:\n\n${lines.join("\n")}\n`;
+  return `Settings, from the environment or a file .env:\n\n${describe(SETTINGS)}`;
 }
 
 /** The text of .env-example. */
 export function envExample(): string {
-  const lines = SETTINGS.map((setting: Setting) =>
-    `# ${setting.meaning}\n# ${setting.wish}\n#${setting.name}=${setting.default}\n`
+  const lines = SETTINGS.map((setting) =>
+    `\n# ${setting.meaning}\n# ${setting.expected}\n#${setting.name}=${setting.default}\n`
   );
-  return `# Copy to .env and take the # away before the settings you want to change. The environment wins over this file.\n# A value with $, # or quotes stands in 'single quotes'; \${NAME} without quotes is replaced by that name's value.\n\n${
-    lines.join("\n")
-  }`;
+  return "# Copy this file to .env and remove the # before the settings you want to change. The environment wins over .env.\n" +
+    "# A value with $, # or quotes needs 'single quotes'; ${NAME} outside of quotes is replaced by that name's value.\n" +
+    lines.join("");
 }

@@ -1,9 +1,12 @@
-// Where settings come from: the environment, and a file .env beside it.
+// Where settings come from: the environment, and a file .env beside it. Finds names and values there that cannot be meant.
 
 import { parse } from "@std/dotenv";
 import { ConfigError, reasonOf } from "../core/errors.ts";
-import { type Environment, problemsInDotEnv } from "./config.ts";
+import { SETTINGS } from "./config.ts";
+import { type Environment, mayBeFile, type Setting } from "./setting.ts";
 import { readTextFileSync } from "./text_file.ts";
+
+const BY_NAME = new Map(SETTINGS.map((setting) => [setting.name, setting]));
 
 /** The environment before `.env` of the current folder. Throws a ConfigError where that cannot be used. */
 export function readEnvironment(): Environment {
@@ -23,4 +26,85 @@ export function readEnvironment(): Environment {
     }
   }
   return { values: { ...file, ...own }, readFile: readTextFileSync };
+}
+
+/** How many letters must change to make one text the other, up to 3. */
+function distance(a: string, b: string): number {
+  if (Math.abs(a.length - b.length) > 2) return 3;
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return Math.min(3, row[b.length] as number);
+}
+
+/** For each name that looks like a setting and is none: a sentence that says which one may be meant. */
+export function hintsFor(names: Iterable<string>): string[] {
+  const hints: string[] = [];
+  for (const name of names) {
+    const isFile = name.endsWith("_FILE");
+    const bare = name.replace(/_FILE$/, "");
+    if (BY_NAME.has(name) || (isFile && mayBeFile(BY_NAME.get(bare)))) continue;
+    // a letter may differ for every six, at most two: HOME is no HOST, and KAFKA_URL no KAFKA_SSL
+    const near: Setting | undefined = SETTINGS.find((setting) =>
+      distance(bare, setting.name) <= Math.min(2, Math.floor(setting.name.length / 6))
+    );
+    if (near === undefined) continue;
+    const meant = isFile && mayBeFile(near) ? `${near.name}_FILE` : near.name;
+    hints.push(`${name} is not a setting: did you mean ${meant}?`);
+  }
+  return hints;
+}
+
+/** A name, its value in quotes if it has some, and the rest of the line. */
+const DOT_ENV_LINE = /^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=[ \t]*('[^']*'|"(?:\\[^]|[^"\\])*"|)([^\r\n]*)/gm;
+
+/**
+ * The settings of a `.env` whose values would not be what stands there: `@std/dotenv` ends a value without quotes at `#` and
+ * replaces `$NAME` in it, by the word "undefined" where nobody has set it. Meant, and allowed: ` # ` before a comment, and
+ * `${NAME}` where the file or the environment sets that name. Nothing of a value is told: it may be a password.
+ *
+ * @param environment all names that are set outside of the file
+ */
+export function problemsInDotEnv(text: string, environment: Readonly<Record<string, string>>): string[] {
+  const lines = [...text.matchAll(DOT_ENV_LINE)];
+  const isSet = (name: string) => Object.hasOwn(environment, name) || lines.some((line) => line[1] === name);
+  const problems: string[] = [];
+  for (const [, name = "", quoted = "", rest = ""] of lines) {
+    const bare = name.replace(/_FILE$/, "");
+    const setting = BY_NAME.get(name) ?? (mayBeFile(BY_NAME.get(bare)) ? BY_NAME.get(bare) : undefined);
+    if (setting === undefined) continue;
+    const why = quoted === ""
+      ? troubleWithoutQuotes(rest.trim(), setting.secret === true, isSet)
+      : /^\s*(?:#.*)?$/.test(rest)
+      ? undefined
+      : "something follows its closing quote";
+    if (why === undefined) continue;
+    const orFile = mayBeFile(BY_NAME.get(name)) ? `, or name a file that holds it in ${name}_FILE` : "";
+    problems.push(`Cannot use ${name} of .env as ${why}: put the whole value in single quotes${orFile}`);
+  }
+  return problems;
+}
+
+/** What of a value without quotes would be read as something else, in words that follow "as". */
+function troubleWithoutQuotes(
+  value: string,
+  isSecret: boolean,
+  isSet: (name: string) => boolean,
+): string | undefined {
+  if (/^['"]/.test(value)) return "its quote is not closed";
+  // "abc#def"; in a secret also "abc #def"
+  const comment = isSecret ? /^(?:[^#]*\s)?#(?:\s|$)/ : /^(?:[^#]*\s)?#/;
+  if (value.includes("#") && !comment.test(value)) {
+    return 'without quotes a "#" begins a comment';
+  }
+  const [meant = ""] = value.split("#");
+  const rest = meant.replace(/\$\{(\w+)(:-[^}]+)?\}/g, (all, name, otherwise) => otherwise || isSet(name) ? "" : all);
+  if (/\$[\w{]/.test(rest)) return 'without quotes "$" stands for the value of another name';
+  return undefined;
 }

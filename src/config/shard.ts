@@ -2,6 +2,8 @@
 // wins. So it depends on nothing but the product's name and the number of shards, whatever else is in the list, and a shard that
 // is added takes its products from all others and moves none between them.
 
+import { isNot, type Kind } from "./setting.ts";
+
 /** One of several producers that share the products. */
 export interface Shard {
   /** From 1. */
@@ -12,6 +14,19 @@ export interface Shard {
 
 /** Most shards there can be. */
 export const MAX_SHARDS = 1000;
+
+/** A shard's number, as `1/3`; empty: none. */
+export function shardNumber(): Kind<Shard | undefined> {
+  return {
+    expected: `n/m like 1/3, n from 1 to m, m at most ${MAX_SHARDS}`,
+    parse(text) {
+      if (text === "") return undefined;
+      const [number = 0, of = 0] = (/^(\d{1,4})\/(\d{1,4})$/.exec(text) ?? []).slice(1).map(Number);
+      if (number < 1 || number > of || of > MAX_SHARDS) throw isNot(text);
+      return { number, of };
+    },
+  };
+}
 
 /** The 32 bits in an order in which each of the result depends on each of the value (Appleby's finalizer of MurmurHash3). */
 function mix(value: number): number {

@@ -30,9 +30,9 @@ export interface KafkaOptions {
   /** Encrypt. */
   readonly ssl: boolean;
   /** For that; undefined: the well-known authorities, and none of ours. */
-  readonly certificates?: Certificates;
+  readonly certificates?: Certificates | undefined;
   /** Log in with these; undefined: no login. */
-  readonly sasl?: KafkaLogin;
+  readonly sasl?: KafkaLogin | undefined;
   /** Until the broker must have answered a request, ms; default 30000, as Kafka's own clients have it. */
   readonly requestTimeoutMs?: number;
   /**

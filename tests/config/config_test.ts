@@ -1,14 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parse } from "@std/dotenv";
-import {
-  type Config,
-  describeSettings,
-  envExample,
-  hintsFor,
-  problemsInDotEnv,
-  readConfig,
-  SETTINGS,
-} from "../../src/config/config.ts";
+import { type Config, describeSettings, envExample, readConfig, SETTINGS } from "../../src/config/config.ts";
+import { hintsFor, problemsInDotEnv } from "../../src/config/environment.ts";
 import { ConfigError } from "../../src/core/errors.ts";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
 
@@ -38,6 +31,7 @@ Deno.test("readConfig() of an empty environment is the defaults", () => {
   assertEquals(read(), {
     exchange: coinbase,
     products: ALL_PRODUCTS,
+    shard: undefined,
     channel: "ticker_batch",
     feedUrl: "wss://ws-feed.exchange.coinbase.com",
     brokers: [],
@@ -49,9 +43,12 @@ Deno.test("readConfig() of an empty environment is the defaults", () => {
     lingerMs: 0,
     startTimeoutMs: 300_000,
     ssl: false,
+    certificates: undefined,
+    sasl: undefined,
     storeFile: "data/prices.sqlite",
     ticksDays: 7,
     candlesDays: 0,
+    cursorFile: undefined,
     queueCapacity: 100_000,
     staleAfterMs: 15_000,
     maxFrameBytes: 1_048_576,
@@ -133,7 +130,7 @@ const BAD: [name: string, value: string, shown?: string][] = [
   ["SHARD", "1/3/5"],
   ["SHARD", "one/three"],
   ["SHARD", "1.5/3"],
-  ["COINBASE_PRODUCTS", "BTC-USD,nonsense", "NONSENSE"],
+  ["COINBASE_PRODUCTS", "BTC-USD,nonsense", "nonsense"],
   ["COINBASE_PRODUCTS", "BTC-USD ETH-USD"],
   ["COINBASE_PRODUCTS", "BTC/USD"],
   ["COINBASE_PRODUCTS", ","],
@@ -174,22 +171,22 @@ const BAD: [name: string, value: string, shown?: string][] = [
 ];
 for (const [name, value, shown = value] of BAD) {
   Deno.test(`readConfig() refuses ${name}=${JSON.stringify(value.slice(0, 30))}, and says what it must be and is`, () => {
-    const wish = SETTINGS.find((setting) => setting.name === name)?.wish;
+    const expected = SETTINGS.find((setting) => setting.name === name)?.expected;
     assertEquals(problemsOf({ [name]: value }), [
-      `Cannot use ${name} as it must be ${wish}: current value is "${shown}"`,
+      `Cannot use ${name} as it must be ${expected}: current value is "${shown}"`,
     ]);
   });
 }
 
 Deno.test("readConfig() tells all problems at once", () => {
-  const problems = problemsOf({ PORT: "x", LOG_LEVEL: "y", KAFKA_BROKERS: "a,b", KAFKA_TOPIC: "feed_gaps" });
+  const problems = problemsOf({ PORT: "x", LOG_LEVEL: "y", KAFKA_BROKERS: "a,c:1,b", KAFKA_TOPIC: "feed_gaps" });
   assertEquals(problems.map((problem) => problem.split(" ")[2]), [
-    "KAFKA_BROKERS",
     "KAFKA_BROKERS",
     "KAFKA_GAPS_TOPIC",
     "PORT",
     "LOG_LEVEL",
   ]);
+  assert(problems[0]?.endsWith('current value is "a,b"'), "all brokers that are wrong, and no other");
 });
 
 Deno.test("readConfig() refuses to start without a broker where Kafka is needed", () => {
@@ -469,11 +466,11 @@ Deno.test("hintsFor() leaves alone the settings and whatever else an environment
   assertEquals(hintsFor(NO_HINTS), []);
 });
 
-Deno.test("describeSettings() tells each setting's name, wish, default and meaning", () => {
+Deno.test("describeSettings() tells each setting's name, default, meaning and what it must be", () => {
   const text = describeSettings();
   for (const setting of SETTINGS) {
-    const { name, wish, meaning } = setting;
-    for (const part of [name, wish, meaning, setting.default]) assert(text.includes(part), `${name}: ${part}`);
+    const { name, expected, meaning } = setting;
+    for (const part of [name, expected, meaning, setting.default]) assert(text.includes(part), `${name}: ${part}`);
   }
 });
 
