@@ -1,5 +1,5 @@
-// The line to Kafka, with a switch in it: cut, all open sockets are destroyed and new ones do not live. What the sink
-// sees then are failures of real sockets.
+// A switch in the connections to Kafka: while it is cut, open sockets are destroyed and new ones closed at once, so the
+// sink sees failures of real sockets.
 
 import type net from "node:net";
 
@@ -8,19 +8,19 @@ export class BrokerLine {
   readonly #open = new Set<net.Socket>();
   #isCut = false;
 
-  /** Nothing passes. */
+  /** Whether the connections are cut. */
   get isCut(): boolean {
     return this.#isCut;
   }
 
-  /** For the sink's option of this name. */
+  /** The Kafka sink's option of the same name. */
   readonly onSocket = (socket: net.Socket): void => {
     if (this.#isCut) return cut(socket);
     this.#open.add(socket);
     socket.once("close", () => this.#open.delete(socket));
   };
 
-  /** Cuts or mends the line; answers with how many sockets that has cost. */
+  /** Cuts or restores the connections; returns how many sockets were destroyed. */
   set(isCut: boolean): number {
     this.#isCut = isCut;
     if (!isCut) return 0;

@@ -1,49 +1,46 @@
-// The levers of the demo's page: each makes one thing go wrong in a real way, and says what it teaches and what to
-// watch.
+// The levers of the demo's page: each causes one realistic fault with the simulator's levers, a slow sink or a cut
+// connection, and says what it teaches and what to watch.
 
-import { coinbase } from "../exchanges/coinbase.ts";
 import { JUNK } from "../simulator/junk.ts";
 import { ON, readArguments } from "../simulator/levers.ts";
 import type { Simulator } from "../simulator/server.ts";
-import { Intake } from "../pipeline/intake.ts";
-import { Stats } from "../core/stats.ts";
 import type { DemoLevers, Lever } from "../web/demo_api.ts";
 import type { BrokerLine } from "./broker_line.ts";
 import type { SlowSink } from "./slow_sink.ts";
 
-/** What the levers move. */
+/** What the levers act on. */
 export interface LeverHandles {
   /** The exchange. */
   readonly simulator: Simulator;
-  /** The sinks that can be slow; looked at anew each time. */
+  /** The sinks that can be slowed down; read each time, so sinks may be added later. */
   readonly slowSinks: readonly SlowSink[];
-  /** The line to Kafka; undefined: there is no Kafka. */
+  /** The connections to Kafka; undefined without Kafka. */
   readonly broker: BrokerLine | undefined;
   /** Default {@link AWAY_MS}. */
   readonly awayMs?: number | undefined;
   /** Default {@link FLOOD_MS}. */
   readonly floodMs?: number | undefined;
-  /** What must be so before a lever can be pulled; undefined: nothing more. */
+  /** What must happen before a lever can be pulled; returns undefined once the levers are ready. */
   readonly notYet?: () => string | undefined;
 }
 
-/** How long the exchange takes no connection after it has hung up: long enough to see tries and pauses, ms. */
+/** How long the exchange refuses connections after a hang-up: long enough to see several tries, ms. */
 export const AWAY_MS = 10_000;
-/** How long each write of a slow disk waits: long enough that the lane calls it slow, ms. */
+/** How long each write of a slow disk waits: long enough to be reported as slow, ms. */
 export const SLOW_MS = 12_000;
-/** Of the flood: per second, over all products. */
+/** Trades per second of the flood, over all products. */
 export const FLOOD_RATE = 10_000;
-/** How long it lasts, ms. */
+/** How long the flood lasts, ms. */
 export const FLOOD_MS = 15_000;
 const REPEATS = 50;
 const LATE_MS = 60_000;
 
 interface Entry extends Omit<Lever, "kind" | "on" | "name"> {
-  /** Of a switch. */
+  /** Only switches have it. */
   readonly isOn?: () => boolean;
-  /** Whether there is anything to move; default yes. */
+  /** Whether the lever exists in this demo; default yes. */
   readonly isThere?: () => boolean;
-  /** `on` is false for a pulse. */
+  /** `on` is false for a pulse. Returns the answer to the page. */
   readonly pull: (on: boolean) => object;
 }
 
@@ -54,7 +51,7 @@ export class LeverPanel implements DemoLevers, Disposable {
   #back: ReturnType<typeof setTimeout> | undefined;
   #exchangeIsBack: () => void = () => {};
 
-  /** Moves nothing. */
+  /** Starts with everything off. */
   constructor(handles: LeverHandles) {
     this.#entries = new Map(Object.entries(this.#table(handles)));
     this.#notYet = handles.notYet ?? (() => undefined);
@@ -73,7 +70,7 @@ export class LeverPanel implements DemoLevers, Disposable {
     );
   }
 
-  /** See {@link DemoLevers.pull}: pulses take nothing, switches `on`. */
+  /** See {@link DemoLevers.pull}: pulses take no arguments, switches take `on`. */
   pull(name: string, args: unknown): Promise<object | false> {
     return new Promise((resolve) => {
       const entry = this.#entries.get(name);
@@ -93,12 +90,12 @@ export class LeverPanel implements DemoLevers, Disposable {
     }
   }
 
-  /** No timer is left. */
+  /** Clears the timer. */
   [Symbol.dispose](): void {
     clearTimeout(this.#back);
   }
 
-  /** The exchange is away: it hangs up, and takes no connection for a while. */
+  /** Closes every connection and refuses new ones for a while. */
   #hangUp({ levers }: Simulator, awayMs: number): object {
     levers.refuseUpgrade(true);
     clearTimeout(this.#back);
@@ -111,87 +108,77 @@ export class LeverPanel implements DemoLevers, Disposable {
     const { levers, products } = simulator;
     const [first = ""] = products;
     const last = products.at(-1) ?? first;
-    const [away, slow, flood] = [awayMs / 1000, SLOW_MS / 1000, floodMs / 1000];
-    const junk = countJunk();
-    const rate = FLOOD_RATE.toLocaleString("en");
-    const state: { silence: boolean; stopped: boolean } = { silence: false, stopped: false };
+    let isSilent = false;
+    let isStopped = false;
     return {
       hangUp: {
         title: "Hang up",
-        teaches:
-          `The exchange ends the connection and takes no new one for ${away} seconds: every connection ends one ` +
-          "day, and the cure is to try again, with pauses that grow.",
-        watch:
-          "The line at the top counts down to the next try; once prices come again, the chart shades the time of " +
-          "which nobody knows what was traded.",
+        teaches: `The exchange closes the connection and accepts no new one for ${awayMs / 1000} seconds: every ` +
+          "connection ends one day, and the cure is to try again, with growing pauses.",
+        watch: "The line at the top counts down to the next try; once prices come again, the chart shades the time " +
+          "in which trades may be missing.",
         pull: () => this.#hangUp(simulator, awayMs),
       },
       silence: {
         title: "Silence",
-        teaches: "The connection stays open and nothing comes on it, which no error ever reports: it is noticed only " +
+        teaches: "The connection stays open and nothing arrives on it, which no error reports: it is noticed only " +
           "because the heartbeats stop, which should come every second.",
         watch: "At first only the ages in the list grow; some seconds later the line at the top turns red, and the " +
-          "program connects anew, in vain until you switch this off.",
-        isOn: () => state.silence,
+          "program reconnects, in vain until you switch this off.",
+        isOn: () => isSilent,
         pull: (on) => {
-          state.silence = on;
+          isSilent = on;
           levers.silent(on);
           return { on };
         },
       },
       loseProduct: {
         title: `${first} stops`,
-        teaches: `The exchange goes on trading ${first} and no longer tells us, while all others arrive: only its ` +
-          "heartbeats, which name the last trade, give it away.",
-        watch: `In the list ${first} alone turns to stalled, some ten seconds later; the program asks for it again, ` +
-          "and then connects anew.",
-        isOn: () => state.stopped,
+        teaches: `The exchange goes on trading ${first} but no longer sends its tickers, while all other products ` +
+          "arrive: only its heartbeats, which name the last trade, give it away.",
+        watch: `In the list only ${first} turns to stalled, about ten seconds later; the program subscribes to it ` +
+          "again, and then reconnects.",
+        isOn: () => isStopped,
         pull: (on) => {
-          state.stopped = on;
+          isStopped = on;
           levers.loseProduct(first, on);
           return { on, product: first };
         },
       },
       wrongProduct: {
         title: `Delist ${last}`,
-        teaches:
-          `The exchange refuses ${last} from now on, in words and without a code: asking again is useless, and ` +
-          "the other products must not suffer for it.",
-        watch:
-          `${last} turns to refused in the list (choose it to read the exchange's own words), and stays so until ` +
-          "the demo is started again.",
-        // a feed that is refused everything gives up
+        teaches: `The exchange refuses ${last} from now on, in words and without a code: asking again is useless, ` +
+          "and the other products must not suffer for it.",
+        watch: `${last} turns to refused in the list (select it to read the exchange's own words), and stays so ` +
+          "until the demo is restarted.",
+        // a feed whose every product is refused gives up
         isThere: () => products.length > 1,
         pull: () => ({ reached: levers.wrongProductErrors(last), product: last }),
       },
       junk: {
         title: "Junk frames",
-        teaches:
-          `${JUNK.length} messages arrive that are no prices (not JSON, cut short, a price of zero, of true, of ` +
-          '"1e999"): what comes off a wire is checked before it is believed.',
-        watch: `On the road the box decode turns red: ${junk.rejectedTotal} rejected, each with its reason, and ` +
-          `${junk.ignored} ignored, as its type is unknown; ${junk.control} is an error message, counted as control, ` +
-          "and no price moves.",
+        // the test of this lever proves these numbers
+        teaches: `${JUNK.length} messages arrive that are not prices (not JSON, cut short, a price of zero, of true, ` +
+          'of "1e999"): everything from the network is checked before it is used.',
+        watch:
+          "On the road the box decode turns red: 29 rejected, each with its reason, and 1 ignored because of its " +
+          "unknown type; 1 is an error message, counted as control, and no price moves.",
         pull: () => ({ reached: levers.junk(JUNK.length), frames: JUNK.length }),
       },
       repeats: {
         title: "Repeats",
-        teaches:
-          `The last tick arrives ${REPEATS} times more, as it does once after each reconnect: every feed repeats ` +
-          "itself, so each tick needs a number by which it is known again.",
-        watch:
-          `On the road the box decode says ${REPEATS} repeated, and the store gets none of them: the candle counts ` +
-          "that tick once.",
+        teaches: `The last tick arrives ${REPEATS} more times, as it does once after each reconnect: every feed ` +
+          "repeats itself, so each tick needs a number that identifies it.",
+        watch: `On the road the box decode shows ${REPEATS} repeated, and the store gets none of them: the candle ` +
+          "counts that tick once.",
         pull: () => ({ reached: levers.repeat(REPEATS), frames: REPEATS }),
       },
       outOfOrder: {
         title: "Out of order",
-        teaches:
-          `Of each product two trades arrive in the wrong order, and one of ${first} comes a minute late: when ` +
-          "it happened and when it arrived are two things.",
-        watch:
-          "No candle ends on a wrong price: each closes with the trade that happened last, and the late one goes " +
-          "into the candle of its own minute.",
+        teaches: `Two trades of each product arrive in the wrong order, and one of ${first} arrives a minute late: ` +
+          "when it happened and when it arrived are two different times.",
+        watch: "No candle ends on a wrong price: each closes with the trade that happened last, and the late one is " +
+          "added to the candle of its own minute.",
         pull: () => {
           const reached = Math.max(...products.map((product) => levers.outOfOrder(product)));
           levers.late(LATE_MS, first);
@@ -200,8 +187,8 @@ export class LeverPanel implements DemoLevers, Disposable {
       },
       slowDisk: {
         title: "Slow disk",
-        teaches: `Each write to the store now waits ${slow} seconds: between a fast side and a slow side stands a ` +
-          "queue, and it helps only for as long as it has room.",
+        teaches: `Each write to the store now waits ${SLOW_MS / 1000} seconds: a queue stands between a fast side ` +
+          "and a slow side, and it helps only as long as it has room.",
         watch: "Prices go on, since the page does not wait for the disk, while ticks queue up before the store; add " +
           "the flood, and what no longer fits is dropped, counted and shaded.",
         isThere: () => slowSinks.length > 0,
@@ -213,32 +200,21 @@ export class LeverPanel implements DemoLevers, Disposable {
       },
       flood: {
         title: "Flood",
-        teaches: `The market panics, with ${rate} trades a second for ${flood} seconds: what handles prices is built ` +
-          "for its worst minute and not for its average.",
+        teaches: `The market panics, with ${FLOOD_RATE.toLocaleString("en")} trades a second for ${floodMs / 1000} ` +
+          "seconds: a price feed is built for its worst minute, not for its average.",
         watch: "On the road all rates jump and the queues stay short, as long as the store keeps up; with the slow " +
           "disk switched on, its queue is full within seconds.",
-        pull: () => ({ trades: levers.flood(FLOOD_RATE, floodMs, true), seconds: flood }),
+        pull: () => ({ trades: levers.flood(FLOOD_RATE, floodMs, true), seconds: floodMs / 1000 }),
       },
       brokerAway: {
         title: "Broker away",
-        teaches: "The line to Kafka is cut: what was sent and not confirmed waits here, and is sent again later.",
-        watch:
-          "On the road Kafka turns red and its queue grows, while store and page go on; switch this off, and the " +
-          "queue runs empty with nothing missing.",
+        teaches: "The connection to Kafka is cut: what was sent but not acknowledged waits here, and is sent again.",
+        watch: "On the road Kafka turns red and its queue grows, while store and page go on; switch this off, and " +
+          "the queue empties with nothing missing.",
         isThere: () => broker !== undefined,
         isOn: () => broker?.isCut === true,
         pull: (on) => ({ on, sockets: broker?.set(on) ?? 0 }),
       },
     };
   }
-}
-
-/** The counters after all the junk, counted as the feed counts it. */
-function countJunk(): Stats {
-  const stats = new Stats();
-  const limits = { channel: coinbase.defaultChannel, products: undefined, maxFrameLength: 1_048_576 };
-  const intake = new Intake({ exchange: coinbase, ...limits, stats }, { onTick() {} });
-  const decoder = new TextDecoder();
-  for (const frame of JUNK) intake.accept(typeof frame === "string" ? frame : decoder.decode(frame));
-  return stats;
 }

@@ -1,27 +1,27 @@
-// A disk that takes its time: any sink, with a wait before each write that can be changed while it lasts.
+// A slow disk: any sink, with a wait before each write. A change of the wait also applies to the writes waiting now.
 
 import type { Clock } from "../core/clock.ts";
 import type { FeedEvent, Gap, GapReason } from "../core/record.ts";
 import type { Sink } from "../core/sink.ts";
 
-/** Another sink, slowed down. It passes on everything else, its name too. */
+/** Another sink, slowed down. Everything else is passed through, also its name. */
 export class SlowSink implements Sink {
-  /** See {@link Sink.name}: that of the sink behind it. */
+  /** See {@link Sink.name}: the wrapped sink's. */
   readonly name: string;
-  /** See {@link Sink.dropReason}: that of the sink behind it. */
+  /** See {@link Sink.dropReason}: the wrapped sink's. */
   readonly dropReason?: GapReason;
-  /** See {@link Sink.lingerMs}: that of the sink behind it. */
+  /** See {@link Sink.lingerMs}: the wrapped sink's. */
   readonly lingerMs?: number;
-  /** See {@link Sink.writeGaps}: as slow as the writes, where the sink behind it has it. */
+  /** See {@link Sink.writeGaps}: as slow as the writes, if the wrapped sink has it. */
   readonly writeGaps?: (gaps: readonly Gap[], signal: AbortSignal) => Promise<void>;
-  /** See {@link Sink.onGap}: not slow, where the sink behind it has it. */
+  /** See {@link Sink.onGap}: not slowed down, if the wrapped sink has it. */
   readonly onGap?: (gap: Gap) => void;
   readonly #sink: Sink;
   readonly #clock: Clock;
   #delayMs = 0;
   #changed = new AbortController();
 
-  /** Not slow before {@link delayMs} is set. Closing it closes the sink behind it. */
+  /** Not slow until {@link delayMs} is set. Closing it closes the wrapped sink. */
   constructor(sink: Sink, clock: Clock) {
     this.name = sink.name;
     if (sink.dropReason !== undefined) this.dropReason = sink.dropReason;
@@ -43,14 +43,14 @@ export class SlowSink implements Sink {
     return this.#delayMs;
   }
 
-  /** Counts for the writes that wait now, too. */
+  /** Also applies to the writes that are waiting now. */
   set delayMs(ms: number) {
     this.#delayMs = ms;
     this.#changed.abort();
     this.#changed = new AbortController();
   }
 
-  /** See {@link Sink.connect}: not slow. */
+  /** See {@link Sink.connect}: not slowed down. */
   async connect(signal: AbortSignal): Promise<void> {
     await this.#sink.connect(signal);
   }
@@ -61,7 +61,7 @@ export class SlowSink implements Sink {
     await this.#sink.write(batch, signal);
   }
 
-  /** Closes the sink behind it. */
+  /** Closes the wrapped sink. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#sink[Symbol.asyncDispose]();
   }
@@ -75,7 +75,7 @@ export class SlowSink implements Sink {
       try {
         await this.#clock.sleep(left, AbortSignal.any([signal, changed]));
       } catch (error) {
-        // a new delay: how much of it is left?
+        // the delay was changed: wait for what is left of the new one
         if (signal.aborted || !changed.aborted) throw error;
       }
     }

@@ -1,11 +1,11 @@
-// The demo's levers over HTTP: /api/demo tells which there are, a POST pulls one. Only the demo hands in levers, and only its own page
-// may pull them. What a lever does is left to the demo.
+// The demo's levers over HTTP: /api/demo lists them, a POST pulls one. Only the demo passes levers to the server, only its
+// own page may pull them, and what a lever does is up to the demo.
 
 import { HttpError, isOwnOrigin, json, shown } from "./request.ts";
 
 /** One lever as a person sees it. */
 export interface Lever {
-  /** As it stands in the path. */
+  /** Its name in the path. */
   readonly name: string;
   /** A few words for the button. */
   readonly title: string;
@@ -13,29 +13,29 @@ export interface Lever {
   readonly teaches: string;
   /** One sentence: what to watch. */
   readonly watch: string;
-  /** `pulse`: something happens once; `switch`: it is on until it is off. */
+  /** `pulse`: something happens once; `switch`: it stays on until it is switched off. */
   readonly kind: "pulse" | "switch";
   /** Whether a switch is on. */
   readonly on?: boolean;
 }
 
-/** What the demo hands in. */
+/** The levers, as the demo passes them to the server. */
 export interface DemoLevers {
-  /** All there are, as they stand. */
+  /** All levers with their current state. */
   list(): Lever[];
   /**
-   * Pulls one. Resolves with what there is to tell, or with false where there is no such lever; rejects with a RangeError
-   * whose message is for the asker where the arguments cannot be used.
+   * Pulls one. Resolves with fields for the answer, or with false if there is no such lever; rejects with a RangeError,
+   * whose message goes to the client, if the arguments cannot be used.
    */
   pull(name: string, args: unknown): Promise<unknown>;
 }
 
-/** Where the levers are. */
+/** Path of the levers, followed by a name. */
 export const LEVERS_PATH = "/api/demo/levers/";
 
 /** Longest body, bytes. */
 const MAX_BODY = 4096;
-/** Until the body must be here, ms. */
+/** How long the body may take to arrive, ms. */
 const BODY_MS = 5000;
 
 /** `GET /api/demo` */
@@ -44,8 +44,8 @@ export function listLevers(levers: DemoLevers): Response {
 }
 
 /**
- * `POST /api/demo/levers/<name>`. A foreign page cannot send this content type without asking first, and is not allowed to;
- * where the browser says who asks, it must be the page itself.
+ * `POST /api/demo/levers/<name>`. A page of another origin needs a CORS preflight for this content type, and never gets it;
+ * if the browser names the origin, it must be the page itself.
  */
 export async function pullLever(request: Request, url: URL, levers: DemoLevers): Promise<Response> {
   const name = url.pathname.slice(LEVERS_PATH.length);
@@ -84,7 +84,7 @@ export async function pullLever(request: Request, url: URL, levers: DemoLevers):
   return json({ done: true, ...(typeof told === "object" ? told : {}) });
 }
 
-/** A body that is small and comes at once. */
+/** Reads the body; throws an HttpError if it is too large. */
 async function readBody(request: Request): Promise<string> {
   if (request.body === null) return "";
   const reader = request.body.getReader();

@@ -1,24 +1,24 @@
 /// <reference lib="dom" />
-// The demo's levers: a button or switch each, what it teaches and what to watch.
+// The panel of the demo's levers: a button or switch for each, what it teaches and what to watch.
 
 import { make, setText } from "./dom.ts";
 import type { WireLever } from "./wire.ts";
 
 /** What the panel is built from. */
 export interface LeversOptions {
-  /** Where the levers go. */
+  /** The element that gets the levers. */
   readonly list: HTMLElement;
-  /** Where it is said what came of one. */
+  /** Where the result of a lever is shown. */
   readonly told: HTMLElement;
-  /** Asks for all levers. */
+  /** Fetches all levers. */
   readonly load: () => Promise<readonly WireLever[]>;
-  /** Pulls one; `on`: how a switch shall stand. */
+  /** Pulls one; `on`: the new state of a switch. */
   readonly pull: (name: string, on: boolean | undefined) => Promise<unknown>;
-  /** What went wrong, for people; throws on what is a bug. */
+  /** An error in words; throws it again if it is a bug. */
   readonly trouble: (error: unknown) => string;
 }
 
-/** How long a button says that it was pulled, ms. */
+/** How long a button shows that it was pulled, ms. */
 const DONE_MS = 3000;
 
 /** The panel beside the chart. */
@@ -31,13 +31,13 @@ export class LeversView {
     this.#options = options;
   }
 
-  /** Asks how the levers stand; another tab may have pulled one. */
+  /** Fetches the state of the levers again, because another tab may have pulled one. */
   async load(): Promise<void> {
     const { told, load, trouble } = this.#options;
     try {
       this.#draw(await load());
     } catch (error) {
-      setText(told, `The levers cannot be had: ${trouble(error)}`);
+      setText(told, `Cannot load the levers: ${trouble(error)}`);
     }
   }
 
@@ -74,7 +74,7 @@ export class LeversView {
     button.addEventListener("click", () => this.#pull(button, { name, title, kind }));
     this.#buttons.set(name, button);
     const element = make("li", "lever", button, words);
-    // where there is no room for the words of all, those of one are seen
+    // on a small screen only the words of one lever are visible
     const tell = () => {
       for (const other of this.#options.list.children) other.classList.toggle("told", other === element);
     };
@@ -86,7 +86,7 @@ export class LeversView {
   async #pull(button: HTMLButtonElement, { name, title, kind }: Pick<WireLever, "name" | "title" | "kind">) {
     const { told, pull, trouble } = this.#options;
     const on = kind === "switch" ? button.getAttribute("aria-checked") !== "true" : undefined;
-    // disabled would take the focus away
+    // "disabled" would take the focus away
     button.setAttribute("aria-busy", "true");
     try {
       await pull(name, on);
