@@ -1,6 +1,7 @@
 // What every command gets, and where its words go.
 
 import type { Output } from "../core/terminal.ts";
+import { writeAll, writeAllSync } from "../core/write_all.ts";
 
 /** What the program hands to a command. */
 export interface Context {
@@ -20,13 +21,10 @@ const encoder = new TextEncoder();
 
 /** The answer of a command on stdout, words to a person on stderr. */
 export const stdio: Output = {
-  async write(text) {
-    const bytes = encoder.encode(text);
-    for (let written = 0; written < bytes.length;) written += await Deno.stdout.write(bytes.subarray(written));
-  },
+  write: (text) => writeAll(Deno.stdout, encoder.encode(text)),
   tell(text) {
     try {
-      Deno.stderr.writeSync(encoder.encode(text));
+      writeAllSync(Deno.stderr, encoder.encode(text));
     } catch {
       // stderr is closed: the exit code says it too
     }

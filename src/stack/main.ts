@@ -3,6 +3,7 @@
 import { statfs } from "node:fs/promises";
 import { systemClock as clock } from "../core/clock.ts";
 import { ConfigError, exitCodeFor } from "../core/errors.ts";
+import { writeAllSync } from "../core/write_all.ts";
 import { readArguments } from "../config/arguments.ts";
 import { readTextFile } from "../config/text_file.ts";
 import { Docker } from "./docker.ts";
@@ -26,8 +27,7 @@ Exit codes: 0 all is well, 1 a service is not or brings no prices, 2 nothing was
 const WAIT_MS = 180_000;
 
 function tell(line: string): void {
-  const bytes = new TextEncoder().encode(`${line}\n`);
-  for (let written = 0; written < bytes.length;) written += Deno.stdout.writeSync(bytes.subarray(written));
+  writeAllSync(Deno.stdout, new TextEncoder().encode(`${line}\n`));
 }
 
 /** Which of the options are given; throws a `ConfigError` for anything else. */
@@ -132,7 +132,7 @@ if (import.meta.main) {
   } catch (error) {
     const bug = error instanceof Error ? error.stack : error;
     const text = error instanceof ConfigError ? error.problems.join("\n") : bug;
-    Deno.stderr.writeSync(new TextEncoder().encode(`${text}\n`));
+    writeAllSync(Deno.stderr, new TextEncoder().encode(`${text}\n`));
     Deno.exit(exitCodeFor(error));
   }
 }

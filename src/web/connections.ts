@@ -9,6 +9,7 @@ import { brotliCompress, constants, gzip } from "node:zlib";
 import type { Clock } from "../core/clock.ts";
 import { reasonOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { writeAll } from "../core/write_all.ts";
 
 /** What the connections are served by. */
 export interface ConnectionsOptions {
@@ -91,10 +92,7 @@ class Connection extends Duplex {
   }
 
   override _write(bytes: Uint8Array, _: string, done: (error?: Error) => void): void {
-    const write = async () => {
-      for (let written = 0; written < bytes.length;) written += await this.#conn.write(bytes.subarray(written));
-    };
-    write().then(() => done(), done);
+    writeAll(this.#conn, bytes).then(() => done(), done);
   }
 
   /** What node:http calls after the last answer; a bare Duplex would stay open until the peer closes it. */

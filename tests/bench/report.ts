@@ -1,5 +1,7 @@
 // What a bench says: lines of results, which `main.ts` collects from all benches into one table; every other line is information.
 
+import { writeAllSync } from "../../src/core/write_all.ts";
+
 /** One measured thing. */
 export interface Result {
   /** What was measured, of which part; no colon in it. */
@@ -14,8 +16,7 @@ export interface Result {
 
 /** Prints a line. */
 export function say(text: string): void {
-  const bytes = new TextEncoder().encode(`${text}\n`);
-  for (let written = 0; written < bytes.length;) written += Deno.stdout.writeSync(bytes.subarray(written));
+  writeAllSync(Deno.stdout, new TextEncoder().encode(`${text}\n`));
 }
 
 /** Prints `ok   what: value; wanted: wish`, or `MISS ...`. */

@@ -1,6 +1,7 @@
 // A line between a browser and the program that can be counted on and cut: each connection is passed on byte for byte, the requests
 // on it are noted, and the whole line can be taken away and given back.
 
+import { writeAll } from "../../src/core/write_all.ts";
 import { freePorts } from "../servers/process.ts";
 
 /** Passes connections on until it is disposed of. */
@@ -115,7 +116,7 @@ async function pump(
       if (length === null) return;
       const bytes = buffer.subarray(0, length);
       await look(bytes);
-      for (let written = 0; written < length;) written += await to.write(bytes.subarray(written));
+      await writeAll(to, bytes);
     }
   } catch {
     return;

@@ -3,7 +3,8 @@
 
 import type { SentTick } from "../../src/simulator/server.ts";
 import type { Random } from "../fakes/random.ts";
-import { Line, writeAll } from "../servers/line.ts";
+import { writeAll } from "../../src/core/write_all.ts";
+import { Line } from "../servers/line.ts";
 import { sleep } from "../servers/process.ts";
 
 /** `cut`: whoever comes is hung up on. `held`: nothing moves in either direction, and nothing is lost. `slow`: 20 kB/s. `junk`: now and then bytes that belong to no frame. `half`: now and then the end in the middle of a frame. */

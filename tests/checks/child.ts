@@ -1,12 +1,9 @@
 // The audit as a process of its own, which tells its peak memory (MB) at the end.
 
 import { runAudit } from "../../src/commands/audit.ts";
+import { stdio } from "../../src/commands/command.ts";
 
-const encoder = new TextEncoder();
-const write = async (text: string) => {
-  const bytes = encoder.encode(text);
-  for (let written = 0; written < bytes.length;) written += await Deno.stdout.write(bytes.subarray(written));
-};
+const { write } = stdio;
 const environment = { values: Deno.env.toObject(), readFile: (path: string) => Deno.readTextFileSync(path) };
 await runAudit(Deno.args, environment, { write, tell: () => {} }, new AbortController().signal, "/nowhere");
 const [, peak = "0"] = /VmHWM:\s+(\d+) kB/.exec(await Deno.readTextFile("/proc/self/status")) ?? [];

@@ -1,7 +1,8 @@
 // A forward proxy as companies have them: CONNECT for TLS, whole addresses in the request line for what is plain. Whatever host
 // a client asks for, it reaches one server of the test.
 
-import { close, Line, writeAll } from "../servers/line.ts";
+import { writeAll } from "../../src/core/write_all.ts";
+import { close, Line } from "../servers/line.ts";
 
 const WORDS: Readonly<Record<number, string>> = {
   403: "Forbidden",

@@ -1,6 +1,7 @@
 // A line to the broker that can be spoilt: answers swallowed, requests cut in half. The broker must advertise the proxy's address.
 
-import { close, Line, writeAll } from "../servers/line.ts";
+import { writeAll } from "../../src/core/write_all.ts";
+import { close, Line } from "../servers/line.ts";
 
 /** How the line behaves: so many answers of a connection arrive, and then it is mute, or ends; or requests are cut. */
 export type LineState = "whole" | "cut-requests" | { readonly answers: number; readonly then: "silence" | "end" };

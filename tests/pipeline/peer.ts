@@ -1,6 +1,7 @@
 // The other end of a WebSocket as bytes: a TCP server that does what a test tells it, right or wrong.
 
 import "../fakes/checked_worker.ts";
+import { writeAll } from "../../src/core/write_all.ts";
 import { mayListen } from "../simulator/client.ts";
 
 export { mayListen, until } from "../simulator/client.ts";
@@ -92,8 +93,7 @@ export class Line implements Disposable {
 
   /** Writes all of it. */
   async send(bytes: Uint8Array | string): Promise<void> {
-    const all = typeof bytes === "string" ? encoder.encode(bytes) : bytes;
-    for (let written = 0; written < all.length;) written += await this.conn.write(all.subarray(written));
+    await writeAll(this.conn, typeof bytes === "string" ? encoder.encode(bytes) : bytes);
   }
 
   /** Reads some more; false at the end of the connection. */

@@ -77,11 +77,6 @@ export abstract class Line implements AsyncDisposable {
   }
 }
 
-/** Writes all of it. */
-export async function writeAll(to: Deno.Conn, bytes: Uint8Array): Promise<void> {
-  for (let written = 0; written < bytes.length;) written += await to.write(bytes.subarray(written));
-}
-
 /** Closes it, unless it is closed. */
 export function close(conn: Deno.Conn): void {
   try {
