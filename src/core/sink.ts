@@ -1,30 +1,30 @@
-// Where batches end up: the promises that the pipeline relies on, and nothing else. A new sink is one file beside this.
+// The interface between the pipeline and a place that stores events.
 
 import type { FeedEvent, Gap, GapReason } from "./record.ts";
 
-/** A place that stores ticks. */
+/** A place that stores events: Kafka, the store, stdout. */
 export interface Sink extends AsyncDisposable {
-  /** As it stands in counters, logs and labels of metrics: lower case, one word. */
+  /** Name in counters, logs and metric labels: one word in lower case. */
   readonly name: string;
-  /** How long a batch may wait to fill, ms, where it is not for the pipeline to say. */
+  /** How long a batch may wait for more events, ms; default the setting of the pipeline. */
   readonly lingerMs?: number;
-  /** What is declared when its queue overflows, where another word says it better than `queue-full`. */
+  /** Reason in the gaps of ticks dropped from its queue; default `queue-full`. */
   readonly dropReason?: GapReason;
-  /** Why its server makes it wait, where that is so now; it may still keep up. */
+  /** Why its server slows it down at present (a quota); it may still keep up. */
   readonly throttled?: string | undefined;
-  /** One attempt to be ready; harmless when it is. Rejects with a SinkError. The signal bounds the attempt. */
+  /** One attempt to connect; does nothing if connected. Rejects with a SinkError. The signal bounds the attempt. */
   connect(signal: AbortSignal): Promise<void>;
   /**
-   * Resolves when the whole batch is stored; connects again where needed. Rejects with a SinkError: after `retry` the same
+   * Resolves when the whole batch is stored; reconnects if needed. Rejects with a SinkError: after `retry` the same
    * batch is written again (some of it may then be stored twice), after `drop` in smaller parts until one record is left.
    * The signal bounds the attempt, not the life of the connection.
    */
   write(batch: readonly FeedEvent[], signal: AbortSignal): Promise<void>;
   /**
-   * Where gaps go a way of their own: they are then left out of `write()`, and their failures never hold up a tick. Without
-   * it `write()` gets them, in order among the ticks.
+   * If present, gaps are written separately: `write()` gets only ticks, and a failure here does not delay them. Otherwise
+   * `write()` gets ticks and gaps, in order.
    */
   writeGaps?(gaps: readonly Gap[], signal: AbortSignal): Promise<void>;
-  /** Called at once with each gap of this sink alone (ticks dropped from its queue, refused records), before it is written. */
+  /** Called with each gap that only this sink has (dropped ticks, rejected records), before it is written. */
   onGap?(gap: Gap): void;
 }

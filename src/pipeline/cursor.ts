@@ -1,4 +1,5 @@
-// A small file that knows how far each product has got, so that the next start can say what was missed, after kill -9 too.
+// The cursor: a small file with the last tick of each product that every sink has confirmed. After a stop (also by kill -9)
+// the next start declares what was missed since then.
 
 import { dirname } from "node:path";
 import type { Clock } from "../core/clock.ts";
@@ -9,18 +10,18 @@ import { kindOf, realPathOf, SQLITE_SUFFIXES, statOf } from "../store/header.ts"
 
 const decoder = new TextDecoder();
 
-/** The least time between two writes, ms. */
+/** Shortest time between two writes, ms. */
 const WRITE_MS = 1000;
 const VERSION = 1;
-/** How every cursor begins, without its white space; and how much of a file is read for it. */
+/** The start of every cursor without white space, and how many bytes of a file are read to check it. */
 const HEAD = `{"version":${VERSION},"positions":[`;
 const HEAD_BYTES = 100;
-/** No cursor is larger: a thousand products take some 300 kB. */
+/** A larger file is not a cursor: a thousand products need about 300 kB. */
 const MAX_BYTES = 16 * 1024 * 1024;
-/** The suffix of the file that is written first and then renamed to the cursor. */
+/** Suffix of the file that is written first and then renamed to the cursor. */
 const PART = ".part";
 const LOCK = ".lock";
-/** All that is written: a position may be a whole tick. */
+/** The only fields that are written: a position may be a whole tick. */
 const FIELDS = [
   "version",
   "positions",
@@ -34,20 +35,20 @@ const FIELDS = [
   "tradeId",
   "gaps",
 ];
-/** So many gaps are noted, the newest. */
+/** How many of the newest gaps are written. */
 const MAX_GAPS = 200;
 
-/** What a cursor is built from. */
+/** Options of {@link Cursor}. */
 export interface CursorOptions {
-  /** Where the file is. */
+  /** Path of the file. */
   readonly path: string;
-  /** The positions as they stand: of each product the last tick that every sink has confirmed. */
+  /** Returns the last tick of each product that every sink has confirmed. */
   readonly positions: () => readonly Position[];
-  /** The newest gaps, so that no gap of a later run gets the name of one of them. */
+  /** Returns the names of the newest gaps, so that no gap of a later run gets the same name. */
   readonly gapNames?: (count: number) => readonly GapName[];
-  /** Time. */
+  /** For the pause between writes. */
   readonly clock: Clock;
-  /** Log. */
+  /** Receives failures to write. */
   readonly log: Logger;
 }
 
@@ -60,21 +61,21 @@ function isPosition(value: unknown): value is Position {
   const whole = [sequence, exchangeTimeUs, receivedTime, recordTimeUs, tradeId ?? 0];
   return typeof exchange === "string" && typeof product === "string" && typeof price === "number" && price > 0 &&
     whole.every((number) => Number.isSafeInteger(number) && (number as number) >= 0) &&
-    // a record's time is that of its tick, but for a second: later ones would follow it, and nobody can take records back
+    // record and exchange time differ by at most a second; a wrong record time would shift the times of all later records
     Math.abs(Number(recordTimeUs) - Number(exchangeTimeUs)) <= 1e6;
 }
 
-/** What an earlier run has left. */
+/** What an earlier run wrote. */
 export interface Noted {
-  /** Undefined: unknown. */
+  /** The last tick of each product; undefined if unknown. */
   readonly positions: Position[] | undefined;
   /** The newest gaps of earlier runs. */
   readonly gapNames: GapName[];
 }
 
 /**
- * Throws a SinkError if the file at this path is not ours, as a write would replace it. Ours are files that begin as a cursor does,
- * and what a power cut can leave of one: an empty file, zeros, or its first bytes. Never waits for a pipe or a device.
+ * Throws a SinkError if the file at this path is not a cursor, because writing would replace it. Accepted are files that begin
+ * like a cursor, and what a power cut can leave of one: an empty file, zeros, or its first bytes. Never waits for a pipe or a device.
  */
 function refuseForeign(path: string): void {
   const refuse = (what: string) => {
@@ -113,8 +114,8 @@ function tidy(bytes: Uint8Array): string {
 }
 
 /**
- * What an earlier run has left. A missing or damaged file is told in the log and ends nothing: what was missed is then unknown,
- * and declared as such. Throws a SinkError where the file is not ours.
+ * Reads what an earlier run wrote. A missing or damaged file is logged: what was missed is then unknown, and declared as such.
+ * Throws a SinkError if the file is not a cursor.
  */
 export async function readCursor(path: string, log: Logger): Promise<Noted> {
   const real = realPathIn(path);
@@ -145,17 +146,17 @@ function isGapName(value: unknown): value is GapName {
     typeof value[2] === "number" && value[2] >= 0;
 }
 
-/** Where a symbolic link leads: the link must not be replaced by a file, nor have a lock of its own. */
+/** Follows a symbolic link: a write must not replace the link, and the lock belongs to its target. */
 function realPathIn(path: string): string {
   try {
     return realPathOf(path);
   } catch {
-    // whoever uses it reports why
+    // the caller reports why when it uses the path
     return path;
   }
 }
 
-/** A file that a cursor and a store with these names would both write to, or which leads to one; undefined: none. */
+/** Returns a file that both this cursor and this store would write to; undefined if there is none. */
 export function sharedFile(cursorFile: string, storeFile: string): string | undefined {
   const cursor = realPathIn(cursorFile), store = realPathIn(storeFile);
   const stores = ["", ...SQLITE_SUFFIXES, LOCK].map((suffix) => store + suffix);
@@ -163,19 +164,19 @@ export function sharedFile(cursorFile: string, storeFile: string): string | unde
 }
 
 /**
- * Takes the cursor for this program as long as the file that is returned is open, and makes its folder; undefined where nothing
- * can be written, which the cursor itself will tell. Throws a SinkError where the file is not ours, or another program uses it:
- * each would overwrite what the other has noted.
+ * Makes the folder of the cursor and locks it for this process until the returned file is closed. Returns undefined if no lock
+ * file can be written; `write()` then reports why. Throws a SinkError if the file is not a cursor, or if another process has the
+ * lock, since the two would overwrite each other.
  */
 export function lockCursor(path: string): Deno.FsFile | undefined {
   const real = realPathIn(path);
-  // before the lock, so that none is left beside a file of somebody else
+  // before locking, so that no lock file is left beside a foreign file
   refuseForeign(real);
   refuseForeign(real + PART);
   let file: Deno.FsFile;
   try {
     Deno.mkdirSync(dirname(real), { recursive: true });
-    // of a device or a pipe a lock is no use, and to open one could wait for ever
+    // locking a device or a pipe is useless, and opening one could wait for ever
     if (statOf(real + LOCK)?.isFile === false) return undefined;
     file = Deno.openSync(real + LOCK, { write: true, create: true });
   } catch {
@@ -189,23 +190,23 @@ export function lockCursor(path: string): Deno.FsFile | undefined {
   );
 }
 
-/** Writes the positions whenever they have changed, once a second at most. Never half: a file beside it takes its place. */
+/** Writes the positions when they have changed, at most once a second. Writes to a second file and renames it, so it is never half written. */
 export class Cursor {
   readonly #options: CursorOptions;
   #written = "";
   #trouble: string | undefined;
 
-  /** Writes nothing before `run()`. */
+  /** Writes only in `run()`, `write()` and `finish()`. */
   constructor(options: CursorOptions) {
     this.#options = options;
   }
 
-  /** Why it cannot be written, in words; undefined: it can. */
+  /** Why the last write failed, in words; undefined if it succeeded. */
   get trouble(): string | undefined {
     return this.#trouble;
   }
 
-  /** Until the signal aborts. A disk that fails is told in the log, and tried again. */
+  /** Writes until the signal aborts. A failed write is logged and retried. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.write();
@@ -213,7 +214,7 @@ export class Cursor {
     }
   }
 
-  /** After all sinks have ended, for the last time. */
+  /** Writes for the last time, after all sinks have ended. */
   async finish(): Promise<void> {
     const { path, log } = this.#options;
     await this.write();
@@ -221,7 +222,7 @@ export class Cursor {
     log.warn("The cursor stays behind: the gap of the next start begins too early", { path, why: this.#trouble });
   }
 
-  /** Now, if anything has changed. */
+  /** Writes now if anything has changed. */
   async write(): Promise<void> {
     const { path, positions, gapNames, log } = this.#options;
     const known = positions();

@@ -1,44 +1,43 @@
-// From a frame to what it means for us: decode, products we asked for, repeats, and the counters of all that. Every source
-// takes this same way.
+// Turns frames into new ticks: decodes, ignores other products, drops repeats, and counts everything. All sources use it.
 
 import type { Decoded, Exchange } from "../exchanges/exchange.ts";
 import { type Position, REJECT_REASONS, type Tick } from "../core/record.ts";
 import { Sequencer } from "./sequencer.ts";
 import type { Stats } from "../core/stats.ts";
 
-/** What an intake needs. */
+/** Options of {@link Intake}. */
 export interface IntakeOptions {
-  /** Whose frames they are. */
+  /** The exchange that sent the frames. */
   readonly exchange: Exchange;
-  /** The channel they come from: nothing in a frame tells. */
+  /** The channel that they come from; the frames do not name it. */
   readonly channel: string;
-  /** Ticks of other products are ignored; undefined takes all. */
+  /** Ticks of other products are ignored; undefined: all products are wanted. */
   readonly products: ReadonlySet<string> | undefined;
-  /** Longer frames are rejected unread, UTF-16 code units (bytes, for the ASCII that exchanges send). */
+  /** Longer frames are rejected without being parsed, UTF-16 code units (bytes, for the ASCII that exchanges send). */
   readonly maxFrameLength: number;
-  /** Where an earlier run ended, if it is known. */
+  /** The last tick of each product in an earlier run, if known. */
   readonly last?: readonly Position[] | undefined;
-  /** Counted here. */
+  /** Receives the counts. */
   readonly stats: Stats;
 }
 
-/** Told what a frame held, in order. */
+/** Called synchronously, in order of arrival. */
 export interface IntakeHandler {
-  /** A new tick, its record time set. */
+  /** A new tick, with its `recordTimeUs` set. */
   onTick(tick: Tick): void;
-  /** The product's last tick once more. */
+  /** The product's previous tick, sent again. */
   onRepeat?(tick: Tick): void;
 }
 
 const NOTHING: Decoded = { ticks: [], rejected: [] };
 
-/** The checked entrance of one source. */
+/** Checks the frames of one source. */
 export class Intake {
   readonly #options: IntakeOptions;
   readonly #sequencer: Sequencer;
   readonly #handler: IntakeHandler;
 
-  /** Throws a TypeError if the exchange has no such channel. */
+  /** Throws a TypeError if the exchange does not have the channel. */
   constructor(options: IntakeOptions, handler: IntakeHandler) {
     const channel = options.exchange.channels[options.channel];
     if (channel === undefined) throw new TypeError(`No channel ${options.channel} at ${options.exchange.name}`);
@@ -48,9 +47,9 @@ export class Intake {
   }
 
   /**
-   * Counts one frame and hands on its ticks. What else it held is in the answer.
+   * Counts one frame and passes its ticks to the handler. Returns everything in the frame.
    *
-   * @param receivedTime our wall clock, ms; undefined where nobody knows when the frame came
+   * @param receivedTime our wall clock at its arrival, ms; undefined if unknown
    */
   accept(frame: string, receivedTime?: number): Decoded {
     const { exchange, products, maxFrameLength, stats } = this.#options;
@@ -84,7 +83,7 @@ export class Intake {
     return decoded;
   }
 
-  /** How far the exchange is ahead of our clock, ms, if that alone is why this frame gave no tick. */
+  /** How far the exchange is ahead of our clock, ms. Undefined if the frame was rejected for another reason. */
   aheadMs(frame: string, receivedTime: number): number | undefined {
     const [tick] = this.#options.exchange.decode(frame).ticks;
     return tick === undefined ? undefined : tick.exchangeTimeUs / 1000 - receivedTime;

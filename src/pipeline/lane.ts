@@ -1,4 +1,4 @@
-// One sink's way: its queue, batches, retries, refused records, and gaps that go a way of their own.
+// Delivers the events of one queue to one sink: batches, retries, rejected records, and gaps that are written separately.
 
 import { backoffMs } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
@@ -19,92 +19,92 @@ import {
 import type { Sink } from "../core/sink.ts";
 import type { SinkStats, Stats } from "../core/stats.ts";
 
-/** What a lane is built from. */
+/** Options of {@link Lane}. */
 export interface LaneOptions {
-  /** Events that each sink's queue holds. */
+  /** Capacity of each sink's queue, events. */
   readonly queueCapacity: number;
-  /** Most ticks in one batch. */
+  /** Largest batch, events. */
   readonly maxBatch: number;
-  /** How long a batch may wait to fill, ms. */
+  /** How long a batch may wait for more events, ms. */
   readonly lingerMs: number;
-  /** How long a sink may be away at the start, ms; 0: for ever. */
+  /** How long to wait for a sink at the start, ms; 0: for ever. */
   readonly startTimeoutMs: number;
-  /** Time. */
+  /** Wall clock, monotonic clock and sleep. */
   readonly clock: Clock;
-  /** 0 included to 1 excluded, for the jitter of delays. */
+  /** Returns 0 (included) to 1 (excluded), for the jitter of delays. */
   readonly random: () => number;
-  /** Log. */
+  /** Receives failures, recoveries and lost records. */
   readonly log: Logger;
-  /** Counters. */
+  /** Counts gaps, and what is sent, dropped and lost per sink. */
   readonly stats: Stats;
-  /** Shared by all that open gaps. */
+  /** Gives `opened` to new gaps; one instance for the whole program. */
   readonly gapTimes: GapTimes;
-  /** Where an earlier run ended, if it is known. */
+  /** The last tick of each product in an earlier run, if known. */
   readonly last?: readonly Position[] | undefined;
 }
 
-/** `connecting`: not ready yet. `ok`: the last write was confirmed. `failing`: it was not, and is tried again. `closed`: at the end. */
+/** `connecting`: not ready yet. `ok`: the last write was confirmed. `failing`: the last write failed and is retried. `closed`: after the last write. */
 export type SinkState = "connecting" | "ok" | "failing" | "closed";
 
-/** One sink as it stands. */
+/** The status of one sink. */
 export interface SinkStatus {
-  /** Its name. */
+  /** Name of the sink: `kafka`. */
   readonly name: string;
   /** See {@link SinkState}. */
   readonly state: SinkState;
-  /** Why it is not ok. */
+  /** Why it is not ok, in words. */
   readonly trouble?: string;
-  /** Why its gap records do not arrive, where they go a way of their own. */
+  /** Why its gap records cannot be written, if they are written separately. */
   readonly gapsTrouble?: string;
-  /** Why its server makes it wait, where that is so now (a quota); it may still keep up. */
+  /** Why its server slows it down at present (a quota); it may still keep up. */
   readonly throttled?: string;
-  /** Events that wait. */
+  /** Events in the queue. */
   readonly queueDepth: number;
-  /** Events that may wait. */
+  /** Most events that the queue holds. */
   readonly queueCapacity: number;
 }
 
 const RETRY = { baseMs: 250, capMs: 5000 };
-/** Gap records that may wait for a topic of their own; beyond it they are merged. */
+/** Gap records that may wait if they are written separately; beyond it they are merged. */
 const GAPS_CAPACITY = 10_000;
-/** A sink that confirmed something so recently is busy, not away, ms. */
+/** A sink that confirmed a write this recently is busy, not away, ms. */
 const BUSY_MS = 1000;
-/** A write that takes longer, or a tick dropped so recently, and the sink is not well, ms. */
+/** A sink is `failing` if one write takes longer than this, or a tick was dropped this recently, ms. */
 const SLOW_MS = 5000;
-/** Gaps that were refused so often are not waited for at the end. */
+/** At the end, gaps are given up after this many attempts. */
 const LAST_GAP_ATTEMPTS = 4;
-/** While a sink is waited for, this is said so often, ms. */
+/** Interval of the log line while waiting for a sink, ms. */
 const WAITING_MS = 10_000;
 
-/** Delivers one queue to one sink. */
+/** The queue of one sink, and its delivery. */
 export class Lane {
-  /** Where it delivers. */
+  /** The sink to write to. */
   readonly sink: Sink;
-  /** What waits; whoever has the lane pushes and closes it. */
+  /** Events to write. The pipeline pushes to it, and closes it at the end. */
   readonly queue: EventQueue;
-  /** What became of it. */
+  /** What became of the events. */
   readonly stats: SinkStats;
-  /** Of each series, the newest tick that was confirmed, or given up for good, and with it all that stood before it, gaps too. */
+  /** By series, the newest tick that is confirmed or given up for good, together with every tick and gap before it. */
   readonly positions: Map<string, Position>;
-  /** The same of ticks that were confirmed while gaps were under way: those may come from before them, and be lost yet. */
+  /** The same for ticks confirmed while gaps are still unsent: an earlier gap may yet be lost, so these do not count yet. */
   readonly #ahead = new Map<string, Position>();
-  /** Gaps that go a way of their own are under way. */
-  #gapsAreDue = false;
+  /** Gaps that are written separately are still unsent. */
+  #gapsAreUnsent = false;
   readonly #options: LaneOptions;
   readonly #gaps: EventQueue | undefined;
   #state: SinkState = "connecting";
   #trouble: string | undefined;
   #gapsTrouble: string | undefined;
   #inFlight = 0;
-  /** Aborted once no tick is left: whoever still tries to send gaps tries a last time. */
+  /** Aborted once no tick is left: gaps still unsent get one last attempt. */
   readonly #ended = new AbortController();
-  /** Aborted, and replaced, when the sink is back: gaps that wait must not stay behind the ticks after them. */
+  /** Aborted and replaced when the sink works again, so that waiting gaps are retried at once, before later ticks. */
   #back = new AbortController();
   #confirmedAt = -Infinity;
   #writingSince: number | undefined;
   #droppedAt = -Infinity;
 
-  /** Nothing is written before `run()`. */
+  /** Writes only in `run()`. */
   constructor(sink: Sink, options: LaneOptions) {
     const { clock, gapTimes, queueCapacity } = options;
     this.sink = sink;
@@ -127,13 +127,13 @@ export class Lane {
     return this.queue.ticks + this.#inFlight;
   }
 
-  /** The queue is half full although the sink works. */
+  /** Whether the queue is more than half full although the sink works. */
   get isBusy(): boolean {
     return this.queue.depth * 2 > this.queue.capacity &&
       this.#options.clock.elapsed() - this.#confirmedAt < BUSY_MS;
   }
 
-  /** The sink as it stands. */
+  /** The present status of the sink. */
   status(): SinkStatus {
     const { throttled } = this.sink;
     const slowness = this.#slowness();
@@ -157,7 +157,7 @@ export class Lane {
     return writing < SLOW_MS ? undefined : `it has not confirmed a write for ${Math.round(writing / 1000)} s`;
   }
 
-  /** A gap of this sink alone: no other lane has it. */
+  /** A gap that only this sink has. */
   #declare(gap: Gap, isNew: boolean): void {
     if (isNew) this.#options.stats.gaps++;
     this.sink.onGap?.(gap);
@@ -172,9 +172,9 @@ export class Lane {
   }
 
   /**
-   * Until the queue is closed and empty; rejects when the sink is lost for good, or with the deadline's reason.
+   * Delivers until the queue is closed and empty. Rejects if the sink fails for good, or with the deadline's reason.
    *
-   * @param fail told of a bug in the delivery of gaps: the ticks are delivered all the same
+   * @param fail called if a bug ends the delivery of gaps; ticks are still delivered
    */
   async run(deadline: AbortSignal, fail: (error: unknown) => void): Promise<void> {
     const gaps = this.#deliverGaps(deadline).catch(fail);
@@ -186,7 +186,7 @@ export class Lane {
         return;
       }
       for await (const batch of this.queue.batches({ maxBatch, lingerMs }, deadline)) {
-        const own = this.#gaps === undefined ? batch : this.#withoutGaps(batch, this.#gaps);
+        const own = this.#gaps === undefined ? batch : this.#divertGaps(batch, this.#gaps);
         const ticks = own.filter((event) => event.kind === "tick").length;
         this.#inFlight = ticks;
         await this.#deliver(own, deadline);
@@ -200,7 +200,7 @@ export class Lane {
     }
   }
 
-  /** Whatever had to be stored is stored by now: a failure ends nothing. */
+  /** Closes the sink. Everything is stored by now, so a failure is only logged. */
   async close(): Promise<void> {
     try {
       await this.sink[Symbol.asyncDispose]();
@@ -209,12 +209,12 @@ export class Lane {
     }
   }
 
-  /** False where the end came first and no tick waits for the sink. */
+  /** Waits for the sink. Returns false if the queue was closed first and no tick is left. */
   async #connect(deadline: AbortSignal): Promise<boolean> {
     const { clock, log, startTimeoutMs } = this.#options;
     const since = clock.elapsed();
     const connected = new AbortController();
-    const telling = this.#tellWaiting(since, AbortSignal.any([deadline, connected.signal]));
+    const logging = this.#keepLogging(since, AbortSignal.any([deadline, connected.signal]));
     try {
       for (let attempt = 0;; attempt++) {
         try {
@@ -227,28 +227,28 @@ export class Lane {
           if (!(error instanceof SinkError) || error.kind === "fatal") throw error;
           if (startTimeoutMs > 0 && clock.elapsed() - since >= startTimeoutMs) throw error;
           this.#trouble = error.message;
-          if (attempt === 0) this.#sayWaiting(since);
+          if (attempt === 0) this.#logWaiting(since);
           if (this.queue.isClosed && this.left === 0) return false;
         }
-        // the last attempt is made when the time to start is over, and not a pause later
+        // the last attempt is made when the start timeout ends, not a pause later
         await this.#pause(attempt, deadline, startTimeoutMs > 0 ? since + startTimeoutMs - clock.elapsed() : Infinity);
       }
     } finally {
       connected.abort();
-      await telling;
+      await logging;
     }
   }
 
-  /** Also while one attempt hangs. */
-  async #tellWaiting(since: number, signal: AbortSignal): Promise<void> {
+  /** Repeats the log line, also while one attempt hangs. */
+  async #keepLogging(since: number, signal: AbortSignal): Promise<void> {
     while (true) {
       await this.#options.clock.sleep(WAITING_MS, signal).catch(() => {});
       if (signal.aborted) return;
-      this.#sayWaiting(since);
+      this.#logWaiting(since);
     }
   }
 
-  #sayWaiting(since: number): void {
+  #logWaiting(since: number): void {
     const { clock, log } = this.#options;
     log.warn(`Waiting for ${this.sink.name}`, {
       why: this.#trouble ?? "no answer yet",
@@ -257,7 +257,7 @@ export class Lane {
     });
   }
 
-  /** The same batch until it is stored, except for records that the sink will never take. */
+  /** Retries the batch until it is stored, except for records that the sink rejects for good. */
   async #deliver(batch: readonly FeedEvent[], deadline: AbortSignal): Promise<void> {
     const { log } = this.#options;
     if (batch.length === 0) return;
@@ -269,10 +269,10 @@ export class Lane {
       } catch (error) {
         if (!(error instanceof SinkError) || error.kind === "fatal") throw error;
         this.stats.failures++;
-        if (error.kind === "drop") return await this.#divide(batch, error, deadline);
-        const told = { why: error.message, queued: this.queue.depth };
-        if (this.#state === "ok") log.warn(`Cannot write to ${this.sink.name}, trying again`, told);
-        else log.often("warn", `Still cannot write to ${this.sink.name}`, told);
+        if (error.kind === "drop") return await this.#split(batch, error, deadline);
+        const details = { why: error.message, queued: this.queue.depth };
+        if (this.#state === "ok") log.warn(`Cannot write to ${this.sink.name}, trying again`, details);
+        else log.often("warn", `Still cannot write to ${this.sink.name}`, details);
         this.#state = "failing";
         this.#trouble = error.message;
       }
@@ -280,7 +280,7 @@ export class Lane {
     }
   }
 
-  /** One attempt, and since when it lasts: any answer, a refusal too, ends it. */
+  /** One attempt to write; notes when it began. */
   async #write(batch: readonly FeedEvent[], deadline: AbortSignal): Promise<void> {
     this.#writingSince = this.#options.clock.elapsed();
     try {
@@ -298,7 +298,7 @@ export class Lane {
         this.stats.sent++;
         this.#inFlight--;
         this.stats.delay.add((now - event.receivedTime) / 1000);
-        this.#reached(event);
+        this.#advance(event);
       } else {
         this.stats.gapsSent++;
       }
@@ -313,29 +313,29 @@ export class Lane {
     this.#confirmedAt = clock.elapsed();
   }
 
-  /** A late tick does not turn back how far its product has got. */
-  #reached(tick: Tick): void {
+  /** Notes the position of a product; a late tick does not set it back. */
+  #advance(tick: Tick): void {
     const series = seriesOf(tick.exchange, tick.product);
     const before = this.#ahead.get(series) ?? this.positions.get(series);
     if (before !== undefined && tick.exchangeTimeUs < reachedUs(before)) return;
-    if (this.#gapsAreDue) this.#ahead.set(series, tick);
+    if (this.#gapsAreUnsent) this.#ahead.set(series, tick);
     else this.positions.set(series, tick);
   }
 
   #sendGap(gap: Gap, gaps: EventQueue): void {
-    this.#gapsAreDue = true;
+    this.#gapsAreUnsent = true;
     gaps.push(gap);
   }
 
-  /** All gaps so far have arrived: whoever goes on from a tick after them misses none. */
-  #gapsArrived(): void {
-    this.#gapsAreDue = false;
+  /** All gaps so far are stored, so the positions of the ticks after them count. */
+  #onGapsSent(): void {
+    this.#gapsAreUnsent = false;
     for (const [series, position] of this.#ahead) this.positions.set(series, position);
     this.#ahead.clear();
   }
 
-  /** One record spoils the whole batch: halves, until it stands alone. */
-  async #divide(batch: readonly FeedEvent[], error: SinkError, deadline: AbortSignal): Promise<void> {
+  /** The sink rejects a batch because of one record: split the batch in half until that record is alone. */
+  async #split(batch: readonly FeedEvent[], error: SinkError, deadline: AbortSignal): Promise<void> {
     if (batch.length > 1) {
       const middle = batch.length >> 1;
       await this.#deliver(batch.slice(0, middle), deadline);
@@ -350,7 +350,7 @@ export class Lane {
     }
     this.stats.lost++;
     this.#inFlight--;
-    this.#reached(event);
+    this.#advance(event);
     log.often("error", `${this.sink.name} refuses a record, it is lost`, { why: error.message, id: tickId(event) });
     const gap: Gap = {
       kind: "gap",
@@ -368,14 +368,14 @@ export class Lane {
     else await this.#deliver([gap], deadline);
   }
 
-  #withoutGaps(batch: readonly FeedEvent[], gaps: EventQueue): FeedEvent[] {
+  #divertGaps(batch: readonly FeedEvent[], gaps: EventQueue): FeedEvent[] {
     return batch.filter((event) => {
       if (event.kind === "gap") this.#sendGap(event, gaps);
       return event.kind === "tick";
     });
   }
 
-  /** Gaps that go a way of their own. Their failures are told once, and never end anything. */
+  /** Writes the gaps that are written separately. A failure is logged once and never stops the ticks. */
   async #deliverGaps(deadline: AbortSignal): Promise<void> {
     const { sink } = this;
     const { log } = this.#options;
@@ -384,13 +384,13 @@ export class Lane {
     try {
       for await (const batch of this.#gaps.batches({ maxBatch: 500, lingerMs: 0 }, deadline)) {
         unsent = batch.length;
-        const wasWell = this.#gapsTrouble === undefined;
+        const worked = this.#gapsTrouble === undefined;
         for (let attempt = 1;; attempt++) {
           try {
             await sink.writeGaps?.(batch as Gap[], deadline);
             this.stats.gapsSent += batch.length;
             unsent = 0;
-            if (this.#gaps.depth === 0) this.#gapsArrived();
+            if (this.#gaps.depth === 0) this.#onGapsSent();
             if (this.#gapsTrouble !== undefined) log.info(`Gap records reach ${sink.name} again`);
             this.#gapsTrouble = undefined;
             break;
@@ -400,8 +400,8 @@ export class Lane {
               log.warn(`Gap records do not reach ${sink.name}; ticks are not held up by this`, { why: error.message });
             }
             this.#gapsTrouble = error.message;
-            // nobody waits at the end for a topic that was missing all the time; but a partition that has moved is found again
-            const isHopeless = !wasWell || error.kind === "fatal" || attempt >= LAST_GAP_ATTEMPTS;
+            // at the end, do not wait for a topic that was missing all the time; but a partition that moved needs some attempts
+            const isHopeless = !worked || error.kind === "fatal" || attempt >= LAST_GAP_ATTEMPTS;
             if (this.#gaps.isClosed && isHopeless) throw error;
           }
           const signals = [deadline, this.#back.signal, ...this.#gaps.isClosed ? [] : [this.#ended.signal]];
@@ -417,7 +417,7 @@ export class Lane {
 
   async #pause(attempt: number, signal: AbortSignal, atMostMs = Infinity): Promise<void> {
     const { clock, random } = this.#options;
-    // half a delay at least: a sink that is away is not asked in a tight loop
+    // at least half the delay, so that retries never become a tight loop
     await clock.sleep(Math.max(0, Math.min(atMostMs, backoffMs(attempt, RETRY, 0.5 + random() / 2))), signal);
   }
 }

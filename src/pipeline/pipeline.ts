@@ -1,4 +1,5 @@
-// One source and a lane for each sink: what is pushed where, when the source pauses, and the order of shutdown.
+// Connects one source to all sinks, with a lane (queue and delivery) for each sink. Decides when the source pauses, and the
+// order of shutdown.
 
 import { DrainError } from "../core/errors.ts";
 import { Lane, type LaneOptions, type SinkStatus } from "./lane.ts";
@@ -6,38 +7,38 @@ import { type FeedEvent, type Position, reachedUs } from "../core/record.ts";
 import type { Sink } from "../core/sink.ts";
 import type { Source } from "./source.ts";
 
-/** What a pipeline is built from. */
+/** Options of {@link Pipeline}. */
 export interface PipelineOptions extends LaneOptions {
-  /** Where events come from. */
+  /** Produces the events. */
   readonly source: Source;
-  /** Where they go; the pipeline closes them. */
+  /** Receive every event; the pipeline closes them. */
   readonly sinks: readonly Sink[];
-  /** How long what is left may be written after the end of the source, ms. */
+  /** How long queued events may still be written after the source has ended, ms. */
   readonly drainMs: number;
 }
 
-/** The longest pause of a source for the sake of a busy sink, ms: one slow sink must not hold up another. */
+/** Longest pause of the source for a busy sink, ms: one slow sink must not hold up the others. */
 const RELIEF_MS = 20;
-/** Until a sink must have closed, ms. */
+/** Time that a sink has to close, ms. */
 const CLOSE_MS = 1500;
 
-/** The whole road. */
+/** Runs the whole path of a price, from the source to the sinks. */
 export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #lanes: readonly Lane[];
 
-  /** Touches no sink before `run()`. */
+  /** Uses the sinks only in `run()`. */
   constructor(options: PipelineOptions) {
     this.#options = options;
     this.#lanes = options.sinks.map((sink) => new Lane(sink, options));
   }
 
-  /** Each sink as it stands. */
+  /** The status of each sink. */
   status(): SinkStatus[] {
     return this.#lanes.map((lane) => lane.status());
   }
 
-  /** How far each product has got in every sink: of those that have it, the one that is least far. */
+  /** For each product that all sinks have, the oldest of their newest ticks: everything up to it is in every sink. */
   positions(): Position[] {
     const [first, ...others] = this.#lanes;
     return [...first?.positions ?? []].flatMap(([series, position]) => {
@@ -52,8 +53,8 @@ export class Pipeline {
   }
 
   /**
-   * Runs until the signal aborts or the source ends, drains, and closes the sinks. Rejects with what ended it: RefusedError,
-   * SinkError, a bug, or a DrainError with the number of ticks that were left.
+   * Runs until the signal aborts or the source ends, then writes what is queued and closes the sinks. Rejects with the error
+   * that ended it (RefusedError, SinkError, or a bug), or with a DrainError if ticks were left.
    */
   async run(signal: AbortSignal): Promise<void> {
     const { source, drainMs, clock, log } = this.#options;
@@ -82,7 +83,7 @@ export class Pipeline {
       over.abort();
       await timer;
     } finally {
-      // a sink that does not close in time (its server hangs) is left behind
+      // a sink that does not close in time (its server hangs) is abandoned
       const closed = new AbortController();
       const patience = clock.sleep(CLOSE_MS, closed.signal).catch(() => {});
       await Promise.race([Promise.all(this.#lanes.map((lane) => lane.close())), patience]);

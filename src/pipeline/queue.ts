@@ -1,51 +1,51 @@
-// The bounded ring between a source and one sink: pushing never waits, the consumer takes batches. When it is full the
-// oldest tick goes, is counted, and becomes part of a Gap; gaps themselves are merged per product and never dropped.
+// The bounded ring between a source and one sink. Pushing never waits; the consumer takes batches. When the ring is full, the
+// oldest tick is dropped, counted, and declared in a gap. Gaps are never dropped, only merged per product.
 
 import type { Clock } from "../core/clock.ts";
 import { type FeedEvent, type Gap, type GapReason, GapTimes, recordTime, seriesOf, type Tick } from "../core/record.ts";
 
-/** What a queue needs to be built. */
+/** Options of {@link EventQueue}. */
 export interface QueueOptions {
-  /** Most events it holds. */
+  /** Most events in the ring. */
   readonly capacity: number;
-  /** Time for `opened` of its gaps. */
+  /** Wall clock for the gaps; monotonic clock and sleep for waiting. */
   readonly clock: Clock;
-  /** Shared by all that open gaps, so that none has the `opened` of another. */
+  /** Gives `opened` to new gaps; one instance for the whole program. */
   readonly gapTimes: GapTimes;
-  /** What the gaps of dropped ticks are called; default `queue-full`. */
+  /** Reason in the gaps of dropped ticks; default `queue-full`. */
   readonly dropReason?: GapReason | undefined;
-  /** Told of each tick that is dropped. */
+  /** Called for every dropped tick. */
   readonly onDrop?: (tick: Tick) => void;
-  /** Called at once with each gap of dropped ticks, in every form; `isNew` in its first. The readers of `take()` get it later. */
+  /** Called at once with every version of a gap of dropped ticks (`isNew`: the first one); `take()` returns it later. */
   readonly onGap?: (gap: Gap, isNew: boolean) => void;
 }
 
-/** How `batches()` cuts them. */
+/** Limits of one batch. */
 export interface BatchLimits {
-  /** Most events of the ring in one batch; merged gaps come on top. */
+  /** Most events from the ring in one batch; merged gaps are added to it. */
   readonly maxBatch: number;
-  /** How long a batch may wait to fill, ms; 0: what is there goes at once. */
+  /** How long a batch may wait for more events, ms; 0: not at all. */
   readonly lingerMs: number;
 }
 
-/** The ticks of one product that had to go, until their Gap has been handed out in its closed form. */
+/** The dropped ticks of one product, until their closed gap has been returned by `take()`. */
 interface Shed {
   readonly first: Tick;
   readonly opened: number;
-  /** Of all ticks dropped so far, unix seconds. */
+  /** Earliest and latest time of the dropped ticks, unix seconds. */
   from: number;
   latest: number;
   dropped: number;
-  /** The first tick that passed after the last drop, unix seconds. */
+  /** Time of the first tick taken after the last drop, unix seconds. */
   to: number | undefined;
-  /** When its open form was handed out, monotonic ms. */
-  toldAt: number | undefined;
+  /** When its open version was last returned by `take()`, elapsed ms. */
+  returnedAt: number | undefined;
 }
 
-/** While the ring stays full a product's gap grows, and is told at most this often, ms. */
-const RETELL_MS = 1000;
+/** While the ring stays full, the growing gap of a product is returned at most once in this time, ms. */
+const REPEAT_MS = 1000;
 
-/** Two gaps that have ended as one, under the identity of the first. */
+/** Merges two closed gaps; the result has the identity of the first. */
 function merge(gap: Gap, other: Gap): Gap {
   return {
     ...gap,
@@ -60,7 +60,7 @@ function identityOf({ exchange, product, opened }: Gap): string {
   return `${exchange}:${product} ${opened}`;
 }
 
-/** One sink's share of the road. */
+/** The queue of one sink. */
 export class EventQueue {
   readonly #ring: (FeedEvent | undefined)[];
   readonly #options: QueueOptions;
@@ -70,19 +70,19 @@ export class EventQueue {
   #closed = false;
   #wake: (() => void) | undefined;
   readonly #room = new Set<AbortController>();
-  // per series
+  // both by series
   readonly #shed = new Map<string, Shed>();
   readonly #kept = new Map<string, Gap[]>();
-  /** The gaps that readers know as open: their end must come under the same identity. */
-  readonly #awaited = new Set<string>();
+  /** Identities of gaps whose open version was returned: their closed version must keep the identity. */
+  readonly #openReturned = new Set<string>();
 
-  /** An empty one. */
+  /** Starts empty. */
   constructor(options: QueueOptions) {
     this.#options = options;
     this.#ring = new Array(options.capacity);
   }
 
-  /** Events in the ring; at most the capacity. */
+  /** Events in the ring. */
   get depth(): number {
     return this.#size;
   }
@@ -97,12 +97,12 @@ export class EventQueue {
     return this.#options.capacity;
   }
 
-  /** Whether nothing more will come. */
+  /** Whether `close()` was called. */
   get isClosed(): boolean {
     return this.#closed;
   }
 
-  /** Takes one event in. Never waits, never fails; costs the same when full. */
+  /** Adds one event. Never waits or fails, and costs the same when the ring is full. */
   push(event: FeedEvent): void {
     const { capacity } = this.#options;
     if (this.#size === capacity) this.#evict();
@@ -113,7 +113,7 @@ export class EventQueue {
     this.#signal();
   }
 
-  /** Nothing more will come: `batches()` ends once all is taken. */
+  /** No more events will be pushed: `batches()` ends when the queue is empty. */
   close(): void {
     this.#closed = true;
     this.#signal();
@@ -127,7 +127,7 @@ export class EventQueue {
     this.#room.delete(taken);
   }
 
-  /** What has gathered, oldest first: merged gaps, then at most `max` events of the ring. The caller owns the array. */
+  /** Removes and returns, oldest first, all merged gaps and at most `max` events of the ring. The caller owns the array. */
   take(max: number): FeedEvent[] {
     const { capacity } = this.#options;
     const kept = this.#kept.size > 0 ? this.#takeKept() : [];
@@ -138,16 +138,16 @@ export class EventQueue {
       this.#ring[this.#head] = undefined;
       if (++this.#head === capacity) this.#head = 0;
       if (event.kind === "tick") this.#ticks--;
-      else this.#handOut(event);
+      else this.#markReturned(event);
       events[i] = event;
     }
     this.#size -= count;
     for (const waiting of this.#room) waiting.abort();
-    const shed = this.#shed.size > 0 ? this.#shedBefore(events) : [];
+    const shed = this.#shed.size > 0 ? this.#takeShed(events) : [];
     return kept.length + shed.length > 0 ? [...kept, ...shed, ...events] : events;
   }
 
-  /** Batches as the consumer asks for them, until the queue is closed and empty; rejects with `signal.reason`. */
+  /** Yields batches until the queue is closed and empty; rejects with `signal.reason`. */
   async *batches(limits: BatchLimits, signal: AbortSignal): AsyncGenerator<FeedEvent[]> {
     while (true) {
       signal.throwIfAborted();
@@ -186,7 +186,7 @@ export class EventQueue {
     }
   }
 
-  /** Waits until the batch is full, the linger is over, or nothing more will come. */
+  /** Waits until the batch is full, the linger time is over, or the queue is closed. */
   async #fill({ maxBatch, lingerMs }: BatchLimits, signal: AbortSignal): Promise<void> {
     const over = new AbortController();
     const stop = AbortSignal.any([signal, over.signal]);
@@ -213,7 +213,15 @@ export class EventQueue {
     const shed = this.#shed.get(series);
     if (shed === undefined) {
       const opened = this.#options.gapTimes.next(this.#options.clock.now(), event.exchange, event.product);
-      const first = { first: event, opened, from: time, latest: time, dropped: 1, to: undefined, toldAt: undefined };
+      const first = {
+        first: event,
+        opened,
+        from: time,
+        latest: time,
+        dropped: 1,
+        to: undefined,
+        returnedAt: undefined,
+      };
       this.#shed.set(series, first);
       this.#options.onGap?.(this.#gapOf(first, null), true);
     } else {
@@ -225,35 +233,35 @@ export class EventQueue {
   }
 
   /**
-   * A gap never goes. Its newer form replaces the older one; one that has ended gets no newer form, so those of a product that
-   * have ended are merged. (Of those that last there are few: who opens them ends one before the next.)
+   * Keeps a gap that had to leave the ring. A newer version replaces the older one. Closed gaps of a product get no newer
+   * version, so they are merged. Open ones are few: their source closes one before it opens the next.
    */
   #keep(gap: Gap): void {
     const series = seriesOf(gap.exchange, gap.product);
     const kept = (this.#kept.get(series) ?? []).filter(({ opened }) => opened !== gap.opened);
-    const isAwaited = this.#awaited.has(identityOf(gap));
+    const isOpenReturned = this.#openReturned.has(identityOf(gap));
     const other = gap.to === null
       ? -1
-      : kept.findIndex((other) => other.to !== null && !(isAwaited && this.#awaited.has(identityOf(other))));
+      : kept.findIndex((other) => other.to !== null && !(isOpenReturned && this.#openReturned.has(identityOf(other))));
     if (other < 0) kept.push(gap);
-    else kept[other] = isAwaited ? merge(gap, kept[other] as Gap) : merge(kept[other] as Gap, gap);
+    else kept[other] = isOpenReturned ? merge(gap, kept[other] as Gap) : merge(kept[other] as Gap, gap);
     this.#kept.set(series, kept);
   }
 
   #takeKept(): Gap[] {
     const gaps = [...this.#kept.values()].flat();
     this.#kept.clear();
-    for (const gap of gaps) this.#handOut(gap);
+    for (const gap of gaps) this.#markReturned(gap);
     return gaps;
   }
 
-  #handOut(gap: Gap): void {
-    if (gap.to === null) this.#awaited.add(identityOf(gap));
-    else this.#awaited.delete(identityOf(gap));
+  #markReturned(gap: Gap): void {
+    if (gap.to === null) this.#openReturned.add(identityOf(gap));
+    else this.#openReturned.delete(identityOf(gap));
   }
 
-  /** The gaps of dropped ticks to hand out with these events, and what these events tell about them. */
-  #shedBefore(events: readonly FeedEvent[]): Gap[] {
+  /** Returns the gaps of dropped ticks that are due with these events. The first tick after a drop ends its gap. */
+  #takeShed(events: readonly FeedEvent[]): Gap[] {
     const gaps: Gap[] = [];
     for (const event of events) {
       if (event.kind === "gap") continue;
@@ -264,16 +272,16 @@ export class EventQueue {
     const elapsed = this.#options.clock.elapsed();
     const calm = this.#size * 2 < this.#options.capacity;
     for (const [series, shed] of this.#shed) {
-      const mayTell = shed.toldAt === undefined || calm || elapsed - shed.toldAt >= RETELL_MS;
-      // the last word, too, when the queue has run empty: no tick may ever come after it
+      const isDue = shed.returnedAt === undefined || calm || elapsed - shed.returnedAt >= REPEAT_MS;
+      // also when the queue is empty: perhaps no tick of this product follows
       const done = shed.to !== undefined || this.#size === 0;
-      if (!mayTell || (shed.toldAt !== undefined && !done)) continue;
-      const closed = done && (calm || shed.toldAt !== undefined);
+      if (!isDue || (shed.returnedAt !== undefined && !done)) continue;
+      const closed = done && (calm || shed.returnedAt !== undefined);
       const gap = this.#gapOf(shed, closed ? shed.to ?? shed.latest : null);
       gaps.push(gap);
       this.#options.onGap?.(gap, false);
       if (closed) this.#shed.delete(series);
-      else shed.toldAt = elapsed;
+      else shed.returnedAt = elapsed;
     }
     return gaps;
   }

@@ -1,14 +1,14 @@
-// Recorded frames from a file or a pipe take the same way as live ones: the intake. One frame a line, plain or wrapped as
+// Reads recorded frames from a file or a pipe with the same Intake as live ones. One frame per line, plain or wrapped as
 // `{"at": unix seconds, "data": frame}` with the frame as object or text. Blank lines are skipped.
 
 import { type Tick, toRecord } from "../core/record.ts";
 import type { Stats } from "../core/stats.ts";
 import { Intake, type IntakeOptions } from "./intake.ts";
 
-/** How gzip begins, read as text. */
+/** The first bytes of a gzip file, decoded as text. */
 const GZIP = "\x1f\ufffd";
 
-/** Whole lines as they come. Of a line above the limit only a part is kept, still above the limit. */
+/** Yields complete lines. A line above the limit is cut, but stays above the limit. */
 async function* linesOf(bytes: ReadableStream<Uint8Array<ArrayBuffer>>, maxLength: number): AsyncGenerator<string[]> {
   let rest = "";
   let isFirst = true;
@@ -28,7 +28,7 @@ interface Wrapped {
   readonly data?: unknown;
 }
 
-/** The frame in a line, and when it came if the line tells, ms. */
+/** The frame in a line, and its arrival (ms since the epoch) if the line has it. */
 function unwrap(line: string): { frame: string; receivedTime?: number } {
   // most recordings are plain, and reading each line twice takes twice as long
   if (!line.includes('"data"')) return { frame: line };
@@ -44,7 +44,7 @@ function unwrap(line: string): { frame: string; receivedTime?: number } {
   return typeof at === "number" && Number.isFinite(at) ? { frame, receivedTime: at * 1000 } : { frame };
 }
 
-/** Lines that were frames: neither too long, nor junk, nor JSON of something else. */
+/** Number of lines that were frames: not too long, no junk, and not some other JSON. */
 export function framesIn({ frames, rejected }: Stats): number {
   return frames - rejected["too-large"] - rejected["bad-json"] - rejected["bad-message"];
 }
@@ -52,7 +52,7 @@ export function framesIn({ frames, rejected }: Stats): number {
 /**
  * Reads all frames and writes the record of each new tick as one line. The counters are in `options.stats`.
  *
- * @param write takes whole lines; the next ones are read once it resolves
+ * @param write gets complete lines; reading continues when it resolves
  */
 export async function replay(
   bytes: ReadableStream<Uint8Array<ArrayBuffer>>,
@@ -64,7 +64,7 @@ export async function replay(
   for await (const lines of linesOf(bytes, options.maxFrameLength)) {
     for (const line of lines) {
       if (line.trim() === "") continue;
-      // a line above the limit has lost its middle: it goes on to be rejected for its length
+      // a line above the limit was cut: Intake rejects it for its length
       const { frame, receivedTime } = line.length > options.maxFrameLength ? { frame: line } : unwrap(line);
       intake.accept(frame, receivedTime);
     }

@@ -1,38 +1,38 @@
-// Per product, what depends on the tick before: is this one a repeat, and which time does its record bear.
+// Recognises repeated ticks, and sets the time of each record. Both depend on the earlier ticks of the product.
 
 import type { Position, Tick } from "../core/record.ts";
 import type { TimePrecision } from "../exchanges/exchange.ts";
 
-/** Numbers beside one another, since it changes with each tick. All times are whole microseconds; NaN: none. */
+/** State of one product. It changes with every tick, so it is updated in place. Times are whole microseconds; NaN: none. */
 interface Last {
-  /** Of the tick before. */
+  /** Sequence number of the previous tick. */
   sequence: number;
-  /** Of the tick with the highest time. */
+  /** Highest exchange time so far. */
   highUs: number;
-  /** And what its record bears. */
+  /** The record time of that tick. */
   highRecordUs: number;
-  /** The highest before time made its last leap. */
+  /** Highest exchange time before the last jump forward by more than LEAP_US. */
   beforeUs: number;
-  /** And what its record bears. */
+  /** The record time of that tick. */
   beforeRecordUs: number;
-  /** Where time goes on after it has leapt back. */
+  /** Highest exchange time since it jumped back; NaN if it did not. */
   lowUs: number;
-  /** And what its record bears. */
+  /** The record time of that tick. */
   lowRecordUs: number;
 }
 
-/** Nobody is late by so much whose number is the next one: the exchange's clock was ahead, us. */
+/** If the sequence rose but the time fell by more than this, the earlier time was wrong (the exchange's clock was ahead), us. */
 const LEAP_US = 1e6;
 
-/** Takes the ticks of one source in order of arrival. */
+/** Processes the ticks of one source in order of arrival. */
 export class Sequencer {
   readonly #precision: TimePrecision;
   readonly #last = new Map<string, Last>();
 
   /**
-   * Has seen no tick yet.
+   * Starts with no ticks, or after the last ones of an earlier run.
    *
-   * @param last where an earlier run ended, if it is known: goes on from there
+   * @param last the last tick of each product in an earlier run, if known
    */
   constructor(precision: TimePrecision, last: readonly Position[] = []) {
     this.#precision = precision;
@@ -40,8 +40,8 @@ export class Sequencer {
   }
 
   /**
-   * False for a repeat: same product and sequence as that product's previous tick (each subscribe sends the last trade
-   * again). Otherwise sets `recordTimeUs` and returns true; a lower sequence goes through.
+   * Returns false for a repeat: a tick with the same sequence as the product's previous one (each subscribe sends the last
+   * trade again). Otherwise sets `recordTimeUs` and returns true, even if the sequence is lower than the previous one.
    */
   admit(tick: Tick): boolean {
     const last = this.#last.get(tick.product);
@@ -65,7 +65,7 @@ export class Sequencer {
       last.highRecordUs = tick.recordTimeUs;
       last.lowUs = NaN;
     } else if (isNext && (sinceHighUs < -LEAP_US || !Number.isNaN(last.lowUs))) {
-      // a time that was too high must not spoil all those until it is that late
+      // the earlier time was too high: ticks until that time must not count as late
       const isFirst = Number.isNaN(last.lowUs);
       if (isFirst) this.#follow(tick, last.beforeUs, last.beforeRecordUs);
       else this.#follow(tick, last.lowUs, last.lowRecordUs);
@@ -74,11 +74,11 @@ export class Sequencer {
         last.lowRecordUs = tick.recordTimeUs;
       }
     }
-    // any other comes late: it keeps its own time, and does not turn back the time of those after it
+    // any other tick is late: it keeps its own time, and later ticks are not affected
     return true;
   }
 
-  /** Many trades share a microsecond, and whatever keys by product and time would keep only one of them. */
+  /** Makes record times strictly rise: many trades share a microsecond, and a store that keys by time would keep only one. */
   #follow(tick: Tick, us: number, recordUs: number): void {
     if (this.#precision === "microseconds" && tick.exchangeTimeUs >= us && recordUs >= tick.exchangeTimeUs) {
       tick.recordTimeUs = recordUs + 1;

@@ -15,9 +15,9 @@ export interface Closed {
 
 /** Bounds of one connection. */
 export interface SocketLimits {
-  /** Longer frames stay in the worker, and only their length is handed on, UTF-16 code units. */
+  /** Of longer frames only the length leaves the worker, UTF-16 code units. */
   readonly maxFrameLength: number;
-  /** Until the connection must be open, ms. */
+  /** Time that the connection has to open, ms. */
   readonly handshakeMs: number;
 }
 
@@ -42,7 +42,7 @@ export type ToWorker =
   }
   | { readonly send: string }
   | "close"
-  /** Answered with "caught up" after the last frame that had arrived by then. */
+  /** Answered with "caught up" after all frames that had arrived. */
   | "catch up";
 
 /** Messages from the worker. Times are those of its own `performance.now()`, ms. */
@@ -79,12 +79,12 @@ export class Socket {
   #wake = () => {};
   #closed: Closed | undefined;
   #isTerminated = false;
-  /** What to add to the worker's times to get ours, ms. The clocks start at different moments; the fastest message comes closest. */
+  /** Added to the worker's times to get ours, ms. The two clocks start at different moments; the fastest message gives the best estimate. */
   #offset = Infinity;
   readonly #caughtUp: (() => void)[] = [];
 
   private constructor(url: string, maxFrameLength: number) {
-    // it may fail while nobody waits for it
+    // it may reject before connect() awaits it
     this.#opened.promise.catch(() => {});
     this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#take(data);
     this.#worker.onerror = (event) => {
@@ -112,7 +112,7 @@ export class Socket {
     }
   }
 
-  /** Hands on frames until the connection ends, however it ends. Rejects only with what a handler throws. */
+  /** Passes frames to the handler until the connection ends. Rejects only with what the handler throws. */
   async receive(handler: SocketHandler): Promise<Closed> {
     try {
       while (!this.#isTerminated) {
@@ -137,7 +137,7 @@ export class Socket {
     this.#tell({ send: text });
   }
 
-  /** Resolves once `receive()` has handed on all frames that had arrived when this was called; never if it ends before. */
+  /** Resolves once the handler has all frames that had arrived when this was called; never if `receive()` ends first. */
   caughtUp(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#caughtUp.push(resolve);
@@ -154,7 +154,7 @@ export class Socket {
     this.terminate();
   }
 
-  /** Drops the connection at once. `receive()` hands on nothing more and ends, with code 1006 unless the peer had ended it. */
+  /** Drops the connection at once. `receive()` passes on nothing more and ends, with code 1006 unless the peer had closed it. */
   terminate(): void {
     this.#isTerminated = true;
     // without this, Deno gives a worker that is busy or asleep two more seconds

@@ -1,24 +1,24 @@
-// What a source is to the pipeline, and what it can tell of itself.
+// The interface between a source of ticks and the pipeline, and the status of a source.
 
 import type { FeedEvent, Gap } from "../core/record.ts";
 
-/** `connecting`: no connection, or nothing came on it yet. `open`: connected and frames come. `silent`: connected, and nothing came for a while. */
+/** `connecting`: no connection, or no frame on it yet. `open`: frames arrive. `silent`: connected, but no frame for `STALE_AFTER_MS`. */
 export type LinkState = "connecting" | "open" | "silent";
 
 /**
- * `live`: its last trade is younger than `STALE_AFTER_MS`. `quiet`: it is older, and the exchange has just shown that nothing
- * was traded since. `waiting`: no tick yet in this run, or nothing shows whether there was a trade. `stalled`: heartbeats tell
- * of a trade that did not come, or they stopped, or nothing comes any more although ticks came steadily. `refused`: the
- * exchange said no.
+ * `live`: its last trade is younger than `STALE_AFTER_MS`. `quiet`: it is older, and the exchange has just proved that nothing
+ * was traded since. `waiting`: no tick yet in this run, or unknown whether there was a newer trade. `stalled`: heartbeats report
+ * a trade that did not arrive, or heartbeats stopped, or ticks stopped that used to be steady. `refused`: the exchange refuses
+ * the product.
  */
 export type ProductState = "waiting" | "live" | "quiet" | "stalled" | "refused";
 
-/** Why there is no tick of a product, as far as the exchange says it. */
+/** Why there is no tick of a product, if the exchange gives a reason. */
 export type ProductNote = "never traded" | "not subscribed";
 
-/** One product as a person wants to see it. */
+/** The state of one product, for people. */
 export interface ProductStatus {
-  /** The exchange's id. */
+  /** Under the exchange's own id. */
   readonly product: string;
   /** See {@link ProductState}. */
   readonly state: ProductState;
@@ -26,54 +26,54 @@ export interface ProductStatus {
   readonly refused?: string;
   /** See {@link ProductNote}. */
   readonly note?: ProductNote;
-  /** Last price, quote currency. */
+  /** Price of its last trade, quote currency. */
   readonly price?: number;
   /** Exchange time of that price, unix seconds. */
   readonly time?: number;
-  /** Age of its last trade, seconds: how old it was when it arrived, plus the time since. Never negative. */
+  /** Age of its last trade, seconds: its age on arrival plus the time since then. Never negative. */
   readonly ageSeconds?: number;
   /** The gap that is open now. */
   readonly gap?: Gap;
 }
 
-/** What a source tells of itself. */
+/** The status of a source. */
 export interface SourceStatus {
-  /** As a person writes it. */
+  /** Title of the exchange: `Coinbase`. */
   readonly exchange: string;
-  /** Where it connects to. */
+  /** Address that it connects to, without a login or query. */
   readonly url: string;
-  /** Which channel it reads. */
+  /** The channel that it reads. */
   readonly channel: string;
   /** See {@link LinkState}. */
   readonly link: LinkState;
-  /** Since the last frame arrived on this connection or an earlier one, seconds; undefined before the first. */
+  /** Time since the last frame on this connection or an earlier one, seconds; undefined before the first. */
   readonly lastFrameSeconds?: number;
-  /** How long the exchange's last heartbeat was on its way by both clocks, seconds; undefined before the first. */
+  /** Delay of the last heartbeat, seconds: our clock at its arrival minus the exchange's time in it; undefined before the first. */
   readonly delaySeconds?: number;
-  /** Until the next try, seconds, while there is no connection. */
+  /** Time until the next connection attempt, seconds; undefined while connected. */
   readonly nextTrySeconds?: number;
-  /** What a person can do while the exchange was never reached in this run. */
+  /** What a person can do, while the exchange has not been reached in this run. */
   readonly hint?: string;
   /** Why the last connection ended. */
   readonly lastTrouble?: string;
-  /** All ticks are refused, since the local clock is wrong: by how much. */
+  /** Set while all ticks are rejected because the local clock is wrong: by how much, in words. */
   readonly clockTrouble?: string;
-  /** How much of the demo's history is made, 0 to 1, while it is being made. */
+  /** Progress of the demo's history, 0 to 1, while it is being written. */
   readonly historyDone?: number;
-  /** All products that were asked for. */
+  /** All products that it subscribes to. */
   readonly products: readonly ProductStatus[];
 }
 
-/** Where events come from. */
+/** Produces events. */
 export interface Source {
   /**
-   * Hands on events until the signal aborts (then it resolves, all its resources closed) or the source ends by itself.
-   * Rejects with a RefusedError where going on makes no sense.
+   * Emits events until the signal aborts or the source has no more, closes its resources, and resolves. Rejects with a
+   * RefusedError if the exchange refuses everything.
    *
-   * @param emit takes one event, in order; never waits
-   * @param relief resolves once the sinks have room; undefined while they have: a source that can be paused waits for it
+   * @param emit takes the next event; synchronous
+   * @param relief returns undefined while the sinks have room; otherwise a promise that resolves when they do (backpressure)
    */
   run(emit: (event: FeedEvent) => void, relief: () => Promise<void> | undefined, signal: AbortSignal): Promise<void>;
-  /** As it stands now. */
+  /** The present status. */
   status(): SourceStatus;
 }

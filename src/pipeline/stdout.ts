@@ -1,5 +1,4 @@
-// Records as JSON lines on stdout, for `dev` without Kafka. Gaps are not records: they are left
-// out here, and the log tells of them.
+// Writes records as JSON lines to stdout, for `dev` without Kafka. Gaps are left out; they are in the log.
 
 import { unlessAborted } from "../core/abort.ts";
 import { SinkError } from "../core/errors.ts";
@@ -18,8 +17,8 @@ export class StdoutSink implements Sink {
   /**
    * Nothing is written before the first batch.
    *
-   * @param onClosed the reader is gone (`... | head`): nobody wants more
-   * @param write takes some of the bytes and says how many; default stdout
+   * @param onClosed called when the reader is gone (`... | head`)
+   * @param write writes some of the bytes and returns how many; default stdout
    */
   constructor(
     onClosed: () => void,

@@ -1,5 +1,5 @@
-// Is the feed alive? Three signals, kept apart: the link (any frame), each product (its heartbeats against its ticks), the
-// channel (all products at once). Knows what happened and what should be done; opens and closes the Gaps; does no I/O.
+// Decides whether the feed is alive, by three separate signals: the link (any frame), each product (its heartbeats compared
+// with its ticks), and the channel (all products at once). Opens and closes gaps, and advises what to do. Does no I/O.
 
 import { backoffMs } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
@@ -16,97 +16,97 @@ import {
 } from "../core/record.ts";
 import type { ProductNote, ProductState, ProductStatus } from "./source.ts";
 
-/** What a watch is built from. */
+/** Options of {@link FeedWatch}. */
 export interface WatchOptions {
-  /** Name of the exchange, for gaps. */
+  /** Name of the exchange, written to gaps. */
   readonly exchange: string;
-  /** All products asked for. */
+  /** All products that are subscribed to. */
   readonly products: readonly string[];
-  /** Precision of the channel's record times. */
+  /** Precision of the channel's record times; `from` of a gap has the same. */
   readonly precision: TimePrecision;
-  /** Whether each product was asked to have a heartbeat of its own. */
+  /** Whether heartbeats were subscribed to for every product, not only for the first one. */
   readonly ownHeartbeats: boolean;
-  /** How long nothing may come where something should, ms. */
+  /** A link or product that should send something but is silent for this long counts as dead, ms. */
   readonly staleAfterMs: number;
-  /** Where an earlier run ended, if it is known. */
+  /** The last tick of each product in an earlier run, if known. */
   readonly last?: readonly Position[] | undefined;
-  /** Time. */
+  /** Wall clock and monotonic clock; this class never sleeps. */
   readonly clock: Clock;
-  /** Shared by all that open gaps. */
+  /** Gives `opened` to new gaps; one instance for the whole program. */
   readonly gapTimes: GapTimes;
-  /** 0 included to 1 excluded, for the jitter of delays. */
+  /** Returns 0 (included) to 1 (excluded), for the jitter of delays. */
   readonly random: () => number;
-  /** Takes each gap when it opens (`isNew`), when its reason changes, and when it closes. */
+  /** Called with each gap when it opens (`isNew`), when its reason changes, and when it closes. */
   readonly emit: (gap: Gap, isNew: boolean) => void;
-  /** Called once for each piece of news that a person should read. */
+  /** Called once per change of a product that a person should read in the log. */
   readonly tell: (product: string, news: ProductNote | "accepted again") => void;
 }
 
-/** What should be done now. */
+/** What the caller should do now. */
 export interface Advice {
-  /** Close the link and open a new one, for this reason. */
+  /** Close the connection and open a new one, for this reason. */
   readonly reconnect?: "link-silent" | "stalled" | "unanswered";
-  /** Products to ask for again on this link. */
+  /** Products to subscribe to again on this connection. */
   readonly resubscribe: readonly string[];
 }
 
 interface Watched {
   readonly product: string;
   last?: Position;
-  /** When `last` was traded, elapsed ms: below 0 before the program started. */
+  /** When `last` was traded, elapsed ms; negative if before the program started. */
   tradedAt?: number;
   /** When `last` arrived in this run, elapsed ms. */
   arrivedAt?: number;
   refused?: string;
   note?: ProductNote;
   gap?: Gap;
-  /** How often it was asked for since it was last heard, and when it is asked for again on this link, elapsed ms. */
+  /** How often it was subscribed to since its last message, and when the next attempt on this link is due (elapsed ms). */
   asks: number;
   askAt: number;
-  /** Exchange time up to which a heartbeat showed that nothing is missing, us. */
+  /** Exchange time up to which a heartbeat proved that nothing is missing, us. */
   provenUs: number;
   /** The highest trade id in any heartbeat. */
   newestTradeId: number;
-  // of this link, elapsed ms
+  // the rest is reset with each link, except where noted; times are elapsed ms
   askedAt: number;
-  /** Its last trade was asked for and has not come yet. */
+  /** It was subscribed to, and its last trade has not arrived yet. */
   awaited: boolean;
-  /** Whether a ticker of it came, and whether anything of it came. */
+  /** Whether a ticker arrived (`ticked`), and whether any message of this product arrived (`heard`). */
   ticked: boolean;
   heard: boolean;
-  /** When the exchange last showed that nothing newer than `last` was traded. */
+  /** When the exchange last proved that nothing newer than `last` was traded. */
   provenAt: number | undefined;
-  /** When its last heartbeat that could be compared with its ticks came. */
+  /** When the last heartbeat arrived that could be compared with its ticks. */
   heartbeatAt: number | undefined;
-  /** Since when its heartbeats are ahead of its ticks. */
+  /** Since when its heartbeats report a newer trade than its ticks. */
   aheadAt: number | undefined;
   stalledAt: number | undefined;
-  /** When the tick came from which the next spacing counts. */
+  /** Arrival of the tick from which the next spacing is measured. */
   countedAt: number | undefined;
-  /** Usual time between its ticks, ms, where heartbeats do not tell; and how many were seen. */
+  /** Usual time between its ticks (ms), and from how many spacings; used without heartbeats. Kept across links. */
   spacingMs: number;
   spacings: number;
-  /** Doubles with each false alarm. */
+  /** Multiplies the allowed silence; doubles with each false alarm. Kept across links. */
   patience: number;
 }
 
-/** Where only its usual spacing tells, a product may be silent for so many times as long: chance makes ten once in 22,000. */
+/** Without heartbeats, a product may be silent for this many times its usual spacing: by chance, one silence in 22,000 is longer. */
 const SPACINGS = 10;
-/** So many must have been seen before they mean anything; they are the weight of the past, too. */
+/** Spacings needed before the average is used; also the weight of past ones in the average. */
 const ENOUGH_SPACINGS = 10;
-/** A large order is many trades at once: those tell nothing about the time until the next one, ms. */
+/** A large order makes many trades at once: spacings below this are ignored, ms. */
 const BURST_MS = 1000;
-/** Two machines' parts of an exchange do not agree to the millisecond: what a heartbeat proves ends this long before it, us. */
+/** The servers of an exchange are not exactly in step: a heartbeat proves nothing about the last moments before it, us. */
 const PROOF_MARGIN_US = 1e6;
-/** Heartbeats come every second: without any frame for so long the link itself is in doubt, ms. */
+/** Heartbeats arrive every second: without any frame for this long, the link is in doubt and products are not judged, ms. */
 const LINK_DOUBT_MS = 3000;
-/** Reconnecting for a stalled product interrupts all others: the second time only after this, then twice as long, ... ms. */
+/** Reconnecting for a stalled product interrupts all others: the wait before the next time starts here and doubles, ms. */
 const STALL_RECONNECT_MS = 30_000;
 const STALL_RECONNECT_CAP_MS = 600_000;
-/** A product that is refused or not heard is asked for again after so long; asking disturbs no other product. */
+/** Delays before subscribing again to a refused or silent product; this does not disturb other products. */
 const ASK = { baseMs: 60_000, capMs: 3_600_000 };
 
-/** The state of one feed. */
+/** Watches one feed. */
 export class FeedWatch {
   readonly #options: WatchOptions;
   readonly #products = new Map<string, Watched>();
@@ -114,14 +114,14 @@ export class FeedWatch {
   #openedAt = 0;
   #frameAt: number | undefined;
   #delayMs: number | undefined;
-  /** A heartbeat came on this link, or was asked for once more. */
+  /** A heartbeat arrived on this link, or a second product was subscribed to for heartbeats. */
   #heartbeats = false;
   #stallReconnects = 0;
   #nextStallReconnectAt = 0;
-  /** What the exchange says that it sends on this link; undefined before it has said so. */
+  /** Products subscribed on this link according to the exchange; undefined before its acknowledgement. */
   #listed: ReadonlySet<string> | undefined;
 
-  /** Nothing is expected before `start()`. */
+  /** Opens no gaps before `start()`. */
   constructor(options: WatchOptions) {
     this.#options = options;
     const { clock } = options;
@@ -166,19 +166,19 @@ export class FeedWatch {
     return this.#delayMs;
   }
 
-  /** The program starts: what happened since the last run is unknown. */
+  /** The program starts: opens a `restart` gap for each product, because what happened since the last run is unknown. */
   start(): void {
     for (const watched of this.#products.values()) this.#openGap(watched, "restart");
   }
 
-  /** The program was asked to stop: from here on data is missing. */
+  /** The program stops: opens a `stopped` gap for each product. */
   stop(): void {
     for (const watched of this.#products.values()) {
       if (watched.refused === undefined) this.#openGap(watched, "stopped");
     }
   }
 
-  /** A connection is open, and everything was asked for. */
+  /** A new connection is open, and all products are being subscribed to. */
   linkOpened(): void {
     const elapsed = this.#options.clock.elapsed();
     this.#open = true;
@@ -199,7 +199,7 @@ export class FeedWatch {
     }
   }
 
-  /** The connection is gone. */
+  /** The connection has ended. */
   linkLost(reason: "link-closed" | "link-silent"): void {
     this.#open = false;
     this.#delayMs = undefined;
@@ -209,23 +209,23 @@ export class FeedWatch {
     }
   }
 
-  /** Any frame came, at this elapsed ms. What it says, told by the methods below, came at the same time. */
+  /** Any frame arrived, at this elapsed ms. Call it before the methods below, which use this time for the content of the frame. */
   frame(at = this.#options.clock.elapsed()): void {
     this.#frameAt = at;
   }
 
-  /** When the frame came that is read now, elapsed ms. */
+  /** Arrival of the current frame, elapsed ms. */
   get #arrival(): number {
     return this.#frameAt ?? this.#options.clock.elapsed();
   }
 
-  /** A new tick; call it before the tick goes on the road, so that the end of a gap stands before it. */
+  /** A new tick. Call it before the tick is emitted, so that a gap is closed before the tick that ends it. */
   tick(tick: Tick): void {
     const watched = this.#products.get(tick.product);
     if (watched === undefined) return;
     const { last, gap } = watched;
     const isLate = last !== undefined && tick.exchangeTimeUs < reachedUs(last);
-    // an old tick that comes late does not end a gap
+    // a late tick does not end a gap
     if (gap !== undefined && !isLate) this.#closeGap(watched, gap, recordTime(tick), true);
 
     const elapsed = this.#arrival;
@@ -235,7 +235,7 @@ export class FeedWatch {
       watched.spacingMs += (spacing - watched.spacingMs) / Math.min(++watched.spacings, ENOUGH_SPACINGS);
     }
     this.#hear(watched);
-    // an old tick says nothing about the trades after it
+    // a late tick proves nothing about newer trades
     if (isLate && tick.sequence <= last.sequence) return;
     if (watched.stalledAt !== undefined) this.#stallReconnects = 0;
     watched.last = tick;
@@ -245,14 +245,14 @@ export class FeedWatch {
     watched.aheadAt = watched.stalledAt = watched.provenAt = undefined;
   }
 
-  /** The product's last tick once more. If it is the answer to a subscribe, nothing was traded since. */
+  /** The product's previous tick arrived again. If it is the reply to a subscribe, nothing was traded since. */
   repeat(tick: Tick): void {
     const watched = this.#products.get(tick.product);
     if (watched === undefined) return;
     this.#hear(watched);
-    // a copy that nobody asked for, or of a tick that came late, says nothing about now
+    // an unexpected copy, or one of a late tick, proves nothing about the present
     if (!watched.awaited || tick.sequence !== watched.last?.sequence) return;
-    // nor does one that is older than what heartbeats have told of
+    // neither does one that is older than the newest trade in a heartbeat
     if (tick.tradeId !== undefined && tick.tradeId < watched.newestTradeId) return;
     if (watched.stalledAt !== undefined) {
       watched.stalledAt = undefined;
@@ -264,7 +264,7 @@ export class FeedWatch {
     if (watched.gap !== undefined) this.#closeGap(watched, watched.gap, tick.receivedTime / 1000, false);
   }
 
-  /** A heartbeat. With the id of the trade that we have it proves that nothing is missing; with a lower one it proves nothing. */
+  /** A heartbeat. If its trade id is that of our last tick, nothing is missing; a lower id proves nothing. */
   heartbeat(heartbeat: Heartbeat, receivedTime: number): void {
     this.#heartbeats = true;
     if (heartbeat.timeUs !== undefined) this.#delayMs = Math.max(0, receivedTime - heartbeat.timeUs / 1000);
@@ -275,7 +275,7 @@ export class FeedWatch {
     const { last } = watched;
     const known = last === undefined ? 0 : last.tradeId;
     if (lastTradeId === undefined || known === undefined) return;
-    // Coinbase has sent 0 for products that it traded
+    // Coinbase has sent 0 for products that were traded
     if (lastTradeId < known || lastTradeId === 0) return;
     const elapsed = watched.heartbeatAt = this.#arrival;
     watched.newestTradeId = Math.max(watched.newestTradeId, lastTradeId);
@@ -286,22 +286,22 @@ export class FeedWatch {
     }
     watched.aheadAt = undefined;
     watched.provenAt = elapsed;
-    // only the exchange's clock tells up to when: ours may be ahead of it
+    // without the exchange's time, unknown up to when: our clock may be ahead
     if (timeUs === undefined) return;
     watched.provenUs = Math.max(watched.provenUs, Math.min(timeUs, receivedTime * 1000) - PROOF_MARGIN_US);
   }
 
-  /** A ticker of a product that was never traded. */
+  /** A ticker says that the product was never traded. */
   neverTraded(product: string): void {
     const watched = this.#products.get(product);
-    // we have a trade of it
+    // we have a trade of this product
     if (watched === undefined || watched.last !== undefined) return;
     this.#accept(watched);
     watched.heard = true;
     this.#note(watched, "never traded");
   }
 
-  /** The exchange says which products it now sends, all of them. */
+  /** The exchange lists all products that are subscribed now. */
   subscribed(products: readonly string[]): void {
     this.#listed = new Set(products);
     for (const product of products) {
@@ -312,7 +312,7 @@ export class FeedWatch {
     }
   }
 
-  /** A ticker of it came. */
+  /** A ticker of this product arrived. */
   #hear(watched: Watched): void {
     this.#accept(watched);
     if (watched.note !== undefined) delete watched.note;
@@ -336,26 +336,26 @@ export class FeedWatch {
     return backoffMs(watched.asks++, ASK, 0.5 + this.#options.random() / 2);
   }
 
-  /** The exchange does not give this product for now. True if it was not known before. */
+  /** The exchange refuses this product. Returns false if that was already known. */
   refuse(product: string, words: string): boolean {
     const watched = this.#products.get(product);
     if (watched === undefined || watched.refused !== undefined) return false;
     watched.refused = words;
     watched.askAt = this.#options.clock.elapsed() + this.#askDelayMs(watched);
-    // the gap that is open goes on under its true name
+    // an open gap continues with the new reason
     if (watched.gap !== undefined) this.#options.emit(watched.gap = { ...watched.gap, reason: "refused" }, false);
     else this.#openGap(watched, "refused");
     return true;
   }
 
-  /** What should be done; ask about once a second. */
+  /** Opens gaps for stalled products, and returns what to do. Call it about once a second. */
   check(): Advice {
     const { clock, staleAfterMs } = this.#options;
     const elapsed = clock.elapsed();
     if (!this.#open) return { resubscribe: [] };
     const silentMs = elapsed - Math.max(this.#frameAt ?? 0, this.#openedAt);
     if (silentMs >= staleAfterMs) return { reconnect: "link-silent", resubscribe: [] };
-    // while nothing comes at all the link is the question, not its products
+    // without any frame the link is in doubt, so single products are not judged
     if (silentMs >= Math.min(LINK_DOUBT_MS, staleAfterMs / 2)) return { resubscribe: [] };
     const asked: string[] = [];
     const accepted = [...this.#products.values()].filter(({ refused }) => refused === undefined);
@@ -378,14 +378,14 @@ export class FeedWatch {
     }
     const reconnect = this.#reconnectFor(accepted, elapsed);
     if (reconnect !== undefined && elapsed >= this.#nextStallReconnectAt) {
-      // the last time is long ago: this is another story
+      // the last reconnect was long ago: start again with the shortest wait
       if (elapsed - this.#nextStallReconnectAt >= STALL_RECONNECT_CAP_MS) this.#stallReconnects = 0;
       const wait = Math.min(STALL_RECONNECT_CAP_MS, STALL_RECONNECT_MS * 2 ** Math.min(this.#stallReconnects++, 10));
       this.#nextStallReconnectAt = elapsed + wait;
       return { reconnect, resubscribe: [] };
     }
     if (!this.#options.ownHeartbeats && !this.#heartbeats && elapsed - this.#openedAt >= 3000) {
-      // the product that was to beat for a large list is none the exchange knows: ask for one that ticks
+      // with many products only the first one has heartbeats, and the exchange may not know it: use one that ticks
       const ticking = accepted.find(({ ticked }) => ticked);
       if (ticking !== undefined) {
         if (!asked.includes(ticking.product)) asked.push(ticking.product);
@@ -395,7 +395,7 @@ export class FeedWatch {
     return { resubscribe: asked };
   }
 
-  /** Why a new link could help, where it costs the other products less than it may bring. */
+  /** Why to reconnect; undefined if that would cost the other products more than it helps. */
   #reconnectFor(accepted: readonly Watched[], elapsed: number): Advice["reconnect"] {
     const { staleAfterMs } = this.#options;
     if (accepted.length === 0) return undefined;
@@ -403,7 +403,7 @@ export class FeedWatch {
       return elapsed - this.#openedAt >= 2 * staleAfterMs ? "unanswered" : undefined;
     }
     if (accepted.every(({ stalledAt }) => stalledAt !== undefined)) return "stalled";
-    // a product of which nothing came on this link either is asked for again, and disturbs no others
+    // a product that sent nothing at all on this link is only subscribed to again
     const isOverdue = accepted.some((watched) =>
       watched.stalledAt !== undefined && elapsed - watched.stalledAt >= staleAfterMs && watched.heard &&
       !this.#isUnlisted(watched)
@@ -411,18 +411,18 @@ export class FeedWatch {
     return isOverdue ? "stalled" : undefined;
   }
 
-  /** Whether the exchange leaves it out of what it says it sends, and sends no ticker of it on this link. */
+  /** Whether it is missing in the acknowledgement of the exchange, and no ticker of it arrived on this link. */
   #isUnlisted({ product, ticked }: Watched): boolean {
     return !ticked && this.#listed !== undefined && this.#listed.size > 0 && !this.#listed.has(product);
   }
 
-  /** Products that are stalled, and whether heartbeats tell of a trade that did not come. */
+  /** The stalled products, and whether a heartbeat reported a trade that did not arrive. */
   stalled(): { readonly product: string; readonly isTraded: boolean }[] {
     return [...this.#products.values()].filter(({ stalledAt }) => stalledAt !== undefined)
       .map(({ product, aheadAt }) => ({ product, isTraded: aheadAt !== undefined }));
   }
 
-  /** Each product as it stands. */
+  /** The state of each product, in the order of the options. */
   status(): ProductStatus[] {
     const elapsed = this.#options.clock.elapsed();
     return [...this.#products.values()].map((watched) => {
@@ -446,7 +446,7 @@ export class FeedWatch {
     const { staleAfterMs } = this.#options;
     if (tradedAt === undefined || arrivedAt === undefined) return "waiting";
     if (elapsed - tradedAt < staleAfterMs) return "live";
-    // quiet is a promise: nothing was traded since
+    // "quiet" promises that nothing was traded since
     const isProven = provenAt !== undefined && elapsed - provenAt < staleAfterMs;
     return this.#open && isProven && gap === undefined && aheadAt === undefined ? "quiet" : "waiting";
   }
@@ -459,14 +459,14 @@ export class FeedWatch {
       if (elapsed - watched.heartbeatAt < staleAfterMs) {
         return watched.aheadAt !== undefined && elapsed - watched.aheadAt >= staleAfterMs;
       }
-      // its heartbeats have stopped as well: from now on its usual spacing has to do
+      // its heartbeats stopped too: from now on its usual spacing decides
       watched.heartbeatAt = undefined;
       return true;
     }
     return watched.spacings >= ENOUGH_SPACINGS && silentMs >= watched.spacingMs * SPACINGS * watched.patience;
   }
 
-  /** Up to when nothing of this product is missing, unix seconds: other products' frames prove nothing about it. */
+  /** Up to when nothing of this product is missing, unix seconds; null if unknown. Frames of other products prove nothing. */
   #knownUntil({ last }: Watched, provenUs: number): number | null {
     if (last === undefined) return null;
     const ownUs = reachedUs(last);
@@ -482,7 +482,7 @@ export class FeedWatch {
       exchange,
       product: watched.product,
       opened: gapTimes.next(clock.now(), exchange, watched.product),
-      // of one that is stalled heartbeats have told of a trade that did not come
+      // a stalled product misses a trade that heartbeats reported, so they prove nothing
       from: this.#knownUntil(watched, reason === "stalled" ? 0 : watched.provenUs),
       to: null,
       reason,
@@ -494,7 +494,7 @@ export class FeedWatch {
 
   #closeGap(watched: Watched, gap: Gap, to: number, missed: boolean): void {
     delete watched.gap;
-    // clocks do not agree, and the exchange's may be set back: still no gap ends before it begins
+    // clocks differ, and the exchange's may be set back, but a gap must not end before it begins
     const from = gap.from === null ? null : missed ? Math.min(gap.from, to) : gap.from;
     this.#options.emit({ ...gap, from, to: Math.max(to, from ?? to), missed }, false);
   }

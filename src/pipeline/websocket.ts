@@ -1,5 +1,5 @@
-// Holds the WebSocket of one exchange: connects, subscribes, watches, reconnects for ever. What a frame means is the
-// intake's matter, whether the feed is alive the watch's.
+// Connects to one exchange, subscribes, and reconnects until it is stopped. Intake reads the frames; FeedWatch decides
+// whether the feed is alive.
 
 import { backoffMs } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
@@ -16,46 +16,46 @@ import { type Advice, FeedWatch } from "./watch.ts";
 
 /** What a WebSocket source is built from. */
 export interface WebSocketSourceOptions {
-  /** Whose feed it is. */
+  /** The exchange to read. */
   readonly exchange: Exchange;
-  /** Where to connect; default the exchange's own. */
+  /** Address to connect to; default {@link Exchange.url}. */
   readonly url?: string;
   /** One of the exchange's channels. */
   readonly channel: string;
   /** Products to subscribe to, the exchange's own ids. */
   readonly products: readonly string[];
-  /** Longer frames are rejected unread, bytes. */
+  /** Longer frames are rejected without being parsed, bytes. */
   readonly maxFrameBytes: number;
-  /** How long nothing may come where something should, ms. */
+  /** A link or product that should send something but is silent for this long counts as dead, ms. */
   readonly staleAfterMs: number;
-  /** Time. */
+  /** Wall clock, monotonic clock and sleep. */
   readonly clock: Clock;
-  /** 0 included to 1 excluded, for the jitter of delays. */
+  /** Returns 0 (included) to 1 (excluded), for the jitter of delays. */
   readonly random: () => number;
-  /** Log. */
+  /** Receives connections, refusals and rejected frames. */
   readonly log: Logger;
-  /** Counters. */
+  /** Counts frames, ticks, gaps and reconnects. */
   readonly stats: Stats;
-  /** Shared by all that open gaps. */
+  /** Gives `opened` to new gaps; one instance for the whole program. */
   readonly gapTimes: GapTimes;
-  /** Where an earlier run ended, as far as all sinks have confirmed it: the start of the `restart` gap. */
+  /** The last tick of each product that all sinks confirmed in an earlier run: where the `restart` gap starts. */
   readonly last?: readonly Position[] | undefined;
-  /** Products of which the store has ticks: of the others a gap of unknown start is declared, but not counted. */
+  /** Products that have ticks in the store. For other products, a gap with an unknown start is declared but not counted. */
   readonly stored?: ReadonlySet<string>;
-  /** Logged once when the first connection fails, and in the status until one succeeds. */
+  /** What a person can do if the exchange cannot be reached: logged once, and in the status until a connection succeeds. */
   readonly unreachableHint?: string;
 }
 
 const BACKOFF = { baseMs: 250, capMs: 30_000 };
-/** Only after so long with a tick a connection counts as good: an exchange that accepts and hangs up is not hammered. */
+/** The reconnect delay resets only after a connection with a tick lasted this long, in case the exchange accepts and hangs up, ms. */
 const STEADY_MS = 10_000;
 const HANDSHAKE_MS = 10_000;
 const CHECK_MS = 500;
-/** The lower of two limits that Coinbase publishes: 8 connects or subscribes a second. */
+/** Connects and subscribes together: the lower of the two limits that Coinbase publishes. */
 const REQUESTS_PER_SECOND = 8;
-/** Without one good tick for so long, those that are refused for their time are all there are, ms. */
+/** If no valid tick arrives for this long while ticks are rejected for their time, the local clock is suspected, ms. */
 const ALL_REFUSED_MS = 5000;
-/** Until a subscribe of which one product was refused must have been acknowledged for the others, ms. */
+/** After a refusal, the exchange must acknowledge the remaining products within this time, ms. */
 const ACKNOWLEDGE_MS = 1000;
 
 /** The live feed of one exchange. */
@@ -75,17 +75,17 @@ export class WebSocketSource implements Source {
   #nextTryAt: number | undefined;
   #refusal: RefusedError | undefined;
   #oneByOne = false;
-  /** The exchange has taken a subscription in this run, so that no later refusal is final. */
+  /** The exchange has accepted a subscription in this run, so no later refusal ends the program. */
   #everAccepted = false;
-  // of the current connection
+  // state of the current connection
   #socket: Socket | undefined;
   #ticked = false;
   #tickedAt = -Infinity;
   #acknowledged = false;
-  /** When it refused something for which the rest should be asked again. */
+  /** When a product was refused, elapsed ms; the others are subscribed again if they are not acknowledged. */
   #refusedAt: number | undefined;
 
-  /** Connects to nothing before `run()`. Throws a TypeError where the exchange has no such channel. */
+  /** Connects only in `run()`. Throws a TypeError if the exchange does not have the channel. */
   constructor(options: WebSocketSourceOptions) {
     const { exchange, channel, products, clock, gapTimes, stats, last } = options;
     const about = exchange.channels[channel];
@@ -93,7 +93,7 @@ export class WebSocketSource implements Source {
     this.#options = options;
     this.#url = options.url ?? exchange.url;
     const { protocol, host, pathname } = new URL(this.#url);
-    // a login or a key in the address is nobody's business
+    // a login or key in the address must not appear in logs or the status page
     this.#shownUrl = `${protocol}//${host}${pathname === "/" ? "" : pathname}`;
     this.#watch = new FeedWatch({
       exchange: exchange.name,
@@ -112,7 +112,7 @@ export class WebSocketSource implements Source {
         else log.warn(`${exchange.title} does not send a product, the others go on`, { product, why: news });
       },
       emit: (gap, isNew) => {
-        // without older ticks this is the first start, as far as anything shows
+        // without older ticks this is probably the first start, and nothing was missed
         if (isNew && (gap.from !== null || options.stored?.has(gap.product) === true)) stats.gaps++;
         this.#emit(gap);
         if (gap.to === null || !gap.missed || gap.reason === "restart") return;
@@ -189,7 +189,7 @@ export class WebSocketSource implements Source {
     };
   }
 
-  /** One connection, from the attempt to its end. Rejects only when stopped, or for a bug. */
+  /** One connection, from the attempt to its end. Rejects only when stopped or because of a bug. */
   async #connectOnce(relief: () => Promise<void> | undefined, signal: AbortSignal): Promise<void> {
     const { exchange, log, stats, maxFrameBytes, staleAfterMs, clock } = this.#options;
     await this.#turn(signal);
@@ -250,7 +250,7 @@ export class WebSocketSource implements Source {
         : verdict === "stalled"
         ? this.#stallWords()
         : verdict === "unanswered"
-        ? `${exchange.title} sent nothing of any product`
+        ? `${exchange.title} sent nothing for any product`
         : `closed with code ${closed.code} ${closed.reason}`.trim();
       this.#lastTrouble = why;
       log.often("warn", `Connection to ${exchange.title} ended`, { why });
@@ -260,7 +260,7 @@ export class WebSocketSource implements Source {
     }
   }
 
-  /** Subscribes, then looks about twice a second whether the feed is alive; if not, closes the link and says why. */
+  /** Subscribes, then checks twice a second whether the feed is alive. If not, closes the connection and returns the reason. */
   async #keepWatch(socket: Socket, signal: AbortSignal): Promise<Advice["reconnect"]> {
     const { clock, log } = this.#options;
     await this.#subscribe(socket, this.#options.products, signal);
@@ -278,13 +278,13 @@ export class WebSocketSource implements Source {
       }
       if (this.#refusedAt !== undefined && clock.elapsed() - this.#refusedAt >= ACKNOWLEDGE_MS) {
         this.#refusedAt = undefined;
-        // one bad product took the others with it, as in Coinbase's early years
+        // the exchange refused the whole message because of one product, as Coinbase did years ago
         if (!this.#acknowledged && !this.#ticked) await this.#subscribe(socket, this.#watch.accepted(), signal);
       }
     }
   }
 
-  /** Resolves once all that has arrived is read: this process may have been stopped, or busy. */
+  /** Resolves when every frame received so far is read: the process may have been busy or suspended. */
   async #catchUp(socket: Socket, signal: AbortSignal): Promise<void> {
     const { clock, staleAfterMs } = this.#options;
     const caughtUp = new AbortController();
@@ -292,9 +292,9 @@ export class WebSocketSource implements Source {
     await Promise.race([socket.caughtUp(), patience]).finally(() => caughtUp.abort());
   }
 
-  /** When a frame of this connection arrived, elapsed ms. */
+  /** When the frame of this age arrived, elapsed ms. */
   #arrival(ageMs: number): number {
-    // the first one may have come before we heard that the connection is open
+    // the first frame may arrive before we learn that the connection is open
     return Math.max(this.#openedAt, this.#options.clock.elapsed() - ageMs);
   }
 
@@ -302,15 +302,15 @@ export class WebSocketSource implements Source {
     const stalled = this.#watch.stalled();
     const traded = stalled.filter(({ isTraded }) => isTraded);
     const names = (of: typeof stalled) => of.map(({ product }) => product).join(", ");
-    const words = `no prices came of ${names(stalled)}`;
+    const words = `no prices arrived for ${names(stalled)}`;
     if (traded.length === 0) return words;
-    const which = traded.length === stalled.length ? "which" : `of which ${names(traded)} is what`;
-    return `${words}, ${which} ${this.#options.exchange.title} trades`;
+    const which = traded.length === stalled.length ? "them" : names(traded);
+    return `${words}, although ${this.#options.exchange.title} trades ${which}`;
   }
 
   async #subscribe(socket: Socket, products: readonly string[], signal: AbortSignal): Promise<void> {
     const { exchange, channel } = this.#options;
-    // an exchange may refuse a whole message because of one product: those that it has refused go alone
+    // an exchange may refuse a whole message because of one product: each refused product gets a message of its own
     const accepted = new Set(this.#watch.accepted());
     const alone = products.filter((product) => this.#oneByOne || !accepted.has(product));
     const together = products.filter((product) => !alone.includes(product));
@@ -321,7 +321,7 @@ export class WebSocketSource implements Source {
     }
   }
 
-  /** Waits until one more connect or subscribe is within the exchange's limit. */
+  /** Waits until the rate limit allows one more connect or subscribe. */
   async #turn(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     signal.throwIfAborted();
@@ -334,7 +334,7 @@ export class WebSocketSource implements Source {
     this.#requests.push(clock.elapsed());
   }
 
-  /** What a frame holds beside ticks. */
+  /** Handles everything in a frame except its ticks. */
   #handleRest(text: string, decoded: Decoded, now: number): void {
     const { exchange, clock, log } = this.#options;
     const { heartbeat, subscribed, refused, rejected, withoutTrade } = decoded;
@@ -367,7 +367,7 @@ export class WebSocketSource implements Source {
   #refuse(refusal: Refusal): void {
     const { exchange, channel, products, clock, log } = this.#options;
     const { words } = refusal;
-    // "RATE-LIMIT exceeded" looks like the refusal of a product: only those that were asked for count
+    // "RATE-LIMIT exceeded" looks like a refused product: only subscribed products count
     if (refusal.kind === "product" && products.includes(refusal.product)) {
       const { product } = refusal;
       const isNew = this.#watch.refuse(product, words);
@@ -384,7 +384,7 @@ export class WebSocketSource implements Source {
     if (refusesChannel(refusal, channel)) {
       if (!this.#everAccepted) this.#giveUp(`${exchange.title} refuses the channel ${channel}: ${words}`);
     } else if (!this.#oneByOne) {
-      // it does not say which product it means
+      // the error does not name the product: subscribe to them one by one
       this.#oneByOne = true;
       this.#refusedAt = clock.elapsed();
     }
