@@ -109,7 +109,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
   if (!SIMULATED.includes(exchange)) {
     const names = SIMULATED.map(({ name }) => name).join(" or ");
     throw new ConfigError([
-      `Cannot start the demo for EXCHANGE=${exchange.name}: expected ${names}, which has a simulator; ` +
+      `Cannot start the demo as EXCHANGE must be ${names}, which has a simulator: current value is "${exchange.name}"; ` +
       `for live prices of ${exchange.title} run deno task dev`,
     ]);
   }

@@ -60,7 +60,7 @@ test("the demo says that an exchange has no simulator, ends with 2 and leaves no
   assertEquals(
     [new TextDecoder().decode(stderr), code],
     [
-      "Cannot start the demo for EXCHANGE=second: expected coinbase, which has a simulator; " +
+      'Cannot start the demo as EXCHANGE must be coinbase, which has a simulator: current value is "second"; ' +
       "for live prices of Second Exchange run deno task dev\n",
       2,
     ],
