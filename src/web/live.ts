@@ -64,6 +64,8 @@ export class LiveSink implements Sink {
   readonly #capacity: number;
   readonly #lines = new Map<string, Line>();
   readonly #listeners = new Set<LiveListener>();
+  /** Declared gaps that are open, by series and `opened`. */
+  readonly #openGaps = new Map<string, Gap>();
   // the ring: events, when each arrived, whose line it is
   readonly #events: FeedEvent[] = [];
   readonly #times: number[] = [];
@@ -97,8 +99,16 @@ export class LiveSink implements Sink {
 
   /** Takes a gap that another sink alone has: it is handed on at once, beside the batches. */
   declare(gap: Gap): void {
+    const name = `${seriesOf(gap.exchange, gap.product)} ${gap.opened}`;
+    if (gap.to === null) this.#openGaps.set(name, gap);
+    else this.#openGaps.delete(name);
     this.#take(gap);
     for (const listener of this.#listeners) listener.rest();
+  }
+
+  /** Gaps of another sink alone that are open now. */
+  get openGaps(): readonly Gap[] {
+    return [...this.#openGaps.values()];
   }
 
   /** Nothing is held open. */

@@ -138,7 +138,7 @@ export function warningsOf(
 
 /** As `/api/status` tells it. */
 function statusOf(
-  { source, pipeline, stats, demo, cursor }: WebOptions,
+  { source, pipeline, stats, demo, cursor, live }: WebOptions,
   clock: Clock,
   serverTrouble: string | undefined,
 ): { products: readonly ProductStatus[] } & Record<string, unknown> {
@@ -152,7 +152,7 @@ function statusOf(
     warnings: warningsOf({ source, pipeline, cursor }, serverTrouble),
     demo: demo !== undefined,
     ...status,
-    gaps: status.products.flatMap(({ gap }) => gap === undefined ? [] : [gap]),
+    gaps: [...status.products.flatMap(({ gap }) => gap === undefined ? [] : [gap]), ...live?.openGaps ?? []],
     sinks: pipeline.status(),
     counters: {
       frames: stats.frames,

@@ -165,6 +165,16 @@ test("/api/status tells of link, products, open gaps, sinks and counters", async
   );
 });
 
+test("/api/status tells of a gap that the store alone has, while it is open", async () => {
+  await using web = serveStore();
+  const lost = makeGap({ product: "BTC-USD", reason: "store-failed" });
+  web.live.declare(lost);
+  web.live.declare({ ...lost, dropped: 4 });
+  assertEquals((await web.ask("/api/status")).json.gaps, JSON.parse(JSON.stringify([GAP, { ...lost, dropped: 4 }])));
+  web.live.declare({ ...lost, dropped: 4, to: lost.opened + 9 });
+  assertEquals((await web.ask("/api/status")).json.gaps, JSON.parse(JSON.stringify([GAP])));
+});
+
 test("/api/status says why the program is not ready, as /readyz does", async () => {
   await using web = serve({ sinks: [{ ...SINK, state: "failing", trouble: "the broker is away" }] });
   const { json } = await web.ask("/api/status");
