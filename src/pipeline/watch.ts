@@ -187,7 +187,7 @@ export class FeedWatch {
     this.#listed = undefined;
     for (const watched of this.#products.values()) {
       watched.askedAt = elapsed;
-      watched.askAt = watched.refused === undefined ? elapsed : elapsed + this.#askDelayMs(watched);
+      watched.askAt = watched.refused === undefined ? elapsed : elapsed + this.#pauseMs(watched.asks - 1);
       watched.awaited = true;
       watched.ticked = watched.heard = false;
       watched.provenAt =
@@ -332,8 +332,13 @@ export class FeedWatch {
     this.#options.tell(watched.product, note);
   }
 
+  /** The pause after the next ask; each one is longer. */
   #askDelayMs(watched: Watched): number {
-    return backoffMs(watched.asks++, ASK, 0.5 + this.#options.random() / 2);
+    return this.#pauseMs(watched.asks++);
+  }
+
+  #pauseMs(asks: number): number {
+    return backoffMs(asks, ASK, 0.5 + this.#options.random() / 2);
   }
 
   /** The exchange refuses this product. Returns false if that was already known. */
@@ -446,6 +451,8 @@ export class FeedWatch {
     const { staleAfterMs } = this.#options;
     if (tradedAt === undefined || arrivedAt === undefined) return "waiting";
     if (elapsed - tradedAt < staleAfterMs) return "live";
+    // a new link alone is no answer
+    if (gap?.reason === "stalled") return "stalled";
     // "quiet" promises that nothing was traded since
     const isProven = provenAt !== undefined && elapsed - provenAt < staleAfterMs;
     return this.#open && isProven && gap === undefined && aheadAt === undefined ? "quiet" : "waiting";

@@ -304,8 +304,8 @@ export class WebSocketSource implements Source {
     const names = (of: typeof stalled) => of.map(({ product }) => product).join(", ");
     const words = `no prices arrived for ${names(stalled)}`;
     if (traded.length === 0) return words;
-    const which = traded.length === stalled.length ? "them" : names(traded);
-    return `${words}, although ${this.#options.exchange.title} trades ${which}`;
+    const them = traded.length < stalled.length ? names(traded) : traded.length === 1 ? "it" : "them";
+    return `${words}, although ${this.#options.exchange.title} reports trades in ${them}`;
   }
 
   async #subscribe(socket: Socket, products: readonly string[], signal: AbortSignal): Promise<void> {

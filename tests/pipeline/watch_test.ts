@@ -317,6 +317,22 @@ Deno.test("FeedWatch reconnects at once when all products are stalled", () => {
   assertEquals(story.told("A"), [...STARTED, "stalled 0..?", "stalled 0..0"]);
 });
 
+Deno.test("FeedWatch still takes a product for stalled on the new link, until something comes of it", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.lost.add("A");
+  story.trade("A");
+  story.pass(60, {
+    each() {
+      story.live("B");
+      if (story.at > 17) assertEquals(story.state("A"), "stalled", `at ${story.at}`);
+    },
+  });
+  assertEquals(story.advice.slice(0, 2), [{ at: 16, resubscribe: "A" }, { at: 31, reconnect: "stalled" }]);
+  story.lost.clear();
+  story.live("A");
+  assertEquals(story.state("A"), "live");
+});
+
 Deno.test("FeedWatch does not count refused products when it asks whether all are stalled", () => {
   const story = new Story(["A", "B"]).begin();
   story.watch.refuse("B", "B is delisted");
@@ -451,6 +467,17 @@ Deno.test("FeedWatch asks again for a refused product with growing pauses, and t
     assertEquals([story.state("B"), story.news], ["live", ["B accepted again"]]);
     assertEquals(story.told("B").slice(3), [`refused 10..${Math.round(story.at)}`]);
   }
+});
+
+Deno.test("FeedWatch asks for a refused product after the same pause, however often the link breaks", () => {
+  const story = new Story(["A", "B"]).begin();
+  story.watch.refuse("B", "B is not a valid product");
+  story.lost.add("B");
+  story.beatless.add("B");
+  for (let i = 0; i < 10; i++) story.away(1);
+  const opened = story.at;
+  story.pass(200, { each: () => story.live("A") });
+  assertEquals(story.advice.map(({ at, resubscribe }) => [at - opened, resubscribe]), [[45, "B"], [135, "B"]]);
 });
 
 Deno.test("FeedWatch takes a product that only its heartbeats tell of for stalled", () => {
