@@ -249,7 +249,10 @@ export function markCandles<T extends Candle>(
   for (const gap of new Map(gaps.map((gap) => [gap.opened, gap])).values()) {
     if (!gap.missed) continue;
     const to = (gap.to ?? Infinity) * 1000;
-    const from = gap.from === null ? lastTimeBefore(candles, Math.min(gap.opened * 1000, to)) : gap.from * 1000;
+    const opened = Math.min(gap.opened * 1000, to);
+    // the first start ever: nothing was there that could be missing
+    if (gap.from === null && gap.reason === "restart" && countClosed(candles, opened) === 0) continue;
+    const from = gap.from === null ? lastTimeBefore(candles, opened) : gap.from * 1000;
     for (let i = countClosed(candles, from); i < candles.length; i++) {
       const candle = candles[i] as Candle;
       if (candle.openTime > to) break;

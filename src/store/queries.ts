@@ -126,9 +126,11 @@ export class Queries {
       return markCandles(
         candles,
         now,
-        gaps.map(({ gap }) =>
-          gap.from === null ? { ...gap, from: this.#startOf(gap, key, id, stored, interval) } : gap
-        ),
+        gaps.flatMap(({ gap }) => {
+          if (gap.from !== null) return [gap];
+          if (gap.reason === "restart" && !this.#hasOlder(gap, key, id)) return [];
+          return [{ ...gap, from: this.#startOf(gap, key, id, stored, interval) }];
+        }),
       );
     });
   }
@@ -345,6 +347,19 @@ export class Queries {
     const more = arrived === undefined ? [] : [arrived.since, arrived.most];
     const parts = rangesOf(minutes).map(([low, high]) => this.#all(sql, id, low, high, from, until, ...more));
     return parts.length === 1 ? parts[0] as Row[] : parts.flat();
+  }
+
+  /** Whether anything of the product is older than a gap that does not know its start: without that it is the first start. */
+  #hasOlder({ opened, to }: Gap, key: ProductKey, id: number): boolean {
+    const time = Math.min(opened, to ?? Infinity);
+    if (this.ticks(key, { to: time, limit: 1 }).ticks.length > 0) return true;
+    // candles are kept longer than ticks
+    const minute = openTimeOf(time * 1000, "1m") / 1000;
+    return this.#all(
+      "SELECT 1 FROM candle_1m WHERE product = ? AND open_time < ? AND origin = 'ticks' LIMIT 1",
+      id,
+      minute,
+    ).length > 0;
   }
 
   /** As markCandles has it of all candles, of which only some are read: where the last one before a gap that knows no start begins. */

@@ -279,6 +279,9 @@ for (
     ["that does not know its start and still lasts", [gap(null, null, { opened: 200 })], [2, 3, 4]],
     ["that does not know its start and ended before all candles", [gap(null, -5, { opened: 1 })], []],
     ["that does not know its start and ended in the first candle", [gap(null, 5, { opened: 1 })], [0]],
+    ["of the first start, which ended in the first candle", [gap(null, 5, { opened: 5.5, reason: "restart" })], []],
+    ["of a first start that waits", [gap(null, null, { opened: 5.5, reason: "restart" })], []],
+    ["of a start, with a candle before it", [gap(null, 65, { opened: 65.5, reason: "restart" })], [0, 1]],
     ["after all candles", [gap(300, 400)], []],
     ["two of them", [gap(1, 2), gap(241, 242)], [0, 4]],
   ] as const

@@ -144,6 +144,32 @@ Deno.test("marks of a range are those that the same candles have among all", asy
   });
 });
 
+Deno.test("the first start makes no candle incomplete; a start with older ticks does, even within one candle", () => {
+  const random = { pick: <T>(items: ArrayLike<T>) => items[0] as T } as Random;
+  const minute = Date.UTC(2026, 9, 3, 21) / 1000;
+  const at = (sequence: number, seconds: number) =>
+    makeTick({ sequence, exchangeTimeUs: (minute + seconds) * 1e6, recordTimeUs: (minute + seconds) * 1e6 });
+  const start = (to: number) =>
+    makeGap({ opened: minute + to + 0.877, from: null, to: minute + to, reason: "restart" });
+  for (
+    const [ticks, gap, expected] of [
+      [[at(1, 45), at(2, 75)], start(45), { "1s": [0, 0], "1m": [0, 0], "1h": [0] }],
+      [[at(1, 45), at(2, 75)], start(75), { "1s": [1, 1], "1m": [1, 1], "1h": [1] }],
+      [[at(1, 15), at(2, 45)], start(45), { "1s": [1, 1], "1m": [1], "1h": [1] }],
+    ] as const
+  ) {
+    using store = open(ticks, [gap], random);
+    for (const [interval, marks] of Object.entries(expected)) {
+      const candles = store.queries.candles(KEYS[0], interval as "1m", { limit: 10 }, 0);
+      assertEquals(
+        candles.map(({ incomplete }) => Number(incomplete)),
+        [...marks],
+        `${interval} ${gap.opened - minute}`,
+      );
+    }
+  }
+});
+
 Deno.test("the exchange's own candle counts in place of ours, also in longer ones", () => {
   const random = { pick: <T>(items: ArrayLike<T>) => items[0] as T } as Random;
   const minute = Date.UTC(2026, 9, 3, 21) * 1000;
