@@ -555,9 +555,9 @@ export class Streams {
   #statusNow(): { rest: string; states: ReadonlyMap<string, string> } {
     const { status, exchange } = this.#options;
     const { products, rest } = status();
-    const states = new Map(products.map(({ product, state, refused }) => {
+    const states = new Map(products.map(({ product, state, refused, note }) => {
       const series = seriesOf(exchange, product);
-      return [series, JSON.stringify({ product: series, state, refused })];
+      return [series, JSON.stringify({ product: series, state, refused, note })];
     }));
     return { rest: JSON.stringify(rest), states };
   }

@@ -20,10 +20,11 @@ const AWAY = /net::ERR_|Failed to load resource|50[234]: /;
 
 const away = (tab: Tab) =>
   tab.until(
-    "the strip says that the feed does not answer",
+    "the strip says that the program does not answer",
     () => {
       const truth = __page.strip();
-      return truth?.kind === "away" && truth.level === "bad" && /^no answer from the feed for \d+ s/.test(truth.text) ||
+      return truth?.kind === "away" && truth.level === "bad" &&
+          /^no answer from the program for \d+ s/.test(truth.text) ||
         truth;
     },
     undefined,

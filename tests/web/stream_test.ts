@@ -45,7 +45,11 @@ function storeOf(events: readonly FeedEvent[], asked: unknown[] = []): StoreRead
 test("a stream begins with how things are, then brings every tick and gap", async () => {
   await using web = open({
     source: {
-      products: [{ product: "BTC-USD", state: "live" }, { product: "XRP-GBP", state: "refused", refused: "delisted" }],
+      products: [
+        { product: "BTC-USD", state: "live" },
+        { product: "NEW-USD", state: "waiting", note: "never traded" },
+        { product: "XRP-GBP", state: "refused", refused: "delisted" },
+      ],
     },
   });
   await using stream = await web.stream();
@@ -60,6 +64,7 @@ test("a stream begins with how things are, then brings every tick and gap", asyn
   assertEquals({ ...status, now: json.now, products: json.products }, json);
   assertEquals(status.products, [
     { product: "BTC-USD", state: "live" },
+    { product: "NEW-USD", state: "waiting", note: "never traded" },
     { product: "XRP-GBP", state: "refused", refused: "delisted" },
   ]);
   const first = { ...tick("BTC-USD", 1), open24h: 5, lastSize: 0.5, side: "buy" as const };

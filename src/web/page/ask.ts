@@ -39,7 +39,7 @@ export async function ask(path: string, signal?: AbortSignal, body?: unknown): P
     });
   } catch (cause) {
     signal?.throwIfAborted();
-    throw new AskError("the feed does not answer", 0, { cause });
+    throw new AskError("the program does not answer", 0, { cause });
   }
   if (response.ok && answer !== undefined) return answer;
   const told = isObject(answer) && typeof answer["error"] === "string" ? answer["error"] : `status ${response.status}`;

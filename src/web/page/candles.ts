@@ -220,7 +220,12 @@ export class CandleBook {
 
   #isTouched(time: number): boolean {
     const end = time + this.#lengthMs / 1000;
-    return this.#gaps.some(({ from, opened, to }) => (from ?? opened) < end && (to ?? Infinity) >= time);
+    // what is shown may lag behind what was just told
+    const first = Math.min(this.#told[0]?.time ?? Infinity, this.#shown[0]?.time ?? Infinity);
+    return this.#gaps.some((gap) =>
+      (gap.from ?? gap.opened) < end && (gap.to ?? Infinity) >= time &&
+      !isFirstStart(gap, first + this.#lengthMs / 1000)
+    );
   }
 
   #runs(time: number): boolean {
@@ -325,22 +330,28 @@ export interface Region {
   readonly gap: WireGap;
 }
 
+/** The first start ever: no candle was over before it (`end` is when the first one is), so nothing can be missing. */
+function isFirstStart({ from, reason, opened, to }: WireGap, end: number): boolean {
+  return from === null && reason === "restart" && end > Math.min(opened, to ?? Infinity);
+}
+
 /** The gaps that may have cost a tick, as they are shaded, by their start. Candles in order of time. */
 export function regionsOf(
   gaps: Iterable<WireGap>,
   candles: readonly { readonly time: number }[],
+  interval: Interval,
   now: number,
 ): Region[] {
   const first = candles[0]?.time ?? -Infinity;
+  const length = intervalMs(interval) / 1000;
+  const firstEnd = (candles[0]?.time ?? Infinity) + length;
   const regions: Region[] = [];
   for (const gap of gaps) {
-    if (!gap.missed) continue;
+    if (!gap.missed || isFirstStart(gap, firstEnd)) continue;
     const to = gap.to ?? now;
-    // an unknown start is somewhere after the last candle before it
-    const before = candles[placeOf(candles, Math.min(gap.opened, to)) - 1]?.time;
-    // the first start ever: nothing was there that could be missing
-    if (gap.from === null && before === undefined && gap.reason === "restart") continue;
-    const from = gap.from ?? before ?? gap.opened;
+    // an unknown start is somewhere in the last candle that was over before it, or later
+    const before = () => candles.findLast(({ time }) => time + length <= Math.min(gap.opened, to))?.time;
+    const from = gap.from ?? before() ?? gap.opened;
     if (to >= first) regions.push({ from: Math.min(from, to), to, open: gap.to === null, gap });
   }
   return regions.sort((a, b) => a.from - b.from);

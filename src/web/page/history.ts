@@ -190,7 +190,7 @@ export class History {
     const changes = this.#book.takeChanges();
     if (changes === undefined && !this.#gapsChanged && !isOpen) return undefined;
     const candles = this.#book.candles;
-    const regions = regionsOf(this.#gaps.values(), candles, now / 1000);
+    const regions = regionsOf(this.#gaps.values(), candles, this.interval, now / 1000);
     const all = (changes?.all ?? false) || this.#gapsChanged || grows;
     this.#gapsChanged = false;
     return {

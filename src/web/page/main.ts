@@ -28,7 +28,7 @@ import { queryOf, type Selection, selectionOf, type Style, STYLES } from "./sele
 import { loadSpark } from "./sparkline.ts";
 import { StripView } from "./strip_view.ts";
 import { type ServerLink, type Truth, truthOf } from "./truth.ts";
-import { signOf, WatchList } from "./watch_list.ts";
+import { signOf, stateWord, WatchList } from "./watch_list.ts";
 import { candlesOf, leversOf, productsOf, type WireStatus } from "./wire.ts";
 
 /** What tests may look at, as `window.__page`. */
@@ -304,9 +304,11 @@ function drawStatus(now: number): void {
   strip.draw(truthOf({ link, status, statusAt, states, now }));
   if (status === undefined) return;
   const isRoadSeen = isNumbersOpen || status.demo;
-  const picture = isRoadSeen ? road.picture(states) : undefined;
+  const isKnown = link.connected;
+  setAttribute(byId("road-panel", HTMLElement), "data-known", isKnown ? undefined : "no");
+  const picture = isRoadSeen ? road.picture(states, isKnown) : undefined;
   if (picture !== undefined) roadView.draw(picture, true);
-  if (isNumbersOpen) numbersView.draw(numbersOf(status, road));
+  if (isNumbersOpen) numbersView.draw(numbersOf(status, road, isKnown));
   byId("samples", HTMLElement).hidden = status.channel !== "ticker_batch";
   setText(byId("samples-exchange", HTMLElement), status.exchange);
 }
@@ -327,7 +329,9 @@ function drawHead(now: number): void {
   const words = {
     unknown: "",
     live: "",
-    waiting: age === undefined ? "no price yet" : "waiting; ",
+    waiting: known === undefined || (known.note === undefined && age === undefined)
+      ? "no price yet"
+      : `${stateWord(known)}; `,
     quiet: "no trades now; ",
     stalled: "the exchange stopped telling of it; ",
     refused: `refused by the exchange${known?.refused === undefined ? "" : ` (${known.refused})`}; `,

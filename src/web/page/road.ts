@@ -81,10 +81,22 @@ export class Road {
     this.#status = status;
   }
 
-  /** The picture as of the last status; undefined before the first. */
-  picture(states: Iterable<WireState>): RoadPicture | undefined {
+  /**
+   * The picture as of the last status; undefined before the first.
+   * @param isKnown the program answers; else only the names of the stages are known now
+   */
+  picture(states: Iterable<WireState>, isKnown = true): RoadPicture | undefined {
     const status = this.#status;
     if (status === undefined) return undefined;
+    const { common, lanes } = this.#picture(status, states);
+    if (isKnown) return { common, lanes };
+    return {
+      common: common.map(unknown),
+      lanes: lanes.map(({ name, queue, sink }) => ({ name, queue: unknown(queue), sink: unknown(sink) })),
+    };
+  }
+
+  #picture(status: WireStatus, states: Iterable<WireState>): RoadPicture {
     const common = [this.#exchange(status, [...states]), this.#socket(status), this.#decode(status)];
     return {
       common,
@@ -214,6 +226,11 @@ export class Road {
   }
 }
 
+/** A stage of which nothing is known now. */
+function unknown({ id, title, fill }: Stage): Stage {
+  return { id, title, text: "unknown", note: "", level: "good", rate: 0, ...(fill === undefined ? {} : { fill: 0 }) };
+}
+
 function list(states: readonly WireState[]): string {
   const [first] = states;
   return states.length === 1 && first !== undefined ? first.product : `${states.length} products`;
@@ -241,15 +258,18 @@ export interface NumberGroup {
   readonly rows: readonly NumberRow[];
 }
 
-/** All numbers, stage by stage. */
-export function numbersOf(status: WireStatus, road: Road): NumberGroup[] {
+/**
+ * All numbers, stage by stage.
+ * @param isKnown the program answers; else they are the last that are known, and rates are not
+ */
+export function numbersOf(status: WireStatus, road: Road, isKnown = true): NumberGroup[] {
   const { counters } = status;
   const row = (
     title: string,
     meaning: string,
     count: (counters: WireCounters) => number,
     isTrouble = false,
-  ): NumberRow => ({ title, meaning, count: count(counters), rate: road.rate(count), isTrouble });
+  ): NumberRow => ({ title, meaning, count: count(counters), rate: isKnown ? road.rate(count) : undefined, isTrouble });
   const reasons = Object.entries(counters.rejected).filter(([, count]) => count > 0);
   return [
     {
@@ -281,7 +301,7 @@ export function numbersOf(status: WireStatus, road: Road): NumberGroup[] {
         ),
         row(
           "gaps",
-          "Declared interruptions; a start is one for each product that was followed before.",
+          "Gaps declared so far. A restart counts once for each product that already had prices.",
           ({ gaps }) => gaps,
           true,
         ),

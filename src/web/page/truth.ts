@@ -121,13 +121,13 @@ export function truthOf({ link, status, statusAt, states, now }: TruthInput): Tr
 function serverTruth({ connected, since, nextTry: at }: ServerLink, wasThere: boolean, now: number): Truth {
   const seconds = (now - since) / 1000;
   if (connected || (!wasThere && seconds < 3)) {
-    return { level: "warn", kind: "opening", text: "connecting to the feed" };
+    return { level: "warn", kind: "opening", text: "connecting to the program" };
   }
   const next = nextTry(at === undefined ? undefined : (at - now) / 1000);
   const text = wasThere && seconds < 2
-    ? "the feed hung up, connecting again"
+    ? "the program closed the connection; reconnecting"
     : wasThere
-    ? `no answer from the feed for ${wholeSecondsText(seconds)}${next || ", trying"}`
-    : `the feed does not answer${next || ", trying"}`;
+    ? `no answer from the program for ${wholeSecondsText(seconds)}${next || ", trying"}`
+    : `the program does not answer${next || ", trying"}`;
   return { level: "bad", kind: "away", text };
 }

@@ -195,12 +195,18 @@ export class WatchList {
   /** Takes states. */
   setStates(states: readonly WireState[]): void {
     for (const told of states) {
-      const { product, state, refused } = told;
+      const { product, state, refused, note } = told;
       this.#told.set(product, told);
       const row = this.#rows.get(product);
-      if (row === undefined || (row.known.state === state && row.known.refused === refused)) continue;
-      const { refused: _, ...known } = row.known;
-      row.known = { ...known, state, ...(refused === undefined ? {} : { refused }) };
+      if (row === undefined) continue;
+      const { refused: oldRefused, note: oldNote, ...known } = row.known;
+      if (known.state === state && oldRefused === refused && oldNote === note) continue;
+      row.known = {
+        ...known,
+        state,
+        ...(refused === undefined ? {} : { refused }),
+        ...(note === undefined ? {} : { note }),
+      };
       row.dirty = true;
     }
   }
@@ -295,13 +301,14 @@ export class WatchList {
   }
 
   #draw(row: Row, now: number, isKnown: boolean): void {
-    const { price, change24h, state, refused } = row.known;
+    const { price, change24h, state, refused, note } = row.known;
     const isNewPrice = row.dirty;
     row.dirty = false;
     row.isDrawn = true;
     const age = row.tradedAt === undefined ? "now" : ageText((now - row.tradedAt) / 1000);
     const isPlain = age === "now" || state === "refused";
-    setText(row.state, !isKnown ? (age === "now" ? "unknown" : `${age} ago`) : isPlain ? state : `${state}, ${age}`);
+    const word = stateWord({ state, note });
+    setText(row.state, !isKnown ? (age === "now" ? "unknown" : `${age} ago`) : isPlain ? word : `${word}, ${age}`);
     setAttribute(row.element, "data-state", isKnown ? state : "unknown");
     setAttribute(row.state, "title", refused);
     if (!isNewPrice) return;
@@ -382,6 +389,13 @@ export class WatchList {
     }
     event.preventDefault();
   }
+}
+
+/** How a product stands, in a word or two: one that waits says why, where the exchange has said so. */
+export function stateWord(
+  { state, note }: { state: WireState["state"]; note?: WireState["note"] | undefined },
+): string {
+  return state === "waiting" ? note ?? state : state;
 }
 
 /** Of a change: `up`, `down` or `none`. */

@@ -2,7 +2,7 @@
 
 import { ageMs, type Gap, type RejectReason } from "../../core/record.ts";
 import type { SinkStatus } from "../../pipeline/lane.ts";
-import type { ProductState, SourceStatus } from "../../pipeline/source.ts";
+import type { ProductNote, ProductState, SourceStatus } from "../../pipeline/source.ts";
 
 /** One of `/api/products`. */
 export interface ProductRow {
@@ -22,6 +22,8 @@ export interface ProductRow {
   readonly state: ProductState;
   /** Why the exchange refused it, in its words. */
   readonly refused?: string;
+  /** See {@link ProductNote}. */
+  readonly note?: ProductNote;
 }
 
 /** One of `/api/ticks`, and the stream's event `tick`. */
@@ -77,6 +79,8 @@ export interface WireState {
   readonly state: ProductState;
   /** Why the exchange refused it, in its words. */
   readonly refused?: string;
+  /** See {@link ProductNote}. */
+  readonly note?: ProductNote;
 }
 
 /** The counters of one sink. */

@@ -213,6 +213,15 @@ function gap(from: number | null, to: number | null, more: Partial<WireGap> = {}
   };
 }
 
+Deno.test("page candles: a gap of the stream without a start makes none incomplete at the first start, and else its own", () => {
+  for (const [seconds, reason, expected] of [[0, "restart", 0], [60, "restart", 1], [0, "store-failed", 1]] as const) {
+    const book = new CandleBook("1m", START * 1000);
+    for (let at = 0; at <= seconds; at += 60) book.add(tick(at, START + at + 45, 1));
+    book.mark([gap(null, seconds + 45, { opened: START + seconds + 45.877, reason })]);
+    assertEquals(book.candles.filter(({ incomplete }) => incomplete).length, expected, `${reason} at ${seconds}`);
+  }
+});
+
 const CANDLES = [0, 60, 120, 600].map((time) => ({ time: START + time }));
 const REGIONS: [name: string, gap: WireGap, region: readonly [from: number, to: number] | undefined][] = [
   ["one that is over", gap(130, 590), [130, 590]],
@@ -222,23 +231,25 @@ const REGIONS: [name: string, gap: WireGap, region: readonly [from: number, to: 
   ["one of unknown start", gap(null, 590, { opened: START + 580 }), [120, 590]],
   ["a restart of unknown start", gap(null, 590, { opened: START + 580, reason: "restart" }), [120, 590]],
   ["a first start", gap(null, 0, { opened: START - 5, reason: "restart" }), undefined],
+  ["a first start within a candle", gap(null, 45, { opened: START + 45.877, reason: "restart" }), undefined],
+  ["a restart just after the first candle", gap(null, 60, { opened: START + 60.5, reason: "restart" }), [0, 60]],
   ["a first start that waits", gap(null, null, { opened: START - 5, reason: "restart" }), undefined],
   ["a new file in place of a lost one", gap(null, 0, { opened: START, reason: "store-failed" }), [0, 0]],
 ];
 for (const [name, each, region] of REGIONS) {
   Deno.test(`page candles: of gaps, ${name} is shaded ${region === undefined ? "nowhere" : region.join(" to ")}`, () => {
-    const regions = regionsOf([each], CANDLES, START + 700);
+    const regions = regionsOf([each], CANDLES, "1m", START + 700);
     assertEquals(regions.map(({ from, to }) => [from - START, to - START]), region === undefined ? [] : [[...region]]);
   });
 }
 
 Deno.test("page candles: a gap gets the places of its windows, other windows without candles get none", () => {
-  const regions = regionsOf([gap(130, 310)], CANDLES, START + 700);
+  const regions = regionsOf([gap(130, 310)], CANDLES, "1m", START + 700);
   assertEquals(blanksOf(regions, CANDLES, "1m").map((time) => time - START), [180, 240, 300]);
 });
 
 Deno.test("page candles: a long gap gets a bounded number of places", () => {
-  const regions = regionsOf([gap(130, 30 * 86_400)], CANDLES, START + 31 * 86_400);
+  const regions = regionsOf([gap(130, 30 * 86_400)], CANDLES, "1s", START + 31 * 86_400);
   const blanks = blanksOf(regions, CANDLES, "1s");
   assert(blanks.length > 60 && blanks.length <= 120, String(blanks.length));
   assertEquals(blanksOf(regions, [], "1s"), []);

@@ -40,6 +40,23 @@ Deno.test("page road: rates are those of the last five seconds", () => {
   assertEquals(inTrouble(road), []);
 });
 
+Deno.test("page road: while the program does not answer, nothing is told of now", () => {
+  const road = roadAfter(
+    { delaySeconds: 0.01, counters: { frames: 10 } },
+    { delaySeconds: 0.01, clockTrouble: "the clock is wrong", counters: { frames: 20 } },
+  );
+  assertEquals([stages(road).exchange?.text, stages(road).socket?.text], ["under 0.1 s away", "10 frames/s"]);
+  const picture = road.picture(LIVE, false);
+  const all = [...picture?.common ?? [], ...(picture?.lanes ?? []).flatMap(({ queue, sink }) => [queue, sink])];
+  assertEquals(
+    all.map(({ text, note, level, rate }) => [text, note, level, rate].join()),
+    Array(5).fill("unknown,,good,0"),
+  );
+  assertEquals(all.map(({ title }) => title), ["Coinbase", "socket", "decode", "queue", "store"]);
+  const [socket] = numbersOf(statusWith({ counters: countersWith({ frames: 20 }) }), road, false);
+  assertEquals(socket?.rows.map(({ count, rate }) => [count, rate])[0], [20, undefined]);
+});
+
 Deno.test("page road: counters that start over with the program give no nonsense", () => {
   const road = roadAfter(
     { counters: { frames: 5000, received: 4000 } },

@@ -83,13 +83,13 @@ const CASES: [level: string, text: string, given: Case][] = [
     "live from Coinbase; Coinbase refused A-USD and 2 others",
     { states: [live, ...["A-USD", "B-USD", "C-USD"].map((product): WireState => ({ product, state: "refused" }))] },
   ],
-  ["warn", "connecting to the feed", { status: null, link: { connected: false, since: NOW - 1000 } }],
-  ["bad", "the feed does not answer, next try in 2 s", {
+  ["warn", "connecting to the program", { status: null, link: { connected: false, since: NOW - 1000 } }],
+  ["bad", "the program does not answer, next try in 2 s", {
     status: null,
     link: { connected: false, since: NOW - 9000, nextTry: NOW + 1500 },
   }],
-  ["bad", "the feed hung up, connecting again", { link: { connected: false, since: NOW - 500 } }],
-  ["bad", "no answer from the feed for 9 s, trying", { link: { connected: false, since: NOW - 9000 } }],
+  ["bad", "the program closed the connection; reconnecting", { link: { connected: false, since: NOW - 500 } }],
+  ["bad", "no answer from the program for 9 s, trying", { link: { connected: false, since: NOW - 9000 } }],
 ];
 for (const [level, text, given] of CASES) {
   Deno.test(`page strip: ${level}, "${text}"`, () => {
