@@ -8,6 +8,7 @@ import {
   int,
   orEmpty,
   secret,
+  type Setting,
   setting,
   SettingsReader,
   text,
@@ -214,37 +215,46 @@ function followed(config: Config, program: ProgramFound | undefined, settings: S
 type Own = Pick<Places, "kafka" | "influx" | "grafana" | "programUrl" | "hasPage" | "storeFile">;
 
 function ofStack(settings: SettingsReader, files: StackFiles, morePorts: readonly number[]): Own {
-  const value = (name: string) => valueIn(files.influx ?? "", `DOCKER_INFLUXDB_INIT_${name}`) ?? "";
-  const token = settings.read(CHECK_SETTINGS.influxToken) || value("ADMIN_TOKEN");
+  const initial = (name: string) => valueIn(files.influx ?? "", `DOCKER_INFLUXDB_INIT_${name}`) ?? "";
   const user = valueIn(files.grafana ?? "", "GF_SECURITY_ADMIN_USER") ?? "admin";
   const password = valueIn(files.grafana ?? "", "GF_SECURITY_ADMIN_PASSWORD") ?? "admin";
-  const writeToken = settings.read(CHECK_SETTINGS.influxWriteToken);
-  for (const secret of [token, value("PASSWORD"), password]) {
-    // "admin" is no secret, and stands in many a sentence
+  for (const secret of [initial("ADMIN_TOKEN"), initial("PASSWORD"), password]) {
+    // "admin" is not a secret, and many sentences contain it
     if (secret !== "" && secret !== "admin") settings.secrets.push(secret);
   }
+  const localhost = (port: Setting<number>) => `http://localhost:${settings.read(port)}`;
+  const kafkaPorts = [settings.read(CHECK_SETTINGS.kafkaPort), ...morePorts];
   return {
-    kafka: {
-      brokers: [settings.read(CHECK_SETTINGS.kafkaPort), ...morePorts].map((port) => `localhost:${port}`),
-      ssl: false,
-    },
-    influx: {
-      url: `http://localhost:${settings.read(CHECK_SETTINGS.influxPort)}`,
-      org: value("ORG") || settings.read(CHECK_SETTINGS.influxOrg),
-      bucket: value("BUCKET") || settings.read(CHECK_SETTINGS.influxBucket),
-      token,
-      tokenFrom: settings.isSet("INFLUX_TOKEN") ? "INFLUX_TOKEN" : "influxv2.env",
-      ...(writeToken === "" ? {} : { writeToken }),
-    },
+    kafka: { brokers: kafkaPorts.map((port) => `localhost:${port}`), ssl: false },
+    influx: influxAt(localhost(CHECK_SETTINGS.influxPort), settings, initial),
     grafana: {
-      url: `http://localhost:${settings.read(CHECK_SETTINGS.grafanaPort)}`,
+      ...grafanaAt(localhost(CHECK_SETTINGS.grafanaPort), settings),
       authorization: grafanaLogin(settings, user, password),
       loginFrom: "grafana.env",
-      datasource: settings.read(CHECK_SETTINGS.grafanaDatasource),
-      dashboard: settings.read(CHECK_SETTINGS.grafanaDashboard),
     },
-    programUrl: `http://localhost:${settings.read(CHECK_SETTINGS.producerPort)}`,
+    programUrl: localhost(CHECK_SETTINGS.producerPort),
     hasPage: false,
+  };
+}
+
+/** @param initial what the stack gave InfluxDB at its first start; empty: unknown */
+function influxAt(url: string, settings: SettingsReader, initial: (name: string) => string): InfluxPlace {
+  const writeToken = settings.read(CHECK_SETTINGS.influxWriteToken);
+  return {
+    url,
+    org: initial("ORG") || settings.read(CHECK_SETTINGS.influxOrg),
+    bucket: initial("BUCKET") || settings.read(CHECK_SETTINGS.influxBucket),
+    token: settings.read(CHECK_SETTINGS.influxToken) || initial("ADMIN_TOKEN"),
+    tokenFrom: settings.isSet("INFLUX_TOKEN") ? "INFLUX_TOKEN" : "influxv2.env",
+    ...(writeToken === "" ? {} : { writeToken }),
+  };
+}
+
+function grafanaAt(url: string, settings: SettingsReader): Pick<GrafanaPlace, "url" | "datasource" | "dashboard"> {
+  return {
+    url,
+    datasource: settings.read(CHECK_SETTINGS.grafanaDatasource),
+    dashboard: settings.read(CHECK_SETTINGS.grafanaDashboard),
   };
 }
 
@@ -258,12 +268,17 @@ function grafanaLogin(settings: SettingsReader, user: string, password: string):
 
 function ofSettings(settings: SettingsReader, config: Config | undefined, { form, program, isThere }: Found): Own {
   const influxUrl = settings.read(CHECK_SETTINGS.influxUrl), grafanaUrl = settings.read(CHECK_SETTINGS.grafanaUrl);
-  const token = settings.read(CHECK_SETTINGS.influxToken), writeToken = settings.read(CHECK_SETTINGS.influxWriteToken);
-  if (influxUrl !== "" && token === "") {
+  const influx = influxAt(influxUrl, settings, () => "");
+  if (influxUrl !== "" && influx.token === "" && settings.areGood(CHECK_SETTINGS.influxToken)) {
     settings.problems.push("Cannot look into InfluxDB as INFLUX_TOKEN must be set with INFLUX_URL: it is not set");
   }
-  const password = settings.read(CHECK_SETTINGS.grafanaPassword);
+  const user = settings.read(CHECK_SETTINGS.grafanaUser), password = settings.read(CHECK_SETTINGS.grafanaPassword);
   const hasLogin = settings.isSet("GRAFANA_TOKEN") || password !== "";
+  const grafana = {
+    ...grafanaAt(grafanaUrl, settings),
+    ...(hasLogin ? { authorization: grafanaLogin(settings, user, password) } : {}),
+    loginFrom: settings.isSet("GRAFANA_TOKEN") ? "GRAFANA_TOKEN" : "GRAFANA_USER and GRAFANA_PASSWORD",
+  };
   const hasStore = program?.sinks.includes("sqlite") === true;
   const programUrl = settings.read(CHECK_SETTINGS.programUrl) || program?.url ||
     (form === "embedded" ? `http://localhost:${config?.port || 8000}` : "");
@@ -274,27 +289,8 @@ function ofSettings(settings: SettingsReader, config: Config | undefined, { form
     ...(config === undefined || config.brokers.length === 0
       ? {}
       : { kafka: { brokers: config.brokers, ssl: config.ssl, certificates: config.certificates, sasl: config.sasl } }),
-    ...(influxUrl === "" ? {} : {
-      influx: {
-        url: influxUrl,
-        org: settings.read(CHECK_SETTINGS.influxOrg),
-        bucket: settings.read(CHECK_SETTINGS.influxBucket),
-        token,
-        tokenFrom: "INFLUX_TOKEN",
-        ...(writeToken === "" ? {} : { writeToken }),
-      },
-    }),
-    ...(grafanaUrl === "" ? {} : {
-      grafana: {
-        url: grafanaUrl,
-        ...(hasLogin
-          ? { authorization: grafanaLogin(settings, settings.read(CHECK_SETTINGS.grafanaUser), password) }
-          : {}),
-        loginFrom: settings.isSet("GRAFANA_TOKEN") ? "GRAFANA_TOKEN" : "GRAFANA_USER and GRAFANA_PASSWORD",
-        datasource: settings.read(CHECK_SETTINGS.grafanaDatasource),
-        dashboard: settings.read(CHECK_SETTINGS.grafanaDashboard),
-      },
-    }),
+    ...(influxUrl === "" ? {} : { influx }),
+    ...(grafanaUrl === "" ? {} : { grafana }),
     ...(programUrl === "" ? {} : { programUrl }),
     hasPage: form === "embedded" ? program === undefined || hasStore : hasStore,
     ...(looksAtStore ? { storeFile } : {}),

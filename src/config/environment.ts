@@ -3,10 +3,15 @@
 import { parse } from "@std/dotenv";
 import { ConfigError, reasonOf } from "../core/errors.ts";
 import { SETTINGS } from "./config.ts";
-import { type Environment, mayBeFile, type Setting } from "./setting.ts";
+import { type Environment, mayBeFile } from "./setting.ts";
 import { readTextFileSync } from "./text_file.ts";
 
-const BY_NAME = new Map(SETTINGS.map((setting) => [setting.name, setting]));
+/** Also by the name of the file that may hold it. */
+const BY_NAME = new Map(
+  SETTINGS.flatMap((setting) =>
+    (mayBeFile(setting) ? ["", "_FILE"] : [""]).map((suffix) => [setting.name + suffix, setting] as const)
+  ),
+);
 
 /** The environment before `.env` of the current folder. Throws a ConfigError where that cannot be used. */
 export function readEnvironment(): Environment {
@@ -47,15 +52,14 @@ function distance(a: string, b: string): number {
 export function hintsFor(names: Iterable<string>): string[] {
   const hints: string[] = [];
   for (const name of names) {
-    const isFile = name.endsWith("_FILE");
+    if (BY_NAME.has(name)) continue;
     const bare = name.replace(/_FILE$/, "");
-    if (BY_NAME.has(name) || (isFile && mayBeFile(BY_NAME.get(bare)))) continue;
     // a letter may differ for every six, at most two: HOME is no HOST, and KAFKA_URL no KAFKA_SSL
-    const near: Setting | undefined = SETTINGS.find((setting) =>
+    const near = SETTINGS.find((setting) =>
       distance(bare, setting.name) <= Math.min(2, Math.floor(setting.name.length / 6))
     );
     if (near === undefined) continue;
-    const meant = isFile && mayBeFile(near) ? `${near.name}_FILE` : near.name;
+    const meant = name !== bare && mayBeFile(near) ? `${near.name}_FILE` : near.name;
     hints.push(`${name} is not a setting: did you mean ${meant}?`);
   }
   return hints;
@@ -65,9 +69,9 @@ export function hintsFor(names: Iterable<string>): string[] {
 const DOT_ENV_LINE = /^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=[ \t]*('[^']*'|"(?:\\[^]|[^"\\])*"|)([^\r\n]*)/gm;
 
 /**
- * The settings of a `.env` whose values would not be what stands there: `@std/dotenv` ends a value without quotes at `#` and
- * replaces `$NAME` in it, by the word "undefined" where nobody has set it. Meant, and allowed: ` # ` before a comment, and
- * `${NAME}` where the file or the environment sets that name. Nothing of a value is told: it may be a password.
+ * Finds the settings of a `.env` that would be read as another value: `@std/dotenv` ends a value without quotes at `#`, and
+ * replaces `$NAME` in it, by the word "undefined" if that name is not set. Allowed are ` # ` before a comment, and `${NAME}`
+ * if the file or the environment sets that name. The messages do not show the value: it may be a password.
  *
  * @param environment all names that are set outside of the file
  */
@@ -76,8 +80,7 @@ export function problemsInDotEnv(text: string, environment: Readonly<Record<stri
   const isSet = (name: string) => Object.hasOwn(environment, name) || lines.some((line) => line[1] === name);
   const problems: string[] = [];
   for (const [, name = "", quoted = "", rest = ""] of lines) {
-    const bare = name.replace(/_FILE$/, "");
-    const setting = BY_NAME.get(name) ?? (mayBeFile(BY_NAME.get(bare)) ? BY_NAME.get(bare) : undefined);
+    const setting = BY_NAME.get(name);
     if (setting === undefined) continue;
     const why = quoted === ""
       ? troubleWithoutQuotes(rest.trim(), setting.secret === true, isSet)
@@ -85,13 +88,13 @@ export function problemsInDotEnv(text: string, environment: Readonly<Record<stri
       ? undefined
       : "something follows its closing quote";
     if (why === undefined) continue;
-    const orFile = mayBeFile(BY_NAME.get(name)) ? `, or name a file that holds it in ${name}_FILE` : "";
+    const orFile = mayBeFile(setting) && name === setting.name ? `, or name a file that holds it in ${name}_FILE` : "";
     problems.push(`Cannot use ${name} of .env as ${why}: put the whole value in single quotes${orFile}`);
   }
   return problems;
 }
 
-/** What of a value without quotes would be read as something else, in words that follow "as". */
+/** Why a value without quotes would be read as another one, in words that follow "as". */
 function troubleWithoutQuotes(
   value: string,
   isSecret: boolean,

@@ -77,10 +77,9 @@ Deno.test("readPlaces() refuses a secret whose file is empty, as the program doe
     () => readPlaces(environment, { influx: undefined, grafana: undefined }, found),
     ConfigError,
   );
-  assertEquals(
-    problems[0],
+  assertEquals(problems, [
     'Cannot use INFLUX_TOKEN_FILE as it must name a file that holds a token: current value is "/empty" (empty)',
-  );
+  ]);
 });
 
 Deno.test("the settings of doctor and audit have defaults that can be used", () => {
