@@ -9,7 +9,7 @@ export interface Forms {
   readonly zookeeper: boolean;
   /** Three brokers and two Telegrafs. */
   readonly cluster: boolean;
-  /** The Coinbase in the box in the place of the real one. */
+  /** The Coinbase simulator instead of the real exchange. */
   readonly demo: boolean;
 }
 

@@ -12,7 +12,7 @@ import { down, logs, reset, status, type Surroundings, up } from "./tasks.ts";
 const HELP = `Coinbase -> Kafka -> Telegraf -> InfluxDB -> Grafana on this computer, in containers
 
   deno task stack             start everything and wait until it is well
-        --demo                with the Coinbase in the box, for places without the internet
+        --demo                with the Coinbase simulator, for machines without internet access
         --cluster             with three brokers and two Telegrafs: any one of them may die
         --zookeeper           with ZooKeeper, as the stack was first drawn
   deno task stack:status      how each service is

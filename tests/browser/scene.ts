@@ -1,4 +1,4 @@
-// All that a test of the page needs, each the real one: an exchange in the box, the program, a browser, a person with a tab.
+// Everything that a test of the page needs, all real: the Coinbase simulator, the program, a browser, a person with a tab.
 
 import { assertEquals, assertLess } from "@std/assert";
 import type { BrowserContextOptions } from "playwright-core";

@@ -1,4 +1,4 @@
-// The whole road on real servers: the Coinbase in the box -> the program -> Kafka -> Telegraf with the stack's own
+// The whole road on real servers: the Coinbase simulator -> the program -> Kafka -> Telegraf with the stack's own
 // configuration -> InfluxDB, counted by Flux.
 
 import { assertEquals, assertGreater } from "@std/assert";
