@@ -173,6 +173,12 @@ function reading<T>(path: string, read: (db: ReturnType<typeof openForReading>) 
       ? ["another program holds it locked, perhaps a sqlite3 with an open transaction", "end that transaction"]
       : /must be a file of this program|damaged/.test(message)
       ? ["the file was overwritten or its disk failed", DAMAGED]
+      : /hard links/.test(message)
+      ? [
+        "a hard link was made to it, perhaps as a backup: under another name the newest ticks are missing",
+        `find the names (find / -xdev -samefile ${path}), keep the one with a -wal beside it, remove the others; ` +
+        "deno task backup makes backups",
+      ]
       : /its version must be/.test(message)
       ? [
         "another version of the program has written it",

@@ -148,6 +148,19 @@ function inspectContent(path: string, wasLocked: boolean): Found {
   }
 }
 
+/**
+ * SQLite keeps the newest ticks beside the name that it was given: opened by another name the file would be without them, and
+ * nothing tells which name they are beside.
+ */
+function refuseLinked(path: string, { nlink }: Deno.FileInfo, kind: "fatal" | "retry"): void {
+  if ((nlink ?? 1) < 2) return;
+  throw new SinkError(
+    kind,
+    `Cannot use the store ${path}: it has ${nlink} names (hard links), and the newest ticks lie in a -wal file beside only ` +
+      "one of them. Remove the other names (find -samefile)",
+  );
+}
+
 function refuseForeign(path: string): never {
   throw new SinkError(
     "fatal",
@@ -216,42 +229,23 @@ function take(path: string, real: string, guard: Guard, isFirst: boolean): void 
   if (guard.lock()) return;
   throw new SinkError(
     isFirst ? "fatal" : "retry",
-    `Cannot open the store ${path} as another program writes to the same file under another name (a hard link or a bind ` +
-      "mount); only one can: stop that program, or give this one a file of its own with STORE_FILE",
+    `Cannot open the store ${path} as another program writes to the same file under another name (a bind mount); only ` +
+      "one can: stop that program, or give this one a file of its own with STORE_FILE",
   );
 }
 
 /** Opens the file that the guard holds. */
-function openGuarded(path: string, real: string, guard: Guard, tell: Tell): DatabaseSync {
-  let db: DatabaseSync;
+function openGuarded(real: string, guard: Guard): DatabaseSync {
   try {
-    db = openSqlite(real);
+    return openSqlite(real);
   } catch (error) {
     if (!isLocked(error) || !guard.isLocked) throw error;
     // on a network file system both kinds of lock may be one, and our own keeps SQLite out
     guard.unlock();
-    db = openSqlite(real);
+    const db = openSqlite(real);
     guard.lock();
-  }
-  const names = statOf(real)?.nlink ?? 1;
-  if (names < 2) return db;
-  if (guard.isLocked) {
-    tell(
-      "warn",
-      "The store has several names (hard links): use the same one always, as what kill -9 leaves is beside it",
-      {
-        path,
-        names,
-      },
-    );
     return db;
   }
-  closeQuietly(db);
-  throw new SinkError(
-    "fatal",
-    `Cannot use the store ${path} as it must have one name only: it has ${names} (hard links), and its file system cannot ` +
-      "keep a second program out; remove the others, or copy the file",
-  );
 }
 
 function openSqlite(path: string): DatabaseSync {
@@ -322,6 +316,7 @@ export function openDatabase(
     if (statOf(real) !== undefined) {
       guard.open(real);
       kind = inspect(guard.file, wasLocked);
+      if (kind !== "foreign") refuseLinked(path, guard.file.statSync(), isFirst ? "fatal" : "retry");
     }
     const wasLost = kind === "new" && wasLocked;
     if (kind === "foreign") refuseForeign(path);
@@ -346,7 +341,7 @@ export function openDatabase(
       if (wasLost) tell("error", "The store's file was lost, a new one begins", { path });
       let replaces = kind === "damaged" || wasLost;
       const open = () => {
-        db = openGuarded(path, real, guard, tell);
+        db = openGuarded(real, guard);
         const found = migrate(db);
         if (found > 0 && found < VERSION) {
           tell("info", "The store was brought to a newer version", { path, from: found, to: VERSION });
@@ -412,6 +407,8 @@ function refuseUnreadable(path: string): void {
   using file = Deno.openSync(real);
   const wasLocked = statOf(`${real}.lock`) !== undefined;
   let kind = inspect(file, wasLocked);
+  // a backup was never written through a WAL
+  if (kind !== "backup" && kind !== "foreign") refuseLinked(path, file.statSync(), "fatal");
   if (kind === "unclear") kind = inspectContent(real, wasLocked);
   if (kind === "foreign") refuseForeign(path);
   if (kind === "backup" && SQLITE_SUFFIXES.some((suffix) => statOf(real + suffix) !== undefined)) {

@@ -1,4 +1,4 @@
-// The lock of the file itself, whatever it is called: a hard link or a bind mount has another `<name>.lock`, but the same file.
+// The lock of the file itself, whatever it is called: a bind mount has another `<name>.lock`, but the same file.
 
 import { statOf } from "./header.ts";
 

@@ -179,3 +179,25 @@ Deno.test({
     }
   },
 });
+
+test("backup refuses a store with a second name, and takes a backup with as many as it likes", async ({ folder, path, store }) => {
+  await store.write(ticksOf("BTC-USD", 29), never);
+  const [name, copy, again] = ["name", "copy", "again"].map((name) => `${folder}/${name}.sqlite`) as [
+    string,
+    string,
+    string,
+  ];
+  await backupStore([copy], path, output());
+  await Deno.link(path, name);
+  for (const file of [path, name]) {
+    await assertRejects(
+      () => backupStore([again], file, output()),
+      SinkError,
+      `Cannot use the store ${file}: it has 2 names (hard links)`,
+    );
+  }
+  await Deno.link(copy, `${folder}/copy-link.sqlite`);
+  await backupStore([again], copy, output());
+  using db = new DatabaseSync(again, { readOnly: true });
+  assertEquals(db.prepare("SELECT count(*) AS n FROM tick").get()?.n, 29);
+});
