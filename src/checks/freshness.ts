@@ -2,11 +2,12 @@
 // happened before it. Only that tells a product that nobody trades from one that was lost.
 
 import { age } from "./exchange.ts";
+import { broken, type Finding, ok } from "./stage.ts";
 
 /** Behind what happened by so much, and it is late, seconds: the slowest channel samples every 5 s. */
-export const LATE_SECONDS = 30;
+const LATE_SECONDS = 30;
 /** Where nothing is known before it, all products silent for so long count as late, seconds. */
-export const SILENT_SECONDS = 120;
+const SILENT_SECONDS = 120;
 
 /**
  * What bears a time further ahead of now than this was not written by us, seconds: ticks of such times are rejected. It
@@ -14,22 +15,80 @@ export const SILENT_SECONDS = 120;
  */
 export const AHEAD_SECONDS = 600;
 
-/** What is held against each other; all times unix seconds, by product. */
-export interface Freshness {
-  /** Should be there. */
+/** When something of each product happened, unix seconds. */
+export type Times = ReadonlyMap<string, number>;
+
+/** What the newest in a place is held against. */
+export interface Wish {
+  /** By the names of records. */
   readonly products: readonly string[];
-  /** What is known to have happened; empty: nothing. */
-  readonly happened: ReadonlyMap<string, number>;
+  /** What is to be said of these products where one of them lacks something; empty: nothing. */
+  readonly whose: string;
+  /** The last trade at the exchange, or the newest record in Kafka; empty: nothing is known. */
+  readonly happened: Times;
+  /** Wall clock, ms. */
+  readonly now: () => number;
+}
+
+/** What one look found. */
+export interface Seen {
   /** The newest that is there. */
-  readonly newest: ReadonlyMap<string, number>;
-  /** Before this, nobody has looked: what is older may well be there. */
+  readonly newest: Times;
+  /** Before this, nobody has looked: what is older may well be there, unix seconds. */
   readonly seenFrom?: number;
-  /** Wall clock. */
-  readonly now: number;
+  /** Added to what is said. */
+  readonly remark?: string;
+  /** Added to what programs are told. */
+  readonly facts?: Readonly<Record<string, unknown>>;
+}
+
+/** A place that holds something of each product. */
+export interface Place {
+  /** As a person knows it. */
+  readonly name: string;
+  /** How long what just happened may need to arrive, ms. */
+  readonly onItsWayMs: number;
+  /** Looks, at first and again. */
+  look(): Promise<Seen>;
+  /** Why something is late, and what helps. */
+  trouble(isEmpty: boolean): { readonly cause: string; readonly cure: string };
+}
+
+/**
+ * Looks again and again until nothing in the place is late, for as long as it may be on its way.
+ *
+ * @param newest where the newest of each product is put
+ */
+export async function lookAtFreshness(
+  place: Place,
+  { products, whose, happened, now }: Wish,
+  signal: AbortSignal,
+  newest = new Map<string, number>(),
+): Promise<Finding> {
+  const end = performance.now() + place.onItsWayMs;
+  while (true) {
+    const { newest: found, seenFrom, remark = "", facts } = await place.look();
+    for (const [product, time] of found) newest.set(product, Math.max(newest.get(product) ?? 0, time));
+    const lacking = late(products, happened, newest, now() / 1000, seenFrom);
+    const told = { newest: Object.fromEntries(newest), ...facts };
+    if (lacking.length === 0) return ok(`${ages(newest, products, now() / 1000)}${remark}`, told);
+    if (performance.now() >= end) {
+      const { cause, cure } = place.trouble(newest.size === 0);
+      return broken(`${place.name}: ${briefly(lacking)}${whose}${remark}`, cause, cure, told);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    signal.throwIfAborted();
+  }
 }
 
 /** Products that lack something, with words; empty: none does. */
-export function late({ products, happened, newest, seenFrom = -Infinity, now }: Freshness): string[] {
+function late(
+  products: readonly string[],
+  happened: Times,
+  newest: Times,
+  now: number,
+  seenFrom = -Infinity,
+): string[] {
   const known = products.filter((product) => happened.has(product));
   if (known.length === 0) {
     const last = Math.max(-Infinity, ...products.map((product) => newest.get(product) ?? -Infinity));
@@ -46,7 +105,7 @@ export function late({ products, happened, newest, seenFrom = -Infinity, now }: 
 }
 
 /** `BTC-USD 0.4 s, ETH-USD 1.2 s`, the youngest first: how old the newest of each is. */
-export function ages(newest: ReadonlyMap<string, number>, products: readonly string[], now: number): string {
+function ages(newest: Times, products: readonly string[], now: number): string {
   const told = products.flatMap((product) => {
     const time = newest.get(product);
     return time === undefined ? [] : [{ product, seconds: now - time }];
@@ -60,15 +119,4 @@ export function ages(newest: ReadonlyMap<string, number>, products: readonly str
 export function briefly(words: readonly string[], most = 8): string {
   const more = words.length - most;
   return more > 0 ? `${words.slice(0, most).join(", ")} and ${more} more` : words.join(", ");
-}
-
-/** Looks again and again until nothing is late, for at most so long. Gives what was late at the last look. */
-export async function patiently(look: () => Promise<string[]>, ms: number, signal: AbortSignal): Promise<string[]> {
-  const end = performance.now() + ms;
-  while (true) {
-    const found = await look();
-    if (found.length === 0 || performance.now() >= end) return found;
-    await new Promise((resolve) => setTimeout(resolve, 400));
-    signal.throwIfAborted();
-  }
 }

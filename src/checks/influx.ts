@@ -1,9 +1,9 @@
 // InfluxDB 2 by its HTTP API: asked, never changed. Beside that, the stages that look into it.
 
-import { ages, AHEAD_SECONDS, briefly, late, patiently } from "./freshness.ts";
+import { AHEAD_SECONDS, lookAtFreshness, type Place, type Wish } from "./freshness.ts";
 import type { InfluxPlace } from "./places.ts";
 import { requestTrouble } from "./probe.ts";
-import { broken, type Finding, ok, Trouble } from "./stage.ts";
+import { type Finding, ok, Trouble } from "./stage.ts";
 
 /** An answer that says no. */
 export class InfluxRefusal extends Error {
@@ -239,56 +239,35 @@ async function rightsOf(
   }
 }
 
-/** How long what just happened may need to arrive: Telegraf writes once a second, ms. */
-const ON_ITS_WAY_MS = 5000;
-
-/** What the newest points are held against. */
-export interface PointsWish {
-  /** By the names of records. */
-  readonly products: readonly string[];
-  /** What is to be said of these products where one of them lacks something; empty: nothing. */
-  readonly whose: string;
-  /** The newest record in Kafka, or the last trade at the exchange, unix seconds. */
-  readonly happened: ReadonlyMap<string, number>;
-  /** Wall clock, ms. */
-  readonly now: () => number;
-}
-
 /** The newest point of each product is not behind what is known to have happened. */
-export async function lookAtPoints(
+export function lookAtPoints(
   { bucket }: InfluxPlace,
   influx: Influx,
-  { products, whose, happened, now }: PointsWish,
+  wish: Wish,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const newest = new Map<string, number>();
   // one read of the index and of the end of each series; what is of a time that has not come yet must not hide it
   const flux = `from(bucket: ${JSON.stringify(bucket)}) |> range(start: -7d, stop: ${AHEAD_SECONDS}s)
     |> filter(fn: (r) => r._measurement == "kafka_consumer" and r._field == "price")
     |> last() |> keep(columns: ["_time", "product"])`;
-  const seenFrom = now() / 1000 - 7 * 86_400;
-  const lacking = await patiently(
-    async () => {
-      for (const { product, _time: time } of await influx.rows(flux, signal)) {
-        if (product !== undefined) {
-          newest.set(product, Math.max(newest.get(product) ?? 0, Date.parse(time ?? "") / 1000));
-        }
+  const seenFrom = wish.now() / 1000 - 7 * 86_400;
+  const place: Place = {
+    name: bucket,
+    // Telegraf writes once a second
+    onItsWayMs: 5000,
+    async look() {
+      const newest = new Map<string, number>();
+      for (const { product, _time: time = "" } of await influx.rows(flux, signal)) {
+        if (product !== undefined) newest.set(product, Math.max(newest.get(product) ?? 0, Date.parse(time) / 1000));
       }
-      return late({ products, happened, newest, seenFrom, now: now() / 1000 });
+      return { newest, seenFrom };
     },
-    ON_ITS_WAY_MS,
-    signal,
-  );
-  const facts = { newest: Object.fromEntries(newest) };
-  if (lacking.length > 0) {
-    return broken(
-      `${bucket}: ${briefly(lacking)}${whose}`,
-      newest.size === 0
+    trouble: (isEmpty) => ({
+      cause: isEmpty
         ? "Telegraf has never written to this bucket, or to another one, or InfluxDB refuses what it writes"
         : "Telegraf does not write what it reads: it does not run, its token lacks the right, or InfluxDB refuses the points",
-      "see Telegraf's log (the stack: deno task stack:logs telegraf), and compare INFLUX_BUCKET with its own",
-      facts,
-    );
-  }
-  return ok(ages(newest, products, now() / 1000), facts);
+      cure: "see Telegraf's log (the stack: deno task stack:logs telegraf), and compare INFLUX_BUCKET with its own",
+    }),
+  };
+  return lookAtFreshness(place, wish, signal);
 }

@@ -2,7 +2,7 @@
 // far Telegraf has read.
 
 import { age } from "./exchange.ts";
-import { ages, AHEAD_SECONDS, briefly, late, patiently } from "./freshness.ts";
+import { AHEAD_SECONDS, briefly, lookAtFreshness, type Place, type Times, type Wish } from "./freshness.ts";
 import {
   type Beyond,
   BEYOND_MEANS,
@@ -166,75 +166,49 @@ function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`;
 }
 
-/** Of each product, when its newest record happened, unix seconds. */
-export type Newest = Map<string, number>;
-
 /** Read from the end of the topic at first, and at most; over all partitions. */
 const TAIL_RECORDS = 2000;
 const MAX_TAIL_RECORDS = 60_000;
-/** How long what just happened may need to arrive, ms. */
-const ON_ITS_WAY_MS = 4000;
-
-/** What the topic's newest records are held against. */
-export interface RecordsWish {
-  /** The topic. */
-  readonly topic: string;
-  /** By the names of records. */
-  readonly products: readonly string[];
-  /** What is to be said of these products where one of them lacks something; empty: nothing. */
-  readonly whose: string;
-  /** See {@link LastTrades}. */
-  readonly happened: ReadonlyMap<string, number>;
-  /** Wall clock, ms. */
-  readonly now: () => number;
-}
 
 /** The newest record of each product is not behind what the exchange says. Puts what it finds into `newest`. */
 export async function lookAtRecords(
   view: KafkaView,
-  { topic, products, whose, happened, now }: RecordsWish,
-  newest: Newest,
+  topic: string,
+  wish: Wish,
+  newest: Map<string, number>,
   signal: AbortSignal,
 ): Promise<Finding> {
   let total = 0;
-  let seenFrom = -Infinity;
-  let ahead: Newest = new Map();
-  const lacking = await patiently(
-    async () => {
-      const tail = await readTail(view, topic, products, now() / 1000 + AHEAD_SECONDS, signal);
-      ({ total, seenFrom, ahead } = tail);
-      for (const [product, time] of tail.newest) newest.set(product, Math.max(newest.get(product) ?? 0, time));
-      return total === 0 ? ["nothing"] : late({ products, happened, newest, seenFrom, now: now() / 1000 });
+  const place: Place = {
+    name: topic,
+    onItsWayMs: 4000,
+    async look() {
+      const now = wish.now() / 1000;
+      const tail = await readTail(view, topic, wish.products, now + AHEAD_SECONDS, signal);
+      total = tail.total;
+      const early = briefly([...tail.ahead].map(([product, time]) => `${product} in ${age(time - now)}`));
+      return {
+        newest: tail.newest,
+        seenFrom: tail.seenFrom,
+        remark: early === "" ? "" : `; not counted, as their w_time has not come yet: ${early}`,
+        facts: { records: total, ahead: Object.fromEntries(tail.ahead) },
+      };
     },
-    ON_ITS_WAY_MS,
-    signal,
-  );
-  const facts = { records: total, newest: Object.fromEntries(newest), ahead: Object.fromEntries(ahead) };
-  const old = ages(newest, products, now() / 1000);
-  const early = ahead.size === 0
-    ? ""
-    : `; not counted, as their w_time has not come yet: ${
-      briefly([...ahead].map(([product, time]) => `${product} in ${age(time - now() / 1000)}`))
-    }`;
-  if (total === 0) {
-    return broken(
-      `${topic} is empty`,
-      "no producer has ever written to it, or all it wrote is deleted by now",
-      "start the producer: deno task start, or the stack; its /api/status says what keeps it from writing",
-      facts,
-    );
-  }
-  if (lacking.length > 0) {
-    return broken(
-      `${topic}: ${briefly(lacking)}${whose}${early}`,
-      happened.size === 0
+    trouble: () => ({
+      cause: wish.happened.size === 0
         ? "no producer writes, or the exchange is away"
         : "the exchange has traded, and no producer has written that: it does not run, or has no connection, or follows other products",
-      "look at the producer's /api/status and log (the stack: deno task stack:logs coinbase-producer)",
-      facts,
-    );
-  }
-  return ok(`${old}${early}`, facts);
+      cure: "look at the producer's /api/status and log (the stack: deno task stack:logs coinbase-producer)",
+    }),
+  };
+  const finding = await lookAtFreshness(place, wish, signal, newest);
+  if (total > 0) return finding;
+  return broken(
+    `${topic} is empty`,
+    "no producer has ever written to it, or all it wrote is deleted by now",
+    "start the producer: deno task start, or the stack; its /api/status says what keeps it from writing",
+    finding.facts,
+  );
 }
 
 async function readTail(
@@ -243,12 +217,12 @@ async function readTail(
   products: readonly string[],
   latest: number,
   signal: AbortSignal,
-): Promise<{ newest: Newest; ahead: Newest; total: number; seenFrom: number }> {
+): Promise<{ newest: Times; ahead: Times; total: number; seenFrom: number }> {
   const bounds = await view.bounds(topic, signal);
   const total = bounds.reduce((sum, { low, high }) => sum + high - low, 0);
-  const newest: Newest = new Map();
+  const newest = new Map<string, number>();
   // anybody may write any time: the newest that can be true is what counts
-  const ahead: Newest = new Map();
+  const ahead = new Map<string, number>();
   let oldest = Infinity;
   let to = bounds.map(({ high }) => high);
   for (let want = TAIL_RECORDS; total > 0; want *= 6) {

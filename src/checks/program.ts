@@ -6,7 +6,7 @@ import { unpackTicks } from "../store/packing.ts";
 import { closeQuietly, openForReading, storeErrorOf } from "../store/database.ts";
 import { Queries } from "../store/queries.ts";
 import { pragma } from "../store/schema.ts";
-import { ages, briefly, late, patiently } from "./freshness.ts";
+import { briefly, lookAtFreshness, type Place, type Wish } from "./freshness.ts";
 import { requestTrouble } from "./probe.ts";
 import { broken, type Finding, ok, Trouble } from "./stage.ts";
 
@@ -112,46 +112,26 @@ const DAMAGED =
   "stop the program and start it again: it moves the file aside and begins a new one; or put a backup in its place " +
   "(deno task backup makes them)";
 
-/** What the newest ticks are held against. */
-export interface TicksWish {
-  /** By the names of records. */
-  readonly products: readonly string[];
-  /** What is to be said of these products where one of them lacks something; empty: nothing. */
-  readonly whose: string;
-  /** See {@link LastTrades}. */
-  readonly happened: ReadonlyMap<string, number>;
-  /** Wall clock, ms. */
-  readonly now: () => number;
-}
-
 /** The newest tick of each product in the store is not behind what the exchange says. */
-export async function lookAtTicks(
-  path: string,
-  { products, whose, happened, now }: TicksWish,
-  signal: AbortSignal,
-): Promise<Finding> {
-  const newest = new Map<string, number>();
-  const lacking = await patiently(
-    () =>
-      Promise.resolve(reading(path, (db) => {
-        for (const tick of unpackTicks(new Queries(db).lastTicks())) {
-          newest.set(seriesOf(tick.exchange, tick.product), tick.exchangeTimeUs / 1e6);
-        }
-        return late({ products, happened, newest, now: now() / 1000 });
-      })),
-    4000,
-    signal,
-  );
-  const facts = { newest: Object.fromEntries(newest) };
-  if (lacking.length > 0) {
-    return broken(
-      `${path}: ${briefly(lacking)}${whose}`,
-      "the program does not run, has no data from the exchange, or cannot write to its store",
-      "see its /api/status and its log; deno task dev starts it",
-      facts,
-    );
-  }
-  return ok(ages(newest, products, now() / 1000), facts);
+export function lookAtTicks(path: string, wish: Wish, signal: AbortSignal): Promise<Finding> {
+  const place: Place = {
+    name: path,
+    onItsWayMs: 4000,
+    look: () =>
+      Promise.resolve(reading(path, (db) => ({
+        newest: new Map(
+          Array.from(
+            unpackTicks(new Queries(db).lastTicks()),
+            (tick) => [seriesOf(tick.exchange, tick.product), tick.exchangeTimeUs / 1e6],
+          ),
+        ),
+      }))),
+    trouble: () => ({
+      cause: "the program does not run, has no data from the exchange, or cannot write to its store",
+      cure: "see its /api/status and its log; deno task dev starts it",
+    }),
+  };
+  return lookAtFreshness(place, wish, signal);
 }
 
 /** Opens, reads, closes; whatever fails becomes a Trouble. */

@@ -229,7 +229,7 @@ function stagesOf(places: Places, settings: Finding, kafka: KafkaLook | undefine
       needs: ["topics"],
       after: ["exchange"],
       look: (signal) =>
-        lookAtRecords(viewOf(kafka), { topic, products, whose, happened: trades, now }, records, signal),
+        lookAtRecords(viewOf(kafka), topic, { products, whose, happened: trades, now }, records, signal),
     },
     telegraf: {
       needs: ["topics"],
