@@ -1,10 +1,13 @@
 // The exchange: whether it takes a connection, answers the subscription, and when each product was traded last. That
 // last time is what all later stages are held against: a product that nobody trades is no fault.
 
+import { waitAtMost } from "../core/abort.ts";
+import { systemClock } from "../core/clock.ts";
+import { reasonOf } from "../core/errors.ts";
 import { type Exchange, type Refusal, refusesChannel } from "../exchanges/exchange.ts";
 import { seriesOf } from "../core/record.ts";
 import { type Closed, Socket } from "../pipeline/socket.ts";
-import { broken, type Finding, ok, Trouble, wordsOf } from "./stage.ts";
+import { broken, type Finding, ok, Trouble } from "./stage.ts";
 
 /** What to ask for. */
 export interface ExchangeWish {
@@ -42,7 +45,7 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
   } catch (error) {
     signal.throwIfAborted();
     throw new Trouble(
-      `${exchange.title} at ${where}: ${wordsOf(error)}`,
+      `${exchange.title} at ${where}: ${reasonOf(error)}`,
       `${exchange.title} cannot be reached from here: it is away, or a firewall or proxy is in the way`,
       `try it in a browser; see its status page; without the internet: deno task demo, or ${exchange.name.toUpperCase()}_WS_URL`,
     );
@@ -113,7 +116,7 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
         `correct ${exchange.name.toUpperCase()}_PRODUCTS`,
       );
     }
-    if (trades.size < products.length) await Promise.race([all.promise, ended, wait(ALL_MS, signal)]);
+    if (trades.size < products.length) await waitAtMost(ALL_MS, Promise.race([all.promise, ended]), systemClock);
   } catch (error) {
     if (signal.aborted) {
       throw new Trouble(
@@ -157,14 +160,6 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
     } of ${products.length} products on ${channel}, ${traded}`,
     facts,
   );
-}
-
-async function wait(ms: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  signal.addEventListener("abort", () => resolve(), { once: true });
-  await promise;
-  clearTimeout(timer);
 }
 
 /** `0.4 s`, `12 s`, `5 min`, `3 h`, `4 d`. */

@@ -1,6 +1,7 @@
 // Whether a place of the road has what it should: the newest it holds of each product, against what is known to have
 // happened before it. Only that tells a product that nobody trades from one that was lost.
 
+import { systemClock } from "../core/clock.ts";
 import { age } from "./exchange.ts";
 import { broken, type Finding, ok } from "./stage.ts";
 
@@ -76,8 +77,7 @@ export async function lookAtFreshness(
       const { cause, cure } = place.trouble(newest.size === 0);
       return broken(`${place.name}: ${briefly(lacking)}${whose}${remark}`, cause, cure, told);
     }
-    await new Promise((resolve) => setTimeout(resolve, 400));
-    signal.throwIfAborted();
+    await systemClock.sleep(400, signal);
   }
 }
 

@@ -16,6 +16,7 @@ import {
   type TopicRecord,
   type TopicView,
 } from "../kafka/admin.ts";
+import { systemClock } from "../core/clock.ts";
 import { SinkError } from "../core/errors.ts";
 import { broken, type Finding, ok, Trouble } from "./stage.ts";
 
@@ -288,8 +289,7 @@ export async function lookAtTelegraf(
   const before = await look();
   let after = before;
   if (before.some(({ seen }) => seen !== undefined && (seen.beyond.length > 0 || (seen.members > 0 && seen.lag > 0)))) {
-    await new Promise((resolve) => setTimeout(resolve, SECOND_LOOK_MS));
-    signal.throwIfAborted();
+    await systemClock.sleep(SECOND_LOOK_MS, signal);
     after = await look();
   }
   for (const { group, topic, seen } of after) if (seen !== undefined) facts[group] = { topic, ...factsOf(seen) };

@@ -4,10 +4,9 @@
 import type { Arguments } from "../config/arguments.ts";
 import { STORE_FILE } from "../config/config.ts";
 import { type Environment, SettingsReader } from "../config/setting.ts";
-import { ConfigError, reasonOf } from "../core/errors.ts";
+import { chainOf, ConfigError, reasonOf } from "../core/errors.ts";
 import { readTextFile } from "../config/text_file.ts";
 import { CHECK_SETTINGS, type Form, type Found, type ProgramFound, type StackFiles } from "./places.ts";
-import { wordsOf } from "./stage.ts";
 
 /** Until whatever runs on this computer must have answered, ms. */
 const PROBE_MS = 1500;
@@ -153,11 +152,10 @@ async function atPort(environment: Environment, signal: AbortSignal): Promise<Pr
 
 /** What went wrong with a request, in words that hold nothing secret. */
 export function requestTrouble(error: unknown): string {
-  const words: string[] = [];
-  for (let each = error; each instanceof Error && words.length < 10; each = each.cause) words.push(each.message);
+  const words = chainOf(error).map(({ message }) => message);
   const all = words.join(": ");
   if (/refused/i.test(all)) return "connection refused, nobody listens there";
   if (/dns|ENOTFOUND|lookup/i.test(all)) return "its name is unknown";
   // the address is said already, and may hold a login
-  return (words.at(-1) ?? wordsOf(error)).replace(/ for url \([^)]*\)/, "");
+  return (words.at(-1) ?? reasonOf(error)).replace(/ for url \([^)]*\)/, "");
 }

@@ -1,6 +1,8 @@
 // What a stage of the road is, and how all of them are looked at: each as soon as those that it needs are done, none
 // for longer than it may take. What a stage looks at is left to the other files here.
 
+import { reasonOf } from "../core/errors.ts";
+
 /** All stages, in the order of the road: a later one leans on those before it. */
 export const STAGES = [
   "settings",
@@ -96,11 +98,6 @@ export function unused(words: string): Finding {
   return { state: "not used", words };
 }
 
-/** What anything that was thrown says. */
-export function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 /** How to look at all of them. */
 export interface Looking {
   /** Longest look at one stage, ms. */
@@ -167,7 +164,7 @@ async function lookAt(stage: Stage, { waitMs, signal }: Looking): Promise<Findin
     // a bug of ours is told as such, with its stack
     const bug = error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
     return broken(
-      wordsOf(error),
+      reasonOf(error),
       bug ? `a bug of this program: ${error.stack}` : "it answered in a way that nobody has foreseen",
       bug ? "please report it" : "see the log of that server",
     );

@@ -9,7 +9,7 @@ import { BEYOND_MEANS, beyondText, type GroupView, KafkaView, resetCommands } fr
 import { describeCheckSettings, type Places, readPlaces } from "../checks/places.ts";
 import { type Asked, askedOf, decide, readStackFiles } from "../checks/probe.ts";
 import { Trouble } from "../checks/stage.ts";
-import { ConfigError, exitCodeFor, SinkError } from "../core/errors.ts";
+import { ConfigError, exitCodeFor, reasonOf, SinkError } from "../core/errors.ts";
 import { seriesOf } from "../core/record.ts";
 import { type Output, TIME_WISH, timeOf } from "../core/terminal.ts";
 import { compare, coverageOf, overwritten, type Span, unseenTrades } from "../checks/compare.ts";
@@ -86,7 +86,7 @@ export async function runAudit(
     if (asJson && !signal.aborted) {
       const failed: AuditFailure = {
         ok: false,
-        error: error instanceof Error ? error.message : String(error),
+        error: reasonOf(error),
         exitCode: exitCodeFor(error),
       };
       await output.write(`${JSON.stringify(failed)}\n`);

@@ -2,8 +2,9 @@
 
 import { type Config, readConfig } from "../config/config.ts";
 import { hintsFor, readEnvironment } from "../config/environment.ts";
+import { waitAtMost } from "../core/abort.ts";
 import { systemClock as clock } from "../core/clock.ts";
-import { ConfigError, DrainError, exitCodeFor, SinkError } from "../core/errors.ts";
+import { ConfigError, DrainError, exitCodeFor, reasonOf, SinkError } from "../core/errors.ts";
 import { createLogger, type Logger } from "../core/log.ts";
 import { type Gap, type GapName, GapTimes, type Position, type Tick } from "../core/record.ts";
 import type { Sink } from "../core/sink.ts";
@@ -73,7 +74,7 @@ export async function runWithSettings(
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     const code = exitCodeFor(error);
-    log.error(error instanceof Error ? error.message : String(error), {
+    log.error(reasonOf(error), {
       exitCode: code,
       ...(code === 1 && error instanceof Error ? { stack: error.stack } : {}),
       ...(error instanceof DrainError ? { left: error.left } : {}),
@@ -214,7 +215,7 @@ export async function runFeed(
     over.abort();
     await Promise.all([summaries, noting]);
     await cursor?.finish();
-    await Promise.race([server.shutdown(), clock.sleep(LAST_PAGES_MS, new AbortController().signal)]);
+    await waitAtMost(LAST_PAGES_MS, server.shutdown(), clock);
     const perSink = (count: (sink: SinkStats) => number) =>
       Object.fromEntries([...stats.sinks].map(([name, sink]) => [name, count(sink)]));
     log.info("Stopped", {

@@ -69,6 +69,13 @@ export function exitCodeFor(error: unknown): number {
   return 1;
 }
 
+/** The error and its causes, outermost first. */
+export function chainOf(error: unknown): Error[] {
+  const chain: Error[] = [];
+  for (let each = error; each instanceof Error && chain.length < 10; each = each.cause) chain.push(each);
+  return chain;
+}
+
 /** What an error says, for a message. Where Deno forbids something its own words advise `--allow-all`, which is no cure. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

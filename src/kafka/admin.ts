@@ -4,7 +4,7 @@
 
 import type kafkajs from "kafkajs";
 import { unlessAborted } from "../core/abort.ts";
-import { SinkError } from "../core/errors.ts";
+import { chainOf, SinkError } from "../core/errors.ts";
 import { mendKafkajs } from "./kafkajs_fix.ts";
 import { type Certificates, type KafkaLogin, sinkErrorOf } from "./sink.ts";
 import { KafkaSockets } from "./sockets.ts";
@@ -415,9 +415,5 @@ function recordsOf(
 
 /** What Kafka calls the error and each of its causes; where it has no word for it, kafkajs's. */
 function typesOf(error: unknown): string[] {
-  const types: string[] = [];
-  for (let each = error; each instanceof Error && types.length < 10; each = each.cause) {
-    types.push(String((each as { type?: unknown }).type ?? each.name));
-  }
-  return types;
+  return chainOf(error).map((each) => String((each as { type?: unknown }).type ?? each.name));
 }

@@ -5,7 +5,7 @@ import type net from "node:net";
 import type kafkajs from "kafkajs";
 import { unlessAborted } from "../core/abort.ts";
 import { systemClock } from "../core/clock.ts";
-import { SinkError } from "../core/errors.ts";
+import { chainOf, SinkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { type FeedEvent, type Gap, seriesOf, tickId, toGapRecord, toRecord } from "../core/record.ts";
 import { KafkaSockets } from "./sockets.ts";
@@ -110,13 +110,6 @@ const OURS_REFUSED =
 
 /** kafkajs calls all that happens during a login a failed login, also that the broker died meanwhile. */
 const LOGIN_INTERRUPTED = /: (?:Closed connection|Connection |Not connected|The client was left|Request .* timed out)/;
-
-/** The error and its causes, outermost first: kafkajs says "not retriable" outside of a refused connection. */
-function chainOf(error: unknown): Error[] {
-  const chain: Error[] = [];
-  for (let each = error; each instanceof Error && chain.length < 10; each = each.cause) chain.push(each);
-  return chain;
-}
 
 /** What an error depends on besides itself. */
 export interface Circumstances extends Pick<KafkaOptions, "brokers" | "topic" | "certificates"> {

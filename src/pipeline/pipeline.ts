@@ -1,6 +1,7 @@
 // Connects one source to all sinks, with a lane (queue and delivery) for each sink. Decides when the source pauses, and the
 // order of shutdown.
 
+import { waitAtMost } from "../core/abort.ts";
 import { DrainError } from "../core/errors.ts";
 import { Lane, type LaneOptions, type SinkStatus } from "./lane.ts";
 import { type FeedEvent, type Position, reachedUs } from "../core/record.ts";
@@ -84,10 +85,7 @@ export class Pipeline {
       await timer;
     } finally {
       // a sink that does not close in time (its server hangs) is abandoned
-      const closed = new AbortController();
-      const patience = clock.sleep(CLOSE_MS, closed.signal).catch(() => {});
-      await Promise.race([Promise.all(this.#lanes.map((lane) => lane.close())), patience]);
-      closed.abort();
+      await waitAtMost(CLOSE_MS, Promise.all(this.#lanes.map((lane) => lane.close())), clock);
     }
     let left = 0;
     for (const lane of this.#lanes) {

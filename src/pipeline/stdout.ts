@@ -1,7 +1,7 @@
 // Writes records as JSON lines to stdout, for `dev` without Kafka. Gaps are left out; they are in the log.
 
 import { unlessAborted } from "../core/abort.ts";
-import { SinkError } from "../core/errors.ts";
+import { reasonOf, SinkError } from "../core/errors.ts";
 import { type FeedEvent, toRecord } from "../core/record.ts";
 import type { Sink } from "../core/sink.ts";
 
@@ -45,8 +45,7 @@ export class StdoutSink implements Sink {
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       if (error instanceof Deno.errors.BrokenPipe) return this.#onClosed();
-      const why = error instanceof Error ? error.message : String(error);
-      throw new SinkError("fatal", `Cannot write to stdout: ${why}`, { cause: error });
+      throw new SinkError("fatal", `Cannot write to stdout: ${reasonOf(error)}`, { cause: error });
     }
   }
 

@@ -2,6 +2,7 @@
 // whether the feed is alive.
 
 import { backoffMs } from "../core/backoff.ts";
+import { waitAtMost } from "../core/abort.ts";
 import type { Clock } from "../core/clock.ts";
 import { ConnectionError, RefusedError } from "../core/errors.ts";
 import { type Decoded, type Exchange, type Refusal, refusesChannel } from "../exchanges/exchange.ts";
@@ -287,9 +288,7 @@ export class WebSocketSource implements Source {
   /** Resolves when every frame received so far is read: the process may have been busy or suspended. */
   async #catchUp(socket: Socket, signal: AbortSignal): Promise<void> {
     const { clock, staleAfterMs } = this.#options;
-    const caughtUp = new AbortController();
-    const patience = clock.sleep(staleAfterMs, AbortSignal.any([signal, caughtUp.signal]));
-    await Promise.race([socket.caughtUp(), patience]).finally(() => caughtUp.abort());
+    await waitAtMost(staleAfterMs, socket.caughtUp(), clock, signal);
   }
 
   /** When the frame of this age arrived, elapsed ms. */

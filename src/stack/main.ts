@@ -2,7 +2,7 @@
 
 import { statfs } from "node:fs/promises";
 import { systemClock as clock } from "../core/clock.ts";
-import { ConfigError, exitCodeFor } from "../core/errors.ts";
+import { ConfigError, exitCodeFor, reasonOf } from "../core/errors.ts";
 import { writeAllSync } from "../core/write_all.ts";
 import { readArguments } from "../config/arguments.ts";
 import { readTextFile } from "../config/text_file.ts";
@@ -47,9 +47,8 @@ async function buildEnvironment(): Promise<Record<string, string>> {
   const file = Deno.env.get("DENO_CERT");
   if (file === undefined || file === "" || Deno.env.has("CA_CERTIFICATE")) return {};
   const certificates = await readTextFile(file).catch((error) => {
-    const reason = error instanceof Error ? error.message : error;
     throw new ConfigError([
-      `Cannot read DENO_CERT as it must name a file with certificates: current value is "${file}" (${reason})`,
+      `Cannot read DENO_CERT as it must name a file with certificates: current value is "${file}" (${reasonOf(error)})`,
     ]);
   });
   if (certificates.length <= MAX_CERTIFICATE) return { CA_CERTIFICATE: certificates };

@@ -1,7 +1,7 @@
 // The tasks: start everything and wait until it is well, stop it, show logs and state, delete the data.
 
 import type { Clock } from "../core/clock.ts";
-import { ConfigError } from "../core/errors.ts";
+import { ConfigError, reasonOf } from "../core/errors.ts";
 import { checkDocker, checkRoom, type Computer } from "./checks.ts";
 import {
   ALL_FORMS,
@@ -79,7 +79,7 @@ async function notReady(docker: Docker, files: readonly string[], { services }: 
     if (ran.code !== 0) throw new Error(lastLines(ran.stderr, 1));
     return (JSON.parse(ran.stdout) as { reasons: string[] }).reasons;
   } catch (error) {
-    return [`/readyz gives no answer: ${error instanceof Error ? error.message : error}`];
+    return [`/readyz gives no answer: ${reasonOf(error)}`];
   }
 }
 

@@ -49,22 +49,18 @@ const CAUSES: readonly { readonly words: RegExp; readonly cause: string }[] = [
 
 /** What it means for the file; undefined: there are no better words than its own. */
 export function causeOf(error: unknown): string | undefined {
-  const words = wordsOf(error);
+  const words = reasonOf(error);
   return CAUSES.find(({ words: each }) => each.test(words))?.cause;
-}
-
-function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** The file itself is broken: no retry will help. */
 export function isDamage(error: unknown): boolean {
-  return isSqlite(error) && /malformed|not a database/.test(wordsOf(error));
+  return isSqlite(error) && /malformed|not a database/.test(reasonOf(error));
 }
 
 /** Somebody else has it for a moment; the connection is as good as before. */
 export function isLocked(error: unknown): boolean {
-  return isSqlite(error) && /(?:database|table) is locked/.test(wordsOf(error));
+  return isSqlite(error) && /(?:database|table) is locked/.test(reasonOf(error));
 }
 
 function isSqlite(error: unknown): boolean {
@@ -78,7 +74,7 @@ function isSqlite(error: unknown): boolean {
  */
 export function storeErrorOf(error: unknown, path: string, attempt: string): unknown {
   if (error instanceof SinkError) return error;
-  const words = wordsOf(error);
+  const words = reasonOf(error);
   const said = (cause: string, kind: "retry" | "fatal" = "retry") =>
     new SinkError(kind, `Cannot ${attempt} the store ${path} as ${cause}`, { cause: error });
   if (error instanceof Deno.errors.NotCapable) return said(reasonOf(error), "fatal");
@@ -354,7 +350,7 @@ export function openDatabase(
       } catch (error) {
         if (!isDamage(error)) throw error;
         if (db !== undefined) closeQuietly(db);
-        moveAside(real, now(), tell, wordsOf(error));
+        moveAside(real, now(), tell, reasonOf(error));
         take(path, real, guard, isFirst);
         replaces = true;
         return { db: open(), replaces, file, real, lockPath };
@@ -396,7 +392,7 @@ export function openDatabase(
 /** Moves a damaged file aside that is open nowhere; throws a SinkError where that fails. */
 export function putAside(path: string, why: unknown, now: () => number, tell: Tell): void {
   try {
-    moveAside(realPathOf(path), now(), tell, wordsOf(why));
+    moveAside(realPathOf(path), now(), tell, reasonOf(why));
   } catch (error) {
     throw storeErrorOf(error, path, "move aside");
   }

@@ -1,7 +1,8 @@
 // The embedded store as the program sees it: nothing here waits for the disk but promises. The work is done in two threads (see
 // worker.ts): one writes, the other one reads, so that the longest question holds up no write.
 
-import { unlessAborted } from "../core/abort.ts";
+import { unlessAborted, waitAtMost } from "../core/abort.ts";
+import { systemClock } from "../core/clock.ts";
 import type { Interval } from "../core/candle.ts";
 import { SinkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
@@ -232,12 +233,7 @@ export class Store implements StoreReader, AsyncDisposable {
   async #close(): Promise<void> {
     // the last one to leave puts the file in order: that must be the one who may write
     for (const thread of [this.#reader, this.#writer]) {
-      if (thread.isStarted) {
-        const patience = Promise.withResolvers<void>();
-        const timer = setTimeout(patience.resolve, CLOSE_MS);
-        await Promise.race([thread.ask({ ask: "close" }).catch(() => {}), patience.promise]);
-        clearTimeout(timer);
-      }
+      if (thread.isStarted) await waitAtMost(CLOSE_MS, thread.ask({ ask: "close" }).catch(() => {}), systemClock);
       thread.end();
     }
   }

@@ -1,7 +1,7 @@
 // The store's threads: one writes and cleans, the other one only reads, so that nobody waits for the disk but they.
 
 import type { Interval } from "../core/candle.ts";
-import { SinkError, type SinkErrorKind } from "../core/errors.ts";
+import { reasonOf, SinkError, type SinkErrorKind } from "../core/errors.ts";
 import type { Fields, Level } from "../core/log.ts";
 import type { Gap, GapName } from "../core/record.ts";
 import { clean, type Retention } from "./cleaner.ts";
@@ -250,8 +250,8 @@ class Writing {
       this.#round = undefined;
       if (!isLocked(error)) {
         const { path } = this.#settings;
-        const why = storeErrorOf(error, path, "clean");
-        tell("warn", "The store could not be cleaned", { path, why: why instanceof Error ? why.message : String(why) });
+        const why = reasonOf(storeErrorOf(error, path, "clean"));
+        tell("warn", "The store could not be cleaned", { path, why });
         this.#mendQuietly(error);
       }
     }

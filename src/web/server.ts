@@ -1,6 +1,7 @@
 // The server: status pages (/healthz, /readyz, /metrics, /api/status), and with a store the page and its API. Answers only to
 // names of this machine, so that no web page on a foreign name can read it through a visitor's browser.
 
+import { waitAtMost } from "../core/abort.ts";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { ConfigError, reasonOf } from "../core/errors.ts";
 import type { Exchange } from "../exchanges/exchange.ts";
@@ -254,13 +255,8 @@ class Site {
   async stop(): Promise<void> {
     this.#stopping = true;
     await this.#streams?.close();
-    const over = new AbortController();
-    const { clock = systemClock } = this.#options;
     // one who does not read what he asked for must not keep us
-    const patience = clock.sleep(LAST_ANSWERS_MS, over.signal).catch(() => {});
-    await Promise.race([Promise.all(this.#open), patience]);
-    over.abort();
-    await patience;
+    await waitAtMost(LAST_ANSWERS_MS, Promise.all(this.#open), this.#options.clock ?? systemClock);
   }
 
   async #answer(request: Request, completed: Promise<void>): Promise<Response> {
