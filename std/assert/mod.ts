@@ -12,9 +12,6 @@ export class AssertionError extends Error {
   }
 }
 
-/** Anything with a length and numbered items, except text. */
-export type ArrayLikeArg<T> = ArrayLike<T> & object;
-
 /** Fails unless `expr` is truthy. */
 export function assert(expr: unknown, msg = ""): asserts expr {
   if (!expr) throw new AssertionError(msg);
@@ -48,12 +45,6 @@ export function assertStrictEquals<T>(actual: unknown, expected: T, msg?: string
     );
   }
   throw new AssertionError(`Values are not strictly equal${suffix(msg)}\n${difference(actual, expected)}`);
-}
-
-/** Fails if `actual` is `null` or `undefined`. */
-export function assertExists<T>(actual: T, msg?: string): asserts actual is NonNullable<T> {
-  if (actual !== undefined && actual !== null) return;
-  throw new AssertionError(`Expected actual: "${actual}" to not be null or undefined${suffix(msg)}`);
 }
 
 /** Fails unless `actual > expected`. */
@@ -99,42 +90,6 @@ export function assertMatch(actual: string, expected: RegExp, msg?: string): voi
 export function assertStringIncludes(actual: string, expected: string, msg?: string): void {
   if (actual.includes(expected)) return;
   throw new AssertionError(`Expected actual: "${actual}" to contain: "${expected}"${suffix(msg)}`);
-}
-
-/** Fails unless each item of `expected` deeply equals some item of `actual`; order and number do not matter. */
-export function assertArrayIncludes<T>(actual: ArrayLikeArg<T>, expected: ArrayLikeArg<T>, msg?: string): void {
-  const present = Array.from(actual);
-  const missing = Array.from(expected).filter((item) => !present.some((other) => equal(item, other, new Map())));
-  if (missing.length === 0) return;
-  throw new AssertionError(
-    `Expected actual: "${show(actual)}" to include: "${show(expected)}"${suffix(msg)}\nmissing: ${show(missing)}`,
-  );
-}
-
-/** Fails unless `expected` is a part of `actual`, at every depth. Arrays are compared as far as `expected` reaches. */
-export function assertObjectMatch(
-  actual: object, // the real package says Record<PropertyKey, any>, which takes exactly as much
-  expected: Record<PropertyKey, unknown>,
-  msg?: string,
-): void {
-  assertEquals<unknown>(narrowObject(actual, expected, new Map()), narrowObject(expected, expected, new Map()), msg);
-}
-
-/** Fails unless `actual` was made by the class or by one that extends it. */
-export function assertInstanceOf<T extends abstract new (...args: never[]) => unknown>(
-  actual: unknown,
-  expectedType: T,
-  msg = "",
-): asserts actual is InstanceType<T> {
-  if (actual instanceof expectedType) return;
-  const wanted = expectedType.name;
-  const found = typeof actual !== "object"
-    ? typeof actual
-    : actual === null
-    ? "null"
-    : actual.constructor?.name ?? "Object";
-  const but = found === wanted ? "" : found === "function" ? " but was not an instanced object" : ` but was "${found}"`;
-  throw new AssertionError(`Expected object to be an instance of "${wanted}"${but}${suffix(msg)}`);
 }
 
 /** Fails unless `fn` throws; returns what it threw, whatever that is. */
@@ -307,54 +262,6 @@ function visibleKeys(value: object): PropertyKey[] {
     keys.push(...Reflect.ownKeys(level));
   }
   return keys;
-}
-
-type Narrowed = Map<object, Map<object, unknown>>;
-
-/** The part of `value` that `shape` speaks of. `done` remembers copies, so that circles close. */
-function narrow(value: unknown, shape: unknown, done: Narrowed): unknown {
-  if (!isObject(value) || !isObject(shape) || value instanceof Date || value instanceof RegExp) return value;
-  if (value instanceof Map && shape instanceof Map) {
-    return new Map(
-      [...value].filter(([key]) => shape.has(key)).map(([key, v]) => [key, narrow(v, shape.get(key), done)]),
-    );
-  }
-  if (value instanceof Set && shape instanceof Set) return value.intersection(shape);
-  if (Array.isArray(value) && Array.isArray(shape)) {
-    const known = done.get(value)?.get(shape);
-    if (known !== undefined) return known;
-    const part: unknown[] = [];
-    remember(done, value, shape, part);
-    for (const [i, item] of value.slice(0, shape.length).entries()) part.push(narrow(item, shape[i], done));
-    return part;
-  }
-  return narrowObject(value, shape, done);
-}
-
-function narrowObject(value: object, shape: object, done: Narrowed): unknown {
-  const known = done.get(value)?.get(shape);
-  if (known !== undefined) return known;
-  const part = {};
-  remember(done, value, shape, part);
-  const own = Reflect.ownKeys(value);
-  const wanted = new Set(Reflect.ownKeys(shape));
-  const common = own.filter((key) => wanted.has(key));
-  // nothing in common: then the message had better show what is there
-  for (const key of common.length === 0 && wanted.size > 0 ? own : common) {
-    const item: unknown = Reflect.get(value, key);
-    Object.defineProperty(part, key, {
-      value: wanted.has(key) ? narrow(item, Reflect.get(shape, key), done) : item,
-      configurable: true,
-      enumerable: true,
-      writable: true,
-    });
-  }
-  return part;
-}
-
-function remember(done: Narrowed, value: object, shape: object, part: unknown): void {
-  const byShape = done.get(value) ?? new Map<object, unknown>();
-  done.set(value, byShape.set(shape, part));
 }
 
 function suffix(msg: string | undefined): string {

@@ -1,6 +1,6 @@
 // Holds for the stand-in in std/log and for the real package alike. The handler is built as in src/core/log.ts: a subclass
 // of BaseHandler whose formatter reads record.args.
-import { assert, assertEquals, assertExists, assertStrictEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import * as log from "@std/log";
 
 class Lines extends log.BaseHandler {
@@ -86,7 +86,7 @@ Deno.test("LogRecord cannot be changed through its arguments or its time", () =>
   const handler = new Records("NOTSET");
   loggerTo(handler, "NOTSET").info("x", 1);
   const [record] = handler.records;
-  assertExists(record);
+  assert(record !== undefined);
   record.args.push(2);
   const time = record.datetime.getTime();
   record.datetime.setTime(0);
