@@ -3,6 +3,7 @@
 
 import { waitAtMost } from "../core/abort.ts";
 import { systemClock } from "../core/clock.ts";
+import { secondsText } from "../core/duration.ts";
 import { reasonOf } from "../core/errors.ts";
 import { type Exchange, type Refusal, refusesChannel } from "../exchanges/exchange.ts";
 import { seriesOf } from "../core/record.ts";
@@ -153,21 +154,11 @@ export async function lookAtExchange(wish: ExchangeWish, trades: LastTrades, sig
       facts,
     );
   }
-  const traded = newest === 0 ? "no trade yet" : `the newest trade is ${age(now() / 1000 - newest)} old`;
+  const traded = newest === 0 ? "no trade yet" : `the newest trade is ${secondsText(now() / 1000 - newest)} old`;
   return ok(
     `${exchange.title} answers after ${Math.round(firstMs ?? 0)} ms, ${
       subscribed?.length ?? products.length
     } of ${products.length} products on ${channel}, ${traded}`,
     facts,
   );
-}
-
-/** `0.4 s`, `12 s`, `5 min`, `3 h`, `4 d`. */
-export function age(seconds: number): string {
-  const positive = Math.max(0, seconds);
-  if (positive < 10) return `${positive.toFixed(1)} s`;
-  if (positive < 120) return `${Math.round(positive)} s`;
-  if (positive < 7200) return `${Math.round(positive / 60)} min`;
-  if (positive < 172_800) return `${Math.round(positive / 3600)} h`;
-  return `${Math.round(positive / 86_400)} d`;
 }

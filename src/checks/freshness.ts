@@ -2,7 +2,7 @@
 // happened before it. Only that tells a product that nobody trades from one that was lost.
 
 import { systemClock } from "../core/clock.ts";
-import { age } from "./exchange.ts";
+import { secondsText } from "../core/duration.ts";
 import { broken, type Finding, ok } from "./stage.ts";
 
 /** Behind what happened by so much, and it is late, seconds: the slowest channel samples every 5 s. */
@@ -93,14 +93,16 @@ function late(
   if (known.length === 0) {
     const last = Math.max(-Infinity, ...products.map((product) => newest.get(product) ?? -Infinity));
     if (now - last < SILENT_SECONDS) return [];
-    return [last === -Infinity ? "nothing of any product" : `the newest of all products is ${age(now - last)} old`];
+    return [
+      last === -Infinity ? "nothing of any product" : `the newest of all products is ${secondsText(now - last)} old`,
+    ];
   }
   return known.flatMap((product) => {
     const happenedAt = happened.get(product) as number;
     const there = newest.get(product);
     if (there === undefined) return happenedAt < seenFrom ? [] : [`${product} has nothing`];
     const behind = happenedAt - there;
-    return behind > LATE_SECONDS ? [`${product} is ${age(behind)} behind`] : [];
+    return behind > LATE_SECONDS ? [`${product} is ${secondsText(behind)} behind`] : [];
   });
 }
 
@@ -111,7 +113,7 @@ function ages(newest: Times, products: readonly string[], now: number): string {
     return time === undefined ? [] : [{ product, seconds: now - time }];
   }).sort((a, b) => a.seconds - b.seconds);
   const lacking = products.length - told.length;
-  const list = briefly(told.map(({ product, seconds }) => `${product} ${age(seconds)}`));
+  const list = briefly(told.map(({ product, seconds }) => `${product} ${secondsText(seconds)}`));
   return lacking === 0 ? list : `${list}${list === "" ? "" : "; "}none of ${lacking}`;
 }
 

@@ -1,7 +1,6 @@
 // The stages in Kafka: that it lets us in, the topics and their settings, the newest record of each product, and how
 // far Telegraf has read.
 
-import { age } from "./exchange.ts";
 import { AHEAD_SECONDS, briefly, lookAtFreshness, type Place, type Times, type Wish } from "./freshness.ts";
 import {
   type Beyond,
@@ -17,6 +16,7 @@ import {
   type TopicView,
 } from "../kafka/admin.ts";
 import { systemClock } from "../core/clock.ts";
+import { secondsText } from "../core/duration.ts";
 import { SinkError } from "../core/errors.ts";
 import { broken, type Finding, ok, Trouble } from "./stage.ts";
 
@@ -143,7 +143,7 @@ function problemOf(name: string, { partitions, config }: TopicView): Trouble | u
   const retention = Number(config?.["retention.ms"] ?? -1);
   if (retention >= 0 && retention < HOUR_MS) {
     return new Trouble(
-      `${name} keeps records for ${age(retention / 1000)} (retention.ms ${retention})`,
+      `${name} keeps records for ${secondsText(retention / 1000)} (retention.ms ${retention})`,
       "Kafka deletes records before a Telegraf that was away for a while has read them",
       `kafka-configs.sh --alter --entity-type topics --entity-name ${name} --add-config retention.ms=604800000`,
     );
@@ -153,7 +153,7 @@ function problemOf(name: string, { partitions, config }: TopicView): Trouble | u
 
 function keptFor({ config }: TopicView): string {
   const retention = Number(config?.["retention.ms"] ?? NaN), bytes = Number(config?.["retention.bytes"] ?? -1);
-  const time = Number.isNaN(retention) ? "?" : retention < 0 ? "for ever" : age(retention / 1000);
+  const time = Number.isNaN(retention) ? "?" : retention < 0 ? "for ever" : secondsText(retention / 1000);
   return bytes < 0 ? time : `${time} or ${bytes} bytes a partition`;
 }
 
@@ -187,7 +187,7 @@ export async function lookAtRecords(
       const now = wish.now() / 1000;
       const tail = await readTail(view, topic, wish.products, now + AHEAD_SECONDS, signal);
       total = tail.total;
-      const early = briefly([...tail.ahead].map(([product, time]) => `${product} in ${age(time - now)}`));
+      const early = briefly([...tail.ahead].map(([product, time]) => `${product} in ${secondsText(time - now)}`));
       return {
         newest: tail.newest,
         seenFrom: tail.seenFrom,
@@ -331,7 +331,7 @@ export async function lookAtTelegraf(
         last.never.size < last.next.size;
       if (last.read <= first.read && waited > UNREAD_SECONDS && !isElsewhere) {
         throw new Trouble(
-          `group ${group} stands still, ${waitText(lag)} in ${topic}, the oldest since ${age(waited)}`,
+          `group ${group} stands still, ${waitText(lag)} in ${topic}, the oldest since ${secondsText(waited)}`,
           "Telegraf hangs, was killed just now, or cannot write to InfluxDB and so reads no further",
           cure,
         );
@@ -345,7 +345,7 @@ export async function lookAtTelegraf(
         throw new Trouble(
           `group ${group} has never read ${count(never.size, "partition")} of ${topic} (${
             briefly([...never.keys()].map(String))
-          }), the oldest record there waits since ${age(now() / 1000 - unread)}`,
+          }), the oldest record there waits since ${secondsText(now() / 1000 - unread)}`,
           "partitions were added, and Telegraf has not noticed yet: it looks every ten minutes",
           "wait, or restart Telegraf (the stack: docker compose restart telegraf); it begins with the oldest record there",
         );

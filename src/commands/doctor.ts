@@ -1,12 +1,13 @@
 // `deno task doctor`: decides what to look at, looks, and tells a line a stage, or all of it as JSON.
 
 import { systemClock } from "../core/clock.ts";
+import { secondsText } from "../core/duration.ts";
 import { readArguments } from "../config/arguments.ts";
 import type { Environment } from "../config/setting.ts";
 import { ConfigError } from "../core/errors.ts";
 import { seriesOf } from "../core/record.ts";
 import type { Output } from "../core/terminal.ts";
-import { age, type LastTrades, lookAtExchange } from "../checks/exchange.ts";
+import { type LastTrades, lookAtExchange } from "../checks/exchange.ts";
 import { lookAtDatasource, lookAtGrafana, lookAtPanels } from "../checks/grafana.ts";
 import { Influx, lookAtInflux, lookAtPoints, lookAtToken } from "../checks/influx.ts";
 import { KafkaLook, lookAtRecords, lookAtTelegraf, lookAtTopics } from "../checks/kafka_stages.ts";
@@ -175,7 +176,7 @@ function lineOf({ name, state, words, cause, cure }: Result): string {
 
 function verdictOf({ stages, ms }: Report, first: Result | undefined): string {
   const used = stages.filter(({ state }) => state !== "not used").length;
-  const took = age(ms / 1000);
+  const took = secondsText(ms / 1000);
   if (first === undefined) return `All is well: ${used} stages in ${took}.\n`;
   const others = stages.filter(({ state, name }) => state === "broken" && name !== first.name).map(({ name }) => name);
   const after = others.length === 0 ? "" : ` After it, perhaps for the same reason: ${others.join(", ")}.`;

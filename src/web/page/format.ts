@@ -1,6 +1,7 @@
 // Numbers and times as a person reads them. Pure: what the time zone is, the caller says.
 
 import { type Interval, intervalMs } from "../../core/candle.ts";
+import { secondsText, wholeSecondsText } from "../../core/duration.ts";
 import type { GapReason } from "../../core/record.ts";
 
 /** Whose clock times are written in: the browser's zone, or UTC. */
@@ -61,21 +62,6 @@ export function changeText(percent: number): string {
   const text = Math.abs(percent).toFixed(Math.abs(percent) >= 1000 ? 0 : 2);
   const isZero = Number(text) === 0;
   return `${isZero ? "" : percent > 0 ? "+" : "−"}${text}%`;
-}
-
-/** A duration in words short enough for a column: `0.4 s`, `12 s`, `3 min`, `2 h`, `5 d`. */
-export function secondsText(seconds: number): string {
-  if (seconds < 9.95) return `${Math.max(0, seconds).toFixed(1)} s`;
-  return wholeSecondsText(seconds);
-}
-
-/** As {@link secondsText}, without parts of a second: `0 s`, `12 s`, `3 min`. */
-export function wholeSecondsText(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
-  if (whole < 120) return `${whole} s`;
-  if (whole < 7200) return `${Math.floor(whole / 60)} min`;
-  if (whole < 172_800) return `${Math.floor(whole / 3600)} h`;
-  return `${Math.floor(whole / 86_400)} d`;
 }
 
 /** How old a price is; `now` as long as it is less than two seconds, so that a busy list is calm. */

@@ -7,17 +7,8 @@ import { type PageCandle, placeOf, type Region } from "./candles.ts";
 import { type Below, Chart } from "./chart.ts";
 import { atMostFiveTimes, byId, make, memory, setAttribute, setText } from "./dom.ts";
 import { openFeed } from "./feed.ts";
-import {
-  ageText,
-  changeText,
-  lengthOf,
-  priceText,
-  REASON_TEXTS,
-  volumeText,
-  wholeSecondsText,
-  windowText,
-  type Zone,
-} from "./format.ts";
+import { ageText, changeText, lengthOf, priceText, REASON_TEXTS, volumeText, windowText, type Zone } from "./format.ts";
+import { wholeSecondsText } from "../../core/duration.ts";
 import { History } from "./history.ts";
 import type { Batch } from "./hub.ts";
 import { LeversView } from "./levers_view.ts";

@@ -1,7 +1,8 @@
 // The road of a price (exchange -> socket -> decode -> queue -> sinks) as numbers: rates from two statuses, and which stage is
 // in trouble. Pure; drawing is left to others.
 
-import { awayText, countText, rateText, wholeSecondsText } from "./format.ts";
+import { awayText, countText, rateText } from "./format.ts";
+import { wholeSecondsText } from "../../core/duration.ts";
 import { type Level, sinkTitle } from "./truth.ts";
 import type { WireCounters, WireState, WireStatus } from "./wire.ts";
 

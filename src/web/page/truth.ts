@@ -1,6 +1,7 @@
 // One line that tells how things stand. Pure: from the last status, and how the page's own link to its server is.
 
-import { awayText, wholeSecondsText } from "./format.ts";
+import { awayText } from "./format.ts";
+import { wholeSecondsText } from "../../core/duration.ts";
 import type { WireState, WireStatus } from "./wire.ts";
 
 /** How serious it is. */

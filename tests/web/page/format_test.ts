@@ -10,10 +10,10 @@ import {
   PriceDigits,
   priceText,
   rateText,
-  secondsText,
   volumeText,
   windowText,
 } from "../../../src/web/page/format.ts";
+import { secondsText } from "../../../src/core/duration.ts";
 
 const DECIMALS: [value: number, decimals: number][] = [
   [90000.12, 2],
