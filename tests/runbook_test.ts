@@ -169,7 +169,7 @@ Deno.test({
 /** Each of them hands on a text that is found elsewhere. */
 const UNCLEAR: string[] = [
   "src/commands/feed.ts: hint",
-  "src/commands/feed.ts: error",
+  "src/commands/feed.ts: reasonOf",
   "src/kafka/sink.ts: doubt",
   "src/pipeline/socket.ts: reason",
   "src/pipeline/websocket.ts: words",
