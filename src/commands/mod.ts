@@ -1,5 +1,6 @@
 // All commands by name, and the text that lists them.
 
+import { CHECK_SETTINGS } from "../checks/places.ts";
 import { describeSettings, STORE_FILE } from "../config/config.ts";
 import { readEnvironment } from "../config/environment.ts";
 import { systemClock as clock } from "../core/clock.ts";
@@ -22,14 +23,15 @@ const USAGE = `Usage: deno task <command>
   start               live prices to Kafka, as in production
   export              ticks, candles or gaps of the store to stdout; --help lists its options
   backup FILE         a copy of the store, also while it runs
-  doctor              is the road whole, now? a line for each stage
-  audit               is all that Kafka was given also stored? --from and --to say when
+  doctor              is every stage working now? one line per stage
+  audit               is everything that Kafka was given also stored? --from and --to say when
   replay FILE         recorded frames (- for stdin) to records on stdout; --channel ticker for microseconds
   simulate            the Coinbase simulator; --help lists its options
   <command> --help    this text and all settings
 `;
 
 const storeFile = () => readEnvironment().values.STORE_FILE?.trim() || STORE_FILE;
+const checkEnvironment = () => readEnvironment(Object.values(CHECK_SETTINGS));
 const help = () => stdio.write(`${USAGE}\n${describeSettings()}`);
 const orHelp = (command: Command): Command => (args, context) => asksForHelp(args) ? help() : command(args, context);
 
@@ -39,8 +41,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   start: orHelp(start),
   export: (args) => exportStore(args, storeFile(), stdio, clock.now()),
   backup: (args) => backupStore(args, storeFile(), stdio),
-  doctor: (args, { stop }) => runDoctor(args, readEnvironment(), stdio, stop.signal),
-  audit: (args, { stop }) => runAudit(args, readEnvironment(), stdio, stop.signal),
+  doctor: (args, { stop }) => runDoctor(args, checkEnvironment(), stdio, stop.signal),
+  audit: (args, { stop }) => runAudit(args, checkEnvironment(), stdio, stop.signal),
   replay: (args) => asksForHelp(args) ? stdio.write(USAGE) : replayFile(args),
   simulate: (args, { stop }) => runSimulator(args, stop.signal),
   "--help": help,

@@ -3,23 +3,30 @@
 import { parse } from "@std/dotenv";
 import { ConfigError, reasonOf } from "../core/errors.ts";
 import { SETTINGS } from "./config.ts";
-import { type Environment, mayBeFile } from "./setting.ts";
+import { type Environment, mayBeFile, type Setting } from "./setting.ts";
 import { readTextFileSync } from "./text_file.ts";
 
-/** Also by the name of the file that may hold it. */
-const BY_NAME = new Map(
-  SETTINGS.flatMap((setting) =>
-    (mayBeFile(setting) ? ["", "_FILE"] : [""]).map((suffix) => [setting.name + suffix, setting] as const)
-  ),
-);
+/** Settings by name, also by the name that ends in `_FILE`. */
+function byName(settings: readonly Setting[]): Map<string, Setting> {
+  return new Map(
+    settings.flatMap((setting) =>
+      (mayBeFile(setting) ? ["", "_FILE"] : [""]).map((suffix) => [setting.name + suffix, setting] as const)
+    ),
+  );
+}
+const BY_NAME = byName(SETTINGS);
 
-/** The environment before `.env` of the current folder. Throws a ConfigError where that cannot be used. */
-export function readEnvironment(): Environment {
+/**
+ * The environment before `.env` of the current folder. Throws a ConfigError where that cannot be used.
+ *
+ * @param more settings of the command beside those of the program
+ */
+export function readEnvironment(more: readonly Setting[] = []): Environment {
   const own = Deno.env.toObject();
   let file = {};
   try {
     const text = readTextFileSync(".env");
-    const problems = problemsInDotEnv(text, own);
+    const problems = problemsInDotEnv(text, own, [...SETTINGS, ...more]);
     if (problems.length > 0) throw new ConfigError(problems);
     file = parse(text);
   } catch (error) {
@@ -73,14 +80,21 @@ const DOT_ENV_LINE = /^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=[ \t]*('[^']*
  * replaces `$NAME` in it, by the word "undefined" if that name is not set. Allowed are ` # ` before a comment, and `${NAME}`
  * if the file or the environment sets that name. The messages do not show the value: it may be a password.
  *
+ * Lines that set nothing are problems too, unless they are empty or comments.
+ *
  * @param environment all names that are set outside of the file
  */
-export function problemsInDotEnv(text: string, environment: Readonly<Record<string, string>>): string[] {
+export function problemsInDotEnv(
+  text: string,
+  environment: Readonly<Record<string, string>>,
+  settings: readonly Setting[] = SETTINGS,
+): string[] {
+  const known = byName(settings);
   const lines = [...text.matchAll(DOT_ENV_LINE)];
   const isSet = (name: string) => Object.hasOwn(environment, name) || lines.some((line) => line[1] === name);
   const problems: string[] = [];
   for (const [, name = "", quoted = "", rest = ""] of lines) {
-    const setting = BY_NAME.get(name);
+    const setting = known.get(name);
     if (setting === undefined) continue;
     const why = quoted === ""
       ? troubleWithoutQuotes(rest.trim(), setting.secret === true, isSet)
@@ -91,8 +105,17 @@ export function problemsInDotEnv(text: string, environment: Readonly<Record<stri
     const orFile = mayBeFile(setting) && name === setting.name ? `, or name a file that holds it in ${name}_FILE` : "";
     problems.push(`Cannot use ${name} of .env as ${why}: put the whole value in single quotes${orFile}`);
   }
+  // after a quote that is not closed, what a line is cannot be known
+  if (problems.length > 0) return problems;
+  for (const [i, line] of text.replace(DOT_ENV_LINE, blank).split(/\r?\n/).entries()) {
+    if (/^\s*(?:#|$)/.test(line)) continue;
+    problems.push(`Cannot use line ${i + 1} of .env as it must be NAME=value or a comment: it is neither`);
+  }
   return problems;
 }
+
+/** Only the ends of its lines. */
+const blank = (assignment: string) => assignment.replace(/[^\n]/g, "");
 
 /** Why a value without quotes would be read as another one, in words that follow "as". */
 function troubleWithoutQuotes(

@@ -1,5 +1,6 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { parse } from "@std/dotenv";
+import { CHECK_SETTINGS } from "../../src/checks/places.ts";
 import { type Config, describeSettings, envExample, readConfig, SETTINGS } from "../../src/config/config.ts";
 import { hintsFor, problemsInDotEnv } from "../../src/config/environment.ts";
 import { ConfigError } from "../../src/core/errors.ts";
@@ -521,6 +522,21 @@ for (
     },
   });
 }
+
+Deno.test("problemsInDotEnv() refuses lines that set nothing, by their number and without their text", () => {
+  assertEquals(
+    problemsInDotEnv("# prices\r\n\r\nPORT: 8000\nexport HOST=::1\nNOTE='two\nlines'\nhunter2\n", {}),
+    [3, 7].map((line) => `Cannot use line ${line} of .env as it must be NAME=value or a comment: it is neither`),
+  );
+});
+
+Deno.test("problemsInDotEnv() looks at the settings of a command beside those of the program", () => {
+  const text = "INFLUX_TOKEN=ab$cd#ef\n";
+  assertEquals(problemsInDotEnv(text, {}), []);
+  const [problem, ...others] = problemsInDotEnv(text, {}, Object.values(CHECK_SETTINGS));
+  assertEquals(others, []);
+  assertStringIncludes(problem ?? "", "Cannot use INFLUX_TOKEN of .env");
+});
 
 for (
   const [value, why] of [
