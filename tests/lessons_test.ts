@@ -23,15 +23,16 @@ testUnless(missing, "README, lesson 3: kill -9 of dev ends it, and the next star
   assertEquals([dev, more], ["deno task dev\n", []]);
   await using simulator = await Simulator.start();
   const dir = await Deno.makeTempDir();
+  const store = `${dir}/prices.sqlite`;
   // any free port in the place of the README's
   const { port } = freePorts("port");
   const shell = (command: string, stdout: "piped" | "null" = "piped") =>
     new Deno.Command("sh", {
-      args: ["-c", command.replaceAll(":8000", `:${port}`)],
+      args: ["-c", command.replaceAll(":8000", `:${port}`).replaceAll("data/prices.sqlite", store)],
       env: {
         PATH: `${Deno.execPath().replace(/\/[^/]*$/, "")}:${Deno.env.get("PATH")}`,
         COINBASE_WS_URL: simulator.url,
-        STORE_FILE: `${dir}/prices.sqlite`,
+        STORE_FILE: store,
         PORT: String(port),
       },
       stdin: "null",
@@ -68,6 +69,37 @@ testUnless(missing, "README, lesson 3: kill -9 of dev ends it, and the next star
   } finally {
     await run(kill);
     await Promise.all(started.map((child) => child.status));
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+testUnless(missing, "README, lesson 3: another program that answers at the port of dev is not killed", async () => {
+  const [, kill = ""] = await commandsOf("3. ");
+  const dir = await Deno.makeTempDir();
+  const store = `${dir}/prices.sqlite`;
+  const other = new Deno.Command("sleep", { args: ["600"] }).spawn();
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
+    return Response.json({ pid: other.pid });
+  });
+  const { port } = server.addr;
+  // as dev does that found its port taken
+  const dev = new Deno.Command("sleep", { args: ["600"] }).spawn();
+  await Deno.writeTextFile(`${store}.lock`, `${dev.pid}\n`);
+  const end = setTimeout(() => dev.kill("SIGTERM"), PATIENCE_MS);
+  try {
+    const command = kill.replaceAll(":8000", `:${port}`).replaceAll("data/prices.sqlite", store);
+    await new Deno.Command("sh", { args: ["-c", command] }).output();
+    assertEquals((await Promise.race([dev.status, other.status.then(() => undefined)]))?.signal, "SIGKILL");
+  } finally {
+    clearTimeout(end);
+    for (const child of [dev, other]) {
+      try {
+        child.kill("SIGKILL");
+      } catch {
+        // ended already
+      }
+      await child.status;
+    }
     await Deno.remove(dir, { recursive: true });
   }
 });
