@@ -10,8 +10,27 @@ import { briefly, lookAtFreshness, type Place, type Wish } from "./freshness.ts"
 import { requestTrouble } from "./probe.ts";
 import { broken, type Finding, ok, Trouble } from "./stage.ts";
 
-/** It answers and is ready. */
-export async function lookAtProgram(url: string, isStack: boolean, signal: AbortSignal): Promise<Finding> {
+/** What a program says that cannot write to its store as the disk is full; with what helps. */
+const FULL_DISK = /\bstore (.+) as its disk is full/;
+
+function fullDisk(reasons: readonly string[]): { readonly cause: string; readonly cure: string } | undefined {
+  for (const reason of reasons) {
+    const [, store] = FULL_DISK.exec(reason) ?? [];
+    if (store === undefined) continue;
+    return {
+      cause: "the disk of the store is full",
+      cure: `make room on the disk of ${store} (df -h shows it); the program then goes on by itself`,
+    };
+  }
+}
+
+/** It answers and is ready. Puts what it lacks, in its words, into `reasons`. */
+export async function lookAtProgram(
+  url: string,
+  isStack: boolean,
+  reasons: string[],
+  signal: AbortSignal,
+): Promise<Finding> {
   const since = performance.now();
   const start = isStack
     ? "deno task stack:status, deno task stack:logs coinbase-producer"
@@ -38,7 +57,7 @@ export async function lookAtProgram(url: string, isStack: boolean, signal: Abort
     }
     throw new Trouble(`${url}: ${requestTrouble(error)}`, "the program does not run", start);
   }
-  const reasons = (status.reasons as unknown[] | undefined ?? []).map(String);
+  reasons.push(...(status.reasons as unknown[] | undefined ?? []).map(String));
   const sinks = status.sinks as {
     name: string;
     state: string;
@@ -52,14 +71,15 @@ export async function lookAtProgram(url: string, isStack: boolean, signal: Abort
   };
   const facts = { ready: status.ready, reasons, sinks, counters: status.counters };
   if (status.ready !== true) {
+    const full = fullDisk(reasons);
     const isExchange = reasons.some((reason) => /^(?:no data from|nothing from)| sends no prices/.test(reason));
     const cause = isExchange
       ? "it has no data from the exchange, waits and tries again"
       : "one of the places that it writes to does not take what it has; it keeps and repeats it for as long as the queue lasts";
     return broken(
       `${url} is not ready: ${briefly(reasons, 4)}`,
-      cause,
-      "if a stage before this one is broken, that is why; else its log tells more",
+      full?.cause ?? cause,
+      full?.cure ?? "if a stage before this one is broken, that is why; else its log tells more",
       facts,
     );
   }
@@ -112,8 +132,17 @@ const DAMAGED =
   "stop the program and start it again: it moves the file aside and begins a new one; or put a backup in its place " +
   "(deno task backup makes them)";
 
-/** The newest tick of each product in the store is not behind what the exchange says. */
-export function lookAtTicks(path: string, wish: Wish, signal: AbortSignal): Promise<Finding> {
+/**
+ * The newest tick of each product in the store is not behind what the exchange says.
+ *
+ * @param reasons what the program lacks, in its words
+ */
+export function lookAtTicks(
+  path: string,
+  wish: Wish,
+  reasons: readonly string[],
+  signal: AbortSignal,
+): Promise<Finding> {
   const place: Place = {
     name: path,
     onItsWayMs: 4000,
@@ -126,10 +155,11 @@ export function lookAtTicks(path: string, wish: Wish, signal: AbortSignal): Prom
           ),
         ),
       }))),
-    trouble: () => ({
-      cause: "the program does not run, has no data from the exchange, or cannot write to its store",
-      cure: "see its /api/status and its log; deno task dev starts it",
-    }),
+    trouble: () =>
+      fullDisk(reasons) ?? {
+        cause: "the program does not run, has no data from the exchange, or cannot write to its store",
+        cure: "see its /api/status and its log; deno task dev starts it",
+      },
   };
   return lookAtFreshness(place, wish, signal);
 }

@@ -191,6 +191,7 @@ function stagesOf(places: Places, settings: Finding, kafka: KafkaLook | undefine
   const whose = whoseProducts(places);
   const trades: LastTrades = new Map();
   const records = new Map<string, number>();
+  const reasons: string[] = [];
   const influx = influxPlace && new Influx(influxPlace);
   const topics = gapsTopic === "" ? [topic] : [topic, gapsTopic];
   const groupsOf = groups.flatMap((group, at) => {
@@ -224,7 +225,7 @@ function stagesOf(places: Places, settings: Finding, kafka: KafkaLook | undefine
       needs: [],
       look: programUrl === undefined
         ? none("none answers at PORT, and PROGRAM_URL names none")
-        : (signal) => lookAtProgram(programUrl, form === "stack", signal),
+        : (signal) => lookAtProgram(programUrl, form === "stack", reasons, signal),
     },
     records: {
       needs: ["topics"],
@@ -274,10 +275,10 @@ function stagesOf(places: Places, settings: Finding, kafka: KafkaLook | undefine
     },
     ticks: {
       needs: ["store"],
-      after: ["exchange"],
+      after: ["exchange", "program"],
       look: storeFile === undefined
         ? none("there is no store")
-        : (signal) => lookAtTicks(storeFile, { products, whose, happened: trades, now }, signal),
+        : (signal) => lookAtTicks(storeFile, { products, whose, happened: trades, now }, reasons, signal),
     },
     page: {
       needs: ["program"],
