@@ -211,6 +211,8 @@ browserTest("the URL holds product, interval and style: reload, back, forward, a
   await is("SOL-USD", "1m", "candles");
 
   // a link somebody sent, also a bad one
+  const asked: string[] = [];
+  visitor.context.on("request", (request) => asked.push(request.url()));
   const other = await visitor.visit(`${url}/?product=NO-SUCH&interval=7x&style=dots`);
   await other.until(
     "the first product is shown, and it is said",
@@ -218,7 +220,10 @@ browserTest("the URL holds product, interval and style: reload, back, forward, a
       __page.selection().product === "ETH-USD" && __page.selection().interval === "1m" &&
       /no product NO-SUCH/.test(document.getElementById("notice")?.textContent ?? ""),
   );
-  // its candles and gaps are asked for beside the list: refused with 404, or given up if the list comes first
+  // its candles and gaps were asked for beside the list: refused with 404, or given up if the list came first
+  for (const what of ["candles", "gaps"]) {
+    assertEquals(asked.some((url) => url.includes(`/api/${what}?product=NO-SUCH`)), true, asked.join("\n"));
+  }
   other.forgive(/404/);
   assertEquals(other.troubles, []);
   const third = await visitor.visit(`${url}/?product=BTC-USD&interval=9m`);
