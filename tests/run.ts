@@ -40,15 +40,26 @@ async function run(args: string[], jobs?: number): Promise<{ success: boolean; o
   return { success, output };
 }
 
+/** What `deno test` reports of its failures, from each heading to the next summary; "" if nothing failed. */
+function failuresIn(output: string): string {
+  // deno-lint-ignore no-control-regex -- the colours of a terminal
+  const lines = output.replace(/\x1b\[[0-9;]*m/g, "").split("\n");
+  const start = lines.findIndex((line) => /^ ?(?:ERRORS|FAILURES) ?$/.test(line));
+  return start < 0 ? "" : lines.slice(start).join("\n").trim();
+}
+
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+/** What failed, repeated at the end: where only the end of a log is kept, it is what one needs. */
+const failures: string[] = [];
 const seconds = (since: number) => `${((performance.now() - since) / 1000).toFixed(0)} s`;
 
 /** A stage that passes or fails as a whole. */
 async function checkStage(name: string, args: string[]): Promise<void> {
   say(`\n=== ${name}`);
   const since = performance.now();
-  const { success } = await run(args);
+  const { success, output } = await run(args);
   total[success ? "passed" : "failed"]++;
+  if (!success) failures.push(`=== ${name}\n${output.slice(-4000)}`);
   say(`=== ${name}: ${success ? "passed" : "FAILED"} (${seconds(since)})`);
 }
 
@@ -64,6 +75,7 @@ async function testStage(name: string, args: string[], jobs?: number): Promise<C
   const counts = countsOf(output) ?? { passed: 0, failed: 1, skipped: 0 };
   // a file that does not load, or a leak, fails without a failed test
   if ((!success || counts.passed === 0) && counts.failed === 0) counts.failed = 1;
+  if (counts.failed > 0) failures.push(`=== ${name}\n${failuresIn(output) || output.slice(-4000)}`);
   total.passed += counts.passed;
   total.failed += counts.failed;
   total.skipped += counts.skipped;
@@ -90,6 +102,7 @@ await testStage("unit tests", [...ALL, `--ignore=${[...SERVERS, BROWSER].join(",
 await testStage("browser tests", [...ALL, BROWSER], 1);
 await testStage("tests on real servers", [...ALL, ...SERVERS], SERVER_JOBS);
 
+if (failures.length > 0) say(`\n${failures.join("\n\n")}`);
 say("");
 say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 Deno.exit(total.failed === 0 ? 0 : 1);
