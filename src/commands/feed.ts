@@ -16,7 +16,7 @@ import { describeRejected } from "../pipeline/intake.ts";
 import { Pipeline } from "../pipeline/pipeline.ts";
 import type { Source } from "../pipeline/source.ts";
 import { StdoutSink } from "../pipeline/stdout.ts";
-import { WebSocketSource } from "../pipeline/websocket.ts";
+import { WebSocketSource } from "../pipeline/websocket_source.ts";
 import { SqliteSink } from "../store/sink.ts";
 import { Store } from "../store/store.ts";
 import { LiveSink } from "../web/live.ts";

@@ -1,6 +1,6 @@
 // The counters as Prometheus reads them. All names begin with `feed_`; labels come from closed lists and the settings.
 
-import type { SinkStatus } from "../pipeline/lane.ts";
+import type { SinkStatus } from "../pipeline/delivery.ts";
 import type { SourceStatus } from "../pipeline/source.ts";
 import { DELAY_BUCKETS, type Delays, type SinkStats, type Stats } from "../core/stats.ts";
 

@@ -34,7 +34,7 @@ export interface ProgramStatus {
   readonly link: string;
   /** Declared and not yet ended. */
   readonly gaps: readonly unknown[];
-  /** See src/pipeline/lane.ts. */
+  /** See src/pipeline/delivery.ts. */
   readonly sinks: readonly {
     readonly name: string;
     readonly state: string;

@@ -3,12 +3,12 @@
 import { systemClock as clock } from "../../src/core/clock.ts";
 import { type Demo, type DemoOptions, startDemo } from "../../src/demo/demo.ts";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
-import type { SinkStatus } from "../../src/pipeline/lane.ts";
+import type { SinkStatus } from "../../src/pipeline/delivery.ts";
 import { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { type Gap, GapTimes, type Tick } from "../../src/core/record.ts";
 import type { Sink } from "../../src/core/sink.ts";
 import type { ProductStatus } from "../../src/pipeline/source.ts";
-import { WebSocketSource } from "../../src/pipeline/websocket.ts";
+import { WebSocketSource } from "../../src/pipeline/websocket_source.ts";
 import { type SinkStats, Stats } from "../../src/core/stats.ts";
 import type { Lever } from "../../src/web/demo_api.ts";
 import { Notebook } from "../fakes/log.ts";

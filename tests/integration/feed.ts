@@ -6,7 +6,7 @@ import type { Fields, Level, Logger } from "../../src/core/log.ts";
 import { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { GapTimes } from "../../src/core/record.ts";
 import { type KafkaOptions, KafkaSink } from "../../src/kafka/sink.ts";
-import { WebSocketSource } from "../../src/pipeline/websocket.ts";
+import { WebSocketSource } from "../../src/pipeline/websocket_source.ts";
 import { type SinkStats, Stats } from "../../src/core/stats.ts";
 import type { Simulator } from "../../src/simulator/server.ts";
 import type { KafkaServer } from "../servers/kafka.ts";

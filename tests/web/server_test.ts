@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertLess, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { ConfigError } from "../../src/core/errors.ts";
-import type { SinkStatus } from "../../src/pipeline/lane.ts";
+import type { SinkStatus } from "../../src/pipeline/delivery.ts";
 import { DELAY_BUCKETS, Stats } from "../../src/core/stats.ts";
 import type { ProductStatus, SourceStatus } from "../../src/pipeline/source.ts";
 import { renderMetrics } from "../../src/web/metrics.ts";

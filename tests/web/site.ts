@@ -1,7 +1,7 @@
 // A server on a free port whose parts say what the test wants, and ways to ask it: by hand, and as a browser reads a stream.
 
 import { systemClock } from "../../src/core/clock.ts";
-import type { SinkStatus } from "../../src/pipeline/lane.ts";
+import type { SinkStatus } from "../../src/pipeline/delivery.ts";
 import type { FeedEvent } from "../../src/core/record.ts";
 import { LiveSink } from "../../src/web/live.ts";
 import type { ProductStatus, SourceStatus } from "../../src/pipeline/source.ts";

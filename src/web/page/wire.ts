@@ -1,7 +1,7 @@
 // What the API and the stream tell a page, as it travels, and the checks at this edge. Field by field: README, "API".
 
 import { ageMs, type Gap, type RejectReason } from "../../core/record.ts";
-import type { SinkStatus } from "../../pipeline/lane.ts";
+import type { SinkStatus } from "../../pipeline/delivery.ts";
 import type { ProductNote, ProductState, SourceStatus } from "../../pipeline/source.ts";
 
 /** One of `/api/products`. */

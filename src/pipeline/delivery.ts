@@ -19,8 +19,8 @@ import {
 import type { Sink } from "../core/sink.ts";
 import type { SinkStats, Stats } from "../core/stats.ts";
 
-/** Options of {@link Lane}. */
-export interface LaneOptions {
+/** Options of {@link Delivery}. */
+export interface DeliveryOptions {
   /** Capacity of each sink's queue, events. */
   readonly queueCapacity: number;
   /** Largest batch, events. */
@@ -76,8 +76,8 @@ const LAST_GAP_ATTEMPTS = 4;
 /** Interval of the log line while waiting for a sink, ms. */
 const WAITING_MS = 10_000;
 
-/** The queue of one sink, and its delivery. */
-export class Lane {
+/** Owns the queue of one sink, and writes its events to the sink. */
+export class Delivery {
   /** The sink to write to. */
   readonly sink: Sink;
   /** Events to write. The pipeline pushes to it, and closes it at the end. */
@@ -90,7 +90,7 @@ export class Lane {
   readonly #ahead = new Map<string, Position>();
   /** Gaps that are written separately are still unsent. */
   #gapsAreUnsent = false;
-  readonly #options: LaneOptions;
+  readonly #options: DeliveryOptions;
   readonly #gaps: EventQueue | undefined;
   #state: SinkState = "connecting";
   #trouble: string | undefined;
@@ -105,7 +105,7 @@ export class Lane {
   #droppedAt = -Infinity;
 
   /** Writes only in `run()`. */
-  constructor(sink: Sink, options: LaneOptions) {
+  constructor(sink: Sink, options: DeliveryOptions) {
     const { clock, gapTimes, queueCapacity } = options;
     this.sink = sink;
     this.#options = options;

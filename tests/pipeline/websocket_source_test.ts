@@ -6,7 +6,7 @@ import type { Exchange } from "../../src/exchanges/exchange.ts";
 import { type FeedEvent, type Gap, GapTimes, recordTime, type Tick } from "../../src/core/record.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import type { SourceStatus } from "../../src/pipeline/source.ts";
-import { WebSocketSource, type WebSocketSourceOptions } from "../../src/pipeline/websocket.ts";
+import { WebSocketSource, type WebSocketSourceOptions } from "../../src/pipeline/websocket_source.ts";
 import { Stats } from "../../src/core/stats.ts";
 import { Notebook } from "../fakes/log.ts";
 import { Random } from "../fakes/random.ts";
