@@ -31,6 +31,8 @@ export interface StoredCandle extends MarkedCandle {
 
 /** All lists are in order of time. */
 export interface StoreReader {
+  /** Calls the listener with each batch once it is committed, in order of the commits. The function that is returned ends it. */
+  onCommit(listener: (batch: readonly FeedEvent[]) => void): () => void;
   /** The last tick of each product: the one with the highest exchange time; with the newest `open24h`, which no other has. */
   lastTicks(): Promise<Tick[]>;
   /** Ticks of one product, by exchange time. */

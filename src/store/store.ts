@@ -119,6 +119,7 @@ export class Store implements StoreReader, AsyncDisposable {
   readonly #settings: WriterSettings;
   readonly #writer: Thread;
   readonly #reader: Thread;
+  readonly #commitListeners = new Set<(batch: readonly FeedEvent[]) => void>();
   #closing: Promise<void> | undefined;
 
   /** Opens nothing before it is asked to. */
@@ -126,7 +127,10 @@ export class Store implements StoreReader, AsyncDisposable {
     const { ticksDays = 7, candlesDays = 0, cleanEveryMs = 60_000, syncEveryMs = 10_000, onGap, log } = options;
     this.path = path;
     this.#settings = { path, ticksDays, candlesDays, cleanEveryMs, syncEveryMs };
-    this.#writer = new Thread("store writer", log, onGap);
+    this.#writer = new Thread("store writer", log, (gap) => {
+      onGap?.(gap);
+      this.#tellCommit([gap]);
+    });
     this.#reader = new Thread("store reader", log);
   }
 
@@ -165,10 +169,17 @@ export class Store implements StoreReader, AsyncDisposable {
     if (batch.length === 0) return 0;
     if (!this.#writer.isStarted) await this.connect(signal);
     const packed = pack(batch);
-    return await unlessAborted(
-      this.#writer.ask({ ask: "write", batch: packed }, [packed.ticks.buffer]),
-      signal,
-    ) as number;
+    const written = this.#writer.ask({ ask: "write", batch: packed }, [packed.ticks.buffer]).then((stored) => {
+      this.#tellCommit(batch);
+      return stored as number;
+    });
+    return await unlessAborted(written, signal);
+  }
+
+  /** See {@link StoreReader.onCommit}. */
+  onCommit(listener: (batch: readonly FeedEvent[]) => void): () => void {
+    this.#commitListeners.add(listener);
+    return () => void this.#commitListeners.delete(listener);
   }
 
   /** See {@link StoreReader.lastTicks}. */
@@ -223,6 +234,10 @@ export class Store implements StoreReader, AsyncDisposable {
   /** See {@link Store.close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #tellCommit(batch: readonly FeedEvent[]): void {
+    for (const listener of this.#commitListeners) listener(batch);
   }
 
   async #read<Q extends Question>(question: Q): Promise<Answers[Q["about"]]> {

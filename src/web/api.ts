@@ -47,10 +47,12 @@ export function tickText(tick: Tick, onStream = false): string {
   return `${text},"received":${receivedTime / 1000}}`;
 }
 
-function candleText(candle: StoredCandle): string {
+/** A candle as JSON; `head`: what comes before it. */
+export function candleText(candle: StoredCandle, head: Readonly<Record<string, string>> = {}): string {
   const { openTime, open, high, low, close, ticks, volume, running, incomplete, lastSequence } = candle;
   // undefined is left out
   return JSON.stringify({
+    ...head,
     time: openTime / 1000,
     open,
     high,
@@ -178,7 +180,11 @@ export class Api {
     const range = rangeOf(parameters);
     const key = this.#product(parameters);
     const { store, clock } = this.#options;
-    return list((await this.#gate.ask(() => store.candles(key, interval, range, clock.now()))).map(candleText));
+    return list(
+      (await this.#gate.ask(() => store.candles(key, interval, range, clock.now()))).map((candle) =>
+        candleText(candle)
+      ),
+    );
   }
 
   /** `/api/gaps` */

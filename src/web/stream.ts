@@ -1,18 +1,22 @@
 // /api/stream: server-sent events of ticks, gaps and status. Readers who want the same share one text; one who comes back gets what
 // he missed out of store and memory; one who does not read is shed. What is live is the LiveSink's matter.
 
+import { INTERVALS } from "../core/candle.ts";
 import type { Clock } from "../core/clock.ts";
 import { type FeedEvent, type Gap, seriesOf, type Tick, tickId, toGapRecord } from "../core/record.ts";
 import { isOlder, type LiveListener, type LiveSink } from "./live.ts";
 import type { ProductStatus } from "../pipeline/source.ts";
 import type { ProductKey, StoreReader } from "../store/reader.ts";
 import { type Api, type StoreGate, tickText } from "./api.ts";
+import { CandleEvents, type CandleSeries } from "./candle_events.ts";
 import { HttpError, Parameters, refused } from "./request.ts";
 
 /** Events that a backfill may bring; beyond it there is a reset. */
 export const BACKFILL_LIMIT = 10_000;
 /** Streams that may be open; beyond it they are refused. */
 export const MAX_STREAMS = 100;
+/** Series of candles that one stream can follow. */
+export const MAX_CANDLE_SERIES = 50;
 /** Text that may wait for a reader, bytes; beyond it the reader is shed. */
 export const MAX_UNSENT = 1 << 20;
 
@@ -323,6 +327,12 @@ class Group implements LiveListener {
   }
 }
 
+/** The streams that follow one series of candles. */
+interface CandleGroup {
+  readonly events: CandleEvents;
+  readonly readers: Set<Reader>;
+}
+
 /** What a reader asked for. */
 interface Wish {
   readonly everyMs: number | undefined;
@@ -340,6 +350,8 @@ interface StatusTexts {
 export class Streams {
   readonly #options: StreamOptions;
   readonly #groups = new Map<string, Group>();
+  /** By product and interval as in the query. */
+  readonly #candleGroups = new Map<string, CandleGroup>();
   readonly #readers = new Set<Reader>();
   /** What runs beside the requests; none of it rejects. */
   readonly #tasks = new Set<Promise<void>>();
@@ -358,11 +370,12 @@ export class Streams {
    * @param completed settles when the connection has nothing more to do with it, however that came
    */
   open(request: Request, search: URLSearchParams, completed: Promise<void>): Response {
-    const parameters = new Parameters(search, ["product", "everyMs", "lastEventId"]);
+    const parameters = new Parameters(search, ["product", "everyMs", "candles", "lastEventId"]);
     const wish: Wish = {
       everyMs: parameters.whole("everyMs", MIN_EVERY_MS, MAX_EVERY_MS),
       products: this.#wanted(parameters.text("product")),
     };
+    const candles = this.#wantedCandles(parameters.text("candles"));
     const asked = parameters.whole("lastEventId", 0, MAX_ID);
     const headers = { "content-type": "text/event-stream", "x-accel-buffering": "no" };
     if (request.method === "HEAD") return new Response(null, { headers });
@@ -381,6 +394,9 @@ export class Streams {
     completed.then(ended, ended);
     this.#readers.add(reader);
     if (this.#telling === undefined) this.#run(this.#tell((this.#telling = new AbortController()).signal));
+
+    // before the first event: what is stored later is sent, what was stored before can be fetched
+    for (const [key, series] of candles) this.#joinCandles(reader, key, series);
 
     // a browser that is refused here would never come again, so that any header will do
     const header = request.headers.get("last-event-id");
@@ -420,6 +436,26 @@ export class Streams {
     return new Map(product.split(",").map((series) => [series, this.#options.api.find(series, all)]));
   }
 
+  /** By `BTC-USD:1m`. */
+  #wantedCandles(text: string | undefined): ReadonlyMap<string, CandleSeries> {
+    if (text === undefined) return new Map();
+    const wish = `at most ${MAX_CANDLE_SERIES} pairs like BTC-USD:1m, separated by commas, with ${
+      INTERVALS.join(", ")
+    }`;
+    const all = this.#options.api.series();
+    const wanted = new Map(
+      text.split(",").map((key): [string, CandleSeries] => {
+        // a product may be called kraken:BTC/USD
+        const colon = key.lastIndexOf(":");
+        const interval = INTERVALS.find((each) => each === key.slice(colon + 1));
+        if (colon < 0 || interval === undefined) throw refused("candles", wish, text);
+        return [key, { product: this.#options.api.find(key.slice(0, colon), all), interval }];
+      }),
+    );
+    if (wanted.size > MAX_CANDLE_SERIES) throw refused("candles", wish, text);
+    return wanted;
+  }
+
   /** Whatever it rejects with is a bug. */
   #run(task: Promise<void>): void {
     const settled = task.catch(this.#options.onBug).then(() => void this.#tasks.delete(settled));
@@ -439,7 +475,31 @@ export class Streams {
     reader.group = group;
   }
 
+  #joinCandles(reader: Reader, key: string, series: CandleSeries): void {
+    let group = this.#candleGroups.get(key);
+    if (group === undefined) {
+      const { store, gate, clock, onBug } = this.#options;
+      const readers = new Set<Reader>();
+      const onEvent = (name: string, data: string) => {
+        const chunk = encoder.encode(`${block(name, data)}\n`);
+        for (const each of readers) each.send(chunk);
+      };
+      group = { readers, events: new CandleEvents(series, { store, gate, clock, onEvent, onBug }) };
+      this.#candleGroups.set(key, group);
+    }
+    group.readers.add(reader);
+  }
+
+  #leaveCandles(reader: Reader): void {
+    for (const [key, { readers, events }] of this.#candleGroups) {
+      if (!readers.delete(reader) || readers.size > 0) continue;
+      this.#candleGroups.delete(key);
+      this.#run(events.close());
+    }
+  }
+
   #leave(reader: Reader): void {
+    this.#leaveCandles(reader);
     const { group } = reader;
     reader.group = undefined;
     if (group?.readers.delete(reader) && group.readers.size === 0) {

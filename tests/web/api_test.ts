@@ -94,8 +94,17 @@ const BAD: [query: string, paths: readonly string[], says: string][] = [
   ["everyMs=1e3", ["/api/stream"], '"1e3"'],
   ["lastEventId=x", ["/api/stream"], "Cannot use lastEventId as"],
   ["lastEventId=-5", ["/api/stream"], '"-5"'],
-  ["limit=5", ["/api/stream"], "must be one of product, everyMs, lastEventId"],
+  ["limit=5", ["/api/stream"], "must be one of product, everyMs, candles, lastEventId"],
   ["everyMs=100&everyMs=200", ["/api/stream"], "given once"],
+  [
+    "candles=BTC-USD",
+    ["/api/stream"],
+    "Cannot use candles as it must be at most 50 pairs like BTC-USD:1m, separated by commas, with 1s, 5s, ",
+  ],
+  ["candles=", ["/api/stream"], 'current value is ""'],
+  ["candles=BTC-USD:7x", ["/api/stream"], '"BTC-USD:7x"'],
+  ["candles=BTC-USD:1m,", ["/api/stream"], '"BTC-USD:1m,"'],
+  ["candles=BTC-USD:1m&candles=ETH-USD:1m", ["/api/stream"], "given once"],
 ];
 for (const [query, paths, says] of BAD) {
   test(`the API refuses ?${query.slice(0, 40)} and says why`, async () => {

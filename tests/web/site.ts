@@ -17,7 +17,8 @@ const never = new AbortController().signal;
 /** A store that answers every question in the same way. */
 export function storeThat(answer: () => Promise<unknown>): StoreReader {
   const question = () => answer() as Promise<never>;
-  return { lastTicks: question, ticks: question, candles: question, gaps: question, since: question };
+  const onCommit = () => () => {};
+  return { onCommit, lastTicks: question, ticks: question, candles: question, gaps: question, since: question };
 }
 
 /** What a site is made of. */

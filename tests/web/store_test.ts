@@ -284,6 +284,52 @@ for (const query of ["", "product=ETH-USD,BTC-USD"]) {
   });
 }
 
+for (const interval of ["1s", "15s", "1h"] as const) {
+  test(`candles of ${interval} on the stream are those of /api/candles, also after late ticks, at most 0.5 s after a tick`, async () => {
+    await using folder = await temporaryFolder();
+    await using program = await Program.start(`${folder.path}/prices.sqlite`);
+    const random = new Random(5);
+    await using stream = await program.stream(`?everyMs=250&candles=BTC-USD:${interval}`);
+    await stream.waits("status");
+    const start = Date.now();
+    for (let sequence = 1; sequence <= 300; sequence++) {
+      const late = random.chance(0.1) ? random.int(0, 200_000) : 0;
+      const exchangeTimeUs = (Date.now() - late) * 1000;
+      const price = random.int(1000, 9999) / 100;
+      program.source.push(makeTick({ sequence, price, lastSize: 0.1, exchangeTimeUs, receivedTime: Date.now() }));
+      if (random.chance(0.3)) await new Promise((resolve) => setTimeout(resolve, random.int(0, 30)));
+    }
+    await program.stored(300);
+    const path = `/api/candles?product=BTC-USD&interval=${interval}&from=${
+      Math.floor(start / 1000) - 10_000
+    }&limit=10000`;
+    // deno-lint-ignore no-explicit-any -- as the API tells it
+    const stored = (await program.get(path)).map(({ running: _, ...candle }: any) => candle);
+    const streamed = () => {
+      const newest = new Map(
+        stream.data("candle").map(({ product: _, interval: __, running: ___, ...candle }) => [
+          candle.time,
+          candle,
+        ]),
+      );
+      return [...newest.values()].sort((a, b) => a.time - b.time);
+    };
+    await until("all ticks are in candles of the stream", () => {
+      return streamed().reduce((sum, { ticks }) => sum + ticks, 0) === 300;
+    });
+    assertEquals(streamed(), stored);
+    // from the arrival of a tick until its candle is here
+    const waits = [];
+    for (let sequence = 301; sequence <= 305; sequence++) {
+      const since = performance.now();
+      program.source.push(makeTick({ sequence, exchangeTimeUs: Date.now() * 1000, receivedTime: Date.now() }));
+      await until("its candle comes", () => stream.data("candle").at(-1)?.sequence === sequence);
+      waits.push(performance.now() - since);
+    }
+    assert(Math.min(...waits) < 500, waits.join());
+  });
+}
+
 test("a program that was started anew gives what was missed before, out of its file", async () => {
   await using folder = await temporaryFolder();
   const file = `${folder.path}/prices.sqlite`;

@@ -2,7 +2,8 @@ import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/ass
 import { systemClock } from "../../src/core/clock.ts";
 import { SinkError } from "../../src/core/errors.ts";
 import type { FeedEvent, Tick } from "../../src/core/record.ts";
-import type { ProductKey, StoreReader } from "../../src/store/reader.ts";
+import type { Candle } from "../../src/core/candle.ts";
+import type { ProductKey, Range, StoredCandle, StoreReader } from "../../src/store/reader.ts";
 import { BACKFILL_LIMIT, MAX_STREAMS, mergeTicks } from "../../src/web/stream.ts";
 import { FakeClock, settle } from "../fakes/clock.ts";
 import { makeGap, makeTick } from "../fakes/events.ts";
@@ -197,6 +198,161 @@ test("nothing runs on when nobody reads", async () => {
   await until("all sleepers are gone", () => clock.sleeping === 0);
   await web.push(tick("BTC-USD", 2, clock.now()));
   assertEquals(clock.sleeping, 0);
+});
+
+// ---- candles
+
+/** A store in the test's hands. */
+class FakeStore {
+  readonly candles: StoredCandle[] = [];
+  readonly reads: string[] = [];
+  trouble: Error | undefined;
+  readonly #listeners = new Set<(batch: readonly FeedEvent[]) => void>();
+
+  get listeners(): number {
+    return this.#listeners.size;
+  }
+
+  readonly reader: StoreReader = {
+    ...EMPTY,
+    onCommit: (listener) => {
+      this.#listeners.add(listener);
+      return () => void this.#listeners.delete(listener);
+    },
+    candles: ({ product }: ProductKey, interval: string, { from = 0, to = Infinity, limit }: Range) => {
+      this.reads.push(`${product}:${interval}`);
+      if (this.trouble !== undefined) return Promise.reject(this.trouble);
+      const found = this.candles.filter(({ openTime }) => openTime >= from * 1000 && openTime < to * 1000);
+      return Promise.resolve(found.slice(0, limit));
+    },
+  };
+
+  commit(...batch: readonly FeedEvent[]): void {
+    for (const listener of this.#listeners) listener(batch);
+  }
+}
+
+function candle(openTime: number, price: number): StoredCandle {
+  const prices: Omit<Candle, "openTime"> = {
+    interval: "1s",
+    open: price,
+    high: price,
+    low: price,
+    close: price,
+    ticks: 1,
+    volume: 2,
+  };
+  return { ...prices, openTime, running: false, incomplete: false, origin: "ticks", lastSequence: 7 };
+}
+
+/** A tick that happened in the second from `openTime`. */
+function tickOf(openTime: number, product = "BTC-USD"): Tick {
+  return { ...tick(product, 1, openTime), exchangeTimeUs: openTime * 1000 + 999_999 };
+}
+
+test("after a commit the candles that it changed come, those of late ticks too, as in /api/candles", async () => {
+  const clock = new FakeClock();
+  const store = new FakeStore();
+  await using web = open({ clock, store: store.reader });
+  await using stream = await web.stream("?candles=BTC-USD:1s&product=ETH-USD");
+  await stream.waits("status");
+  const start = clock.now();
+  for (let i = 0; i < 2000; i++) store.candles.push(candle(start + i * 1000, i));
+  store.commit(tickOf(start + 1_999_000), tickOf(start + 3000), tickOf(start, "ETH-USD"));
+  await stream.hears("candle candle");
+  assertEquals(
+    stream.data("candle"),
+    [3, 1999].map((i) => ({
+      product: "BTC-USD",
+      interval: "1s",
+      time: start / 1000 + i,
+      open: i,
+      high: i,
+      low: i,
+      close: i,
+      ticks: 1,
+      volume: 2,
+      running: false,
+      incomplete: false,
+      sequence: 7,
+    })),
+  );
+});
+
+test("candles are read at most five times a second, once for all streams that follow them", async () => {
+  const clock = new FakeClock();
+  const store = new FakeStore();
+  await using web = open({ clock, store: store.reader });
+  await using first = await web.stream("?candles=BTC-USD:1s,ETH-USD:1m&product=SOL-USD");
+  await using second = await web.stream("?candles=BTC-USD:1s&product=SOL-USD");
+  await first.waits("status");
+  await second.waits("status");
+  const start = clock.now();
+  store.candles.push(candle(start, 1));
+  for (let i = 0; i < 100; i++) {
+    store.commit(tickOf(start));
+    await clock.advance(10);
+  }
+  await first.waits("candle", 5);
+  assertEquals(store.reads, Array(store.reads.length).fill("BTC-USD:1s"));
+  assert(store.reads.length <= 6, String(store.reads.length));
+  await second.waits("candle", store.reads.length);
+  assertEquals(first.data("candle"), second.data("candle"));
+});
+
+test("a candle that cannot be read is read again, whatever is stored meanwhile", async () => {
+  const clock = new FakeClock();
+  const store = new FakeStore();
+  await using web = open({ clock, store: store.reader });
+  await using stream = await web.stream("?candles=BTC-USD:1s&product=SOL-USD");
+  await stream.waits("status");
+  const start = clock.now();
+  store.candles.push(candle(start, 1), candle(start + 1000, 2));
+  store.trouble = new SinkError("retry", "the disk is full");
+  store.commit(tickOf(start));
+  await until("it was read", () => store.reads.length === 1);
+  store.commit(tickOf(start + 1000));
+  store.trouble = undefined;
+  await clock.advance(1000);
+  await stream.waits("candle", 2);
+  assertEquals(stream.data("candle").map(({ close }) => close), [1, 2]);
+});
+
+test("a stored gap resets the candles of its product alone", async () => {
+  const store = new FakeStore();
+  await using web = open({ store: store.reader });
+  await using stream = await web.stream("?candles=BTC-USD:1s,ETH-USD:5m&product=SOL-USD");
+  await stream.waits("status");
+  store.commit(makeGap({ product: "ETH-USD" }), makeGap({ product: "XRP-USD" }));
+  await stream.hears("reset");
+  const [{ product, interval }] = stream.data("reset");
+  assertEquals([product, interval], ["ETH-USD", "5m"]);
+});
+
+test("of candles that nobody follows any more, none is read", async () => {
+  const clock = new FakeClock();
+  const store = new FakeStore();
+  await using web = open({ clock, store: store.reader });
+  {
+    await using stream = await web.stream("?candles=BTC-USD:1s,BTC-USD:1m&product=SOL-USD");
+    await stream.waits("status");
+    assertEquals(store.listeners, 2);
+    store.commit(tickOf(clock.now()));
+    await until("both were read", () => store.reads.length === 2);
+  }
+  await until("all is over", () => store.listeners === 0 && clock.sleeping === 0);
+});
+
+test("a stream follows at most 50 series of candles, and none of a product that is not there", async () => {
+  await using web = open();
+  const intervals = ["1s", "5s", "15s", "30s", "1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w"];
+  const products = ["BTC-USD", "ETH-USD", "SOL-USD"];
+  web.products = liveProducts(...products, "kraken:BTC/USD", "X-USD");
+  const pairs = [...products, "X-USD", "kraken:BTC/USD"].flatMap((product) =>
+    intervals.map((each) => `${product}:${each}`)
+  );
+  assertEquals((await web.ask(`/api/stream?candles=${pairs.slice(0, 51).join()}`)).status, 400);
+  assertEquals((await web.ask("/api/stream?candles=NO-SUCH:1m")).status, 404);
 });
 
 // ---- who comes back
