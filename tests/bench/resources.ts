@@ -5,7 +5,7 @@ import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { Program } from "../browser/program.ts";
 import { GAPS_TOPIC, TOPIC } from "../chain/chain.ts";
 import type { ProgramStatus } from "../chaos/world.ts";
-import { type Books, count } from "../integration/count.ts";
+import { count, gapsIn, type SentTick, ticksIn } from "../count.ts";
 import { until } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { ExchangeProcess } from "./exchange_process.ts";
@@ -84,11 +84,11 @@ async function atRest(): Promise<void> {
 }
 
 /** Sent by the exchange, as it says itself. */
-async function ticksOf(exchange: ExchangeProcess): Promise<Books["sent"]> {
-  const sent: Books["sent"][number][] = [];
+async function ticksOf(exchange: ExchangeProcess): Promise<SentTick[]> {
+  const sent: SentTick[] = [];
   for await (const line of exchange.sentLines()) {
-    const { id, product, time, tradeId } = JSON.parse(line);
-    sent.push({ id, product, time, tradeId });
+    const { id, product, price, time, tradeId } = JSON.parse(line);
+    sent.push({ id, product, price, time, tradeId });
   }
   return sent;
 }
@@ -124,8 +124,8 @@ async function withoutKafka(kind: "killed" | "frozen"): Promise<void> {
   const { peakMb } = await usageOf(program.pid);
 
   const sent = await ticksOf(exchange);
-  const counted = count({ sent, records: await kafka.read(TOPIC), gaps: await kafka.read(GAPS_TOPIC) });
-  const { stored, missing, undeclared, unknown, disordered, repeats, gaps } = counted;
+  const counted = count({ sent, stored: ticksIn(await kafka.read(TOPIC)), gaps: gapsIn(await kafka.read(GAPS_TOPIC)) });
+  const { stored, missing, undeclared, neverSent, altered, outOfOrder, repeats, gaps } = counted;
   const dropped = gaps.reduce((sum, gap) => sum + gap.dropped, 0);
   const what = `program while Kafka is ${kind} for ${AWAY_SECONDS} s at ${FAST.toLocaleString("en")} ticks/s`;
   const round = (value: number) => Math.round(value);
@@ -136,14 +136,15 @@ async function withoutKafka(kind: "killed" | "frozen"): Promise<void> {
       `${seconds.toFixed(1)} s after it was back; ${repeats} records twice, ${before?.lost} lost`,
   );
   judge(`${what}, memory at the peak`, peakMb <= MOST_MB, `${round(peakMb)} MB`, `at most ${MOST_MB} MB`);
-  const wrong = undeclared.length + unknown.length + disordered.length;
+  const wrong = undeclared.length + neverSent.length + altered.length + outOfOrder.length;
   judge(
     `${what}, sent = stored + dropped as declared`,
     wrong === 0 && missing.length === dropped && sent.length === stored + dropped,
     `${sent.length} = ${stored} + ${dropped}` +
       (wrong === 0
         ? ""
-        : ` (${undeclared.length} undeclared, ${unknown.length} unknown, ${disordered.length} out of order)`),
+        : ` (${undeclared.length} undeclared, ${neverSent.length} never sent, ${altered.length} altered, ` +
+          `${outOfOrder.length} out of order)`),
     "equal, in order, none undeclared",
   );
 }

@@ -3,13 +3,14 @@
 
 import { assertEquals, assertGreater } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
+import { assertAllDeclared, countByTime } from "../count.ts";
 import { sleep, tell, until } from "../integration/feed.ts";
 import { Producer } from "../integration/producer.ts";
 import { InfluxServer } from "../servers/influxdb.ts";
 import { KafkaCluster } from "../servers/kafka.ts";
 import { TelegrafServer } from "../servers/telegraf.ts";
 import { chainMissing, GAPS_TOPIC, settle, telegrafEnv, TOPIC } from "./chain.ts";
-import { assertAllDeclared, count, countPoints, readGaps, readPoints } from "./count.ts";
+import { pointCount, readGaps, readPoints } from "./points.ts";
 
 const missing = chainMissing() ??
   (Deno.permissions.querySync({ name: "run", command: Deno.execPath() }).state === "granted"
@@ -48,10 +49,10 @@ Deno.test({
         CURSOR_FILE: `${folder}/cursor-${shard}.json`,
       });
     const more = async (n: number) => {
-      const before = await countPoints(influx, simulator.products);
+      const before = await pointCount(influx, simulator.products);
       await until(
         `${n} more points are stored`,
-        async () => await countPoints(influx, simulator.products) >= before + n,
+        async () => await pointCount(influx, simulator.products) >= before + n,
         60_000,
       );
     };
@@ -96,12 +97,12 @@ Deno.test({
       );
     const [records, told] = [await distinct(TOPIC, "w_time"), await distinct(GAPS_TOPIC, "opened")];
     const products = [...new Set([...records].map((record) => record.replace(/ .*/, "")))];
-    await until("all partitions are read", async () => await countPoints(influx, products) === records.size, 60_000);
+    await until("all partitions are read", async () => await pointCount(influx, products) === records.size, 60_000);
     await until("all gaps are read", async () => (await readGaps(influx)).length === told.size, 60_000);
 
     const gaps = await readGaps(influx);
     const stored = await readPoints(influx, simulator.products);
-    const counted = count({ sent: simulator.sent(), points: stored, gaps, channel: "ticker" });
+    const counted = countByTime({ sent: simulator.sent(), points: stored, gaps });
     assertAllDeclared(counted);
     assertGreater(counted.stored, 1500);
     // each producer has told of its own products alone

@@ -3,9 +3,10 @@
 
 import { assertEquals, assertGreater } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
+import { assertAllDeclared, countByTime } from "../count.ts";
 import { startFeed, tell, until } from "../integration/feed.ts";
 import { chainMissing, settle, startChain } from "./chain.ts";
-import { assertAllDeclared, count, countPoints, readGaps, readPoints } from "./count.ts";
+import { pointCount, readGaps, readPoints } from "./points.ts";
 
 const missing = chainMissing();
 
@@ -27,9 +28,9 @@ Deno.test({
       await settle(chain);
 
       const [points, gaps] = [await readPoints(influx, simulator.products), await readGaps(influx)];
-      const counted = count({ sent: simulator.sent(), points, gaps, channel: "ticker" });
+      const counted = countByTime({ sent: simulator.sent(), points, gaps });
       assertAllDeclared(counted);
-      assertEquals(await countPoints(influx, simulator.products), feed.stats.received);
+      assertEquals(await pointCount(influx, simulator.products), feed.stats.received);
       assertEquals(counted.stored, feed.stats.received);
       assertGreater(counted.stored, 20_000);
       // whatever is missing was under way when the feed was told to stop
@@ -47,9 +48,9 @@ Deno.test({
       await settle(chain);
 
       const [points, gaps] = [await readPoints(influx, products), await readGaps(influx)];
-      const counted = count({ sent: simulator.sent(), points, gaps, channel: "ticker_batch" });
+      const counted = countByTime({ sent: simulator.sent(), points, gaps, channel: "ticker_batch" });
       assertAllDeclared(counted);
-      assertEquals(await countPoints(influx, products), counted.stored);
+      assertEquals(await pointCount(influx, products), counted.stored);
       assertGreater(counted.stored, products.length);
       tell(
         `${counted.stored} points of ${simulator.sentCount} ticks in ${counted.sent} seconds of products, ` +

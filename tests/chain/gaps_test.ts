@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { chainMissing, GAPS_TOPIC, produce, settle, startChain } from "./chain.ts";
-import { readGaps } from "./count.ts";
+import { readGaps } from "./points.ts";
 
 const missing = chainMissing();
 

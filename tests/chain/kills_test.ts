@@ -3,10 +3,11 @@
 
 import { assertEquals, assertGreater } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
+import { assertAllDeclared, countByTime } from "../count.ts";
 import { sleep, tell, until } from "../integration/feed.ts";
 import { Producer } from "../integration/producer.ts";
 import { chainMissing, settle, startChain } from "./chain.ts";
-import { assertAllDeclared, count, countPoints, readGaps, readPoints } from "./count.ts";
+import { pointCount, readGaps, readPoints } from "./points.ts";
 
 const missing = chainMissing() ??
   (Deno.permissions.querySync({ name: "run", command: Deno.execPath() }).state === "granted"
@@ -28,7 +29,7 @@ Deno.test({
     const settings = { COINBASE_WS_URL: simulator.url, KAFKA_BROKERS: kafka.broker };
     const since = performance.now();
     const told = (what: string) => tell(`${Math.round((performance.now() - since) / 1000)} s: ${what}`);
-    const points = () => countPoints(influx, simulator.products);
+    const points = () => pointCount(influx, simulator.products);
     const more = async (n: number) => {
       const before = await points();
       await until(`${n} more points are stored`, async () => await points() >= before + n, 60_000);
@@ -75,7 +76,7 @@ Deno.test({
 
     const gaps = await readGaps(influx);
     const stored = await readPoints(influx, simulator.products);
-    const counted = count({ sent: simulator.sent(), points: stored, gaps, channel: "ticker" });
+    const counted = countByTime({ sent: simulator.sent(), points: stored, gaps });
     assertAllDeclared(counted);
     assertEquals(await points(), counted.stored);
     // what was sent to the producer while it was being killed, and nothing of the other three

@@ -5,7 +5,7 @@ import { Simulator } from "../../src/simulator/server.ts";
 import { percentile } from "../bench/report.ts";
 import { startFeed, tell, until } from "../integration/feed.ts";
 import { chainMissing, startChain } from "./chain.ts";
-import { countPoints } from "./count.ts";
+import { pointCount } from "./points.ts";
 
 const missing = chainMissing();
 
@@ -25,7 +25,7 @@ Deno.test({
     /** By product and time, ms. */
     const delays = new Map<string, number>();
     // Telegraf begins some seconds after the first record
-    await until("there are points", async () => await countPoints(influx, simulator.products) > 0, 60_000);
+    await until("there are points", async () => await pointCount(influx, simulator.products) > 0, 60_000);
     const since = new Date().toISOString();
     await until("enough points have arrived", async () => {
       const rows = await influx.query(`

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { tell, until } from "../integration/feed.ts";
 import { TelegrafServer } from "../servers/telegraf.ts";
 import { chainMissing, produce, settle, startChain, TOPIC, waiting } from "./chain.ts";
-import { countPoints } from "./count.ts";
+import { pointCount } from "./points.ts";
 
 const missing = chainMissing();
 const skipped = missing ? ` [skipped: ${missing}]` : "";
@@ -42,7 +42,7 @@ Deno.test({
     }, 60_000);
     await influx.restart();
     await settle(chain);
-    assertEquals(await countPoints(influx, ["BTC-USD"]), 20_000);
+    assertEquals(await pointCount(influx, ["BTC-USD"]), 20_000);
     assert(!/outputs\.influxdb_v2::records\] Metric buffer overflow/.test(await telegraf.log()));
 
     // and afterwards metrics come through, Telegraf's own among them
@@ -72,13 +72,13 @@ Deno.test({
     await influx.deleteToken(chain.token);
     await produce(kafka.broker, TOPIC, records(100, 100));
     await until("Telegraf is refused", async () => /records\] .*401 Unauthorized/.test(await telegraf.log()));
-    assertEquals(await countPoints(influx, ["BTC-USD"]), 100);
+    assertEquals(await pointCount(influx, ["BTC-USD"]), 100);
     const { pid } = telegraf;
     await telegraf.writeToken(await influx.createToken({ write: influx.bucket }));
     const since = performance.now();
     await settle(chain);
     tell(`picked up after ${Math.round(performance.now() - since)} ms`);
-    assertEquals([await countPoints(influx, ["BTC-USD"]), telegraf.pid], [200, pid]);
+    assertEquals([await pointCount(influx, ["BTC-USD"]), telegraf.pid], [200, pid]);
   },
 });
 

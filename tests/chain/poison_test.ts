@@ -4,7 +4,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { tell, until } from "../integration/feed.ts";
 import { chainMissing, GAPS_TOPIC, produce, type Raw, settle, startChain, TOPIC, waiting } from "./chain.ts";
-import { readPoints, readRejected } from "./count.ts";
+import { readPoints, readRejected } from "./points.ts";
 
 const missing = chainMissing();
 const skipped = missing ? ` [skipped: ${missing}]` : "";

@@ -3,11 +3,12 @@
 
 import { assert, assertAlmostEquals, assertEquals, assertGreater } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
+import { assertAllDeclared, countByTime, type Point } from "../count.ts";
 import { startFeed, tell, until } from "../integration/feed.ts";
 import type { InfluxServer } from "../servers/influxdb.ts";
 import { TelegrafServer } from "../servers/telegraf.ts";
 import { chainMissing, settle, startChain, telegrafEnv, tutorialConfig } from "./chain.ts";
-import { assertAllDeclared, count, type Point, readGaps, readPoints } from "./count.ts";
+import { readGaps, readPoints } from "./points.ts";
 
 const missing = chainMissing();
 
@@ -101,7 +102,7 @@ Deno.test({
       // the points are the ticks that were sent, price by price
       const points = await readPoints(influx, simulator.products);
       const gaps = await readGaps(influx);
-      assertAllDeclared(count({ sent: simulator.sent(), points, gaps, channel: "ticker" }));
+      assertAllDeclared(countByTime({ sent: simulator.sent(), points, gaps }));
       assertEquals(points.length, feed.stats.received);
       const tutorialPoints = async () =>
         (await influx.query(`from(bucket: "tutorial") |> range(start: -1h) |> filter(fn: (r) => r._field == "price")`))

@@ -1,69 +1,78 @@
-// Round after round: faults, all heals, all is counted. What can fail is in faults.ts and world.ts, the count in books.ts.
+// Round after round: inject faults, wait until everything has recovered, count. The faults are in faults.ts and world.ts, the
+// count in result.ts.
 
 import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { settle } from "../chain/chain.ts";
 import { sleep } from "../servers/process.ts";
-import { type Books, countRejected, readBooks, type RoundResult, settleBooks, wrongCandles } from "./books.ts";
+
 import { describe, type Fault, planRound } from "./faults.ts";
+import {
+  countRejected,
+  countRound,
+  keyOf,
+  readSnapshot,
+  type RoundResult,
+  type Snapshot,
+  wrongCandles,
+} from "./result.ts";
 import { diskMissing, type ProgramStatus, World } from "./world.ts";
 
-/** How to go about it. */
+/** What to run. */
 export interface ChaosOptions {
-  /** Of faults, prices and chance. */
+  /** Of faults, prices and everything random. */
   readonly seed: number;
   /** The first round; default 1. */
   readonly from?: number;
   /** At most so many. */
   readonly rounds: number;
-  /** No round begins after so long, ms; default: never too late. */
+  /** No round begins after this time, ms; default: no limit. */
   readonly longestMs?: number;
   /** The longest fault, ms; default 60 s. */
   readonly longestFaultMs?: number;
-  /** Of each product; default 40. */
+  /** Per product; default 40. */
   readonly ticksPerSecond?: number;
   /** Instead of the faults that the seed would draw. */
   readonly plan?: readonly (readonly Fault[])[];
-  /** Once it aborts the round that runs is the last one. */
+  /** Aborting it makes the current round the last one. */
   readonly signal?: AbortSignal;
-  /** Takes each line of the table, and remarks. */
+  /** Receives each line of the table, and remarks. */
   readonly say: (line: string) => void;
 }
 
-/** A round that is over. */
+/** A finished round. */
 export interface Round {
   /** From 1. */
   readonly number: number;
-  /** In words. */
+  /** As `describe()` writes them. */
   readonly faults: string;
-  /** What was counted; undefined where it did not come to that. */
+  /** Undefined if the round failed before the count. */
   readonly result: RoundResult | undefined;
-  /** In words; none: all is right. */
+  /** Everything that is wrong, in words. */
   readonly wrong: readonly string[];
 }
 
-/** What rounds on the same servers know of those before. */
+/** Carried from round to round on the same servers. */
 interface WorldState {
   /** Ticks that earlier rounds have counted. */
   counted: number;
-  /** See {@link CountOptions}. */
   staleCursor: boolean;
-  /** See {@link RoundResult.untold}: those that earlier rounds have seen. */
-  readonly untold: Set<string>;
+  /** Keys of the skipped trades that earlier rounds have reported. */
+  readonly skipped: Set<string>;
   /** Records in Kafka beyond the first of their tick, in earlier rounds. */
   repeats: number;
-  /** What was read last. */
-  books: Books | undefined;
+  /** The latest one. */
+  snapshot: Snapshot | undefined;
 }
 
-/** Rounds on the same servers; then new ones, so that the last round is counted as fast as the first. */
+/** Rounds on the same servers; then new ones are started, so that counting does not become slower. */
 const ROUNDS_A_WORLD = 8;
-/** So long after the last fault all must be well. */
+/** Everything must have recovered within this time after the last fault. */
 const HEAL_MS = 240_000;
 const SETTLE_MS = 180_000;
-/** A short queue in every second world: it overflows, which is to be declared like anything else. */
+/** Every second world has a short queue: it overflows, and the loss must be declared. */
 const SHORT_QUEUE = 4000;
 
-/** Runs them; resolves with all rounds. */
+/** Resolves with all rounds. */
 export async function runChaos(options: ChaosOptions): Promise<Round[]> {
   const { seed, from = 1, rounds, longestMs = Infinity, longestFaultMs, ticksPerSecond = 40, plan, signal, say } =
     options;
@@ -71,9 +80,9 @@ export async function runChaos(options: ChaosOptions): Promise<Round[]> {
   const why = await diskMissing();
   if (why !== undefined) {
     impossible.add("disk full");
-    say(`Skipped: a full disk, as the store cannot have a small one of its own here: ${why}`);
+    say(`Skipped: a full disk, because the store cannot have a small disk of its own here: ${why}`);
   }
-  // without it kafkajs complains about itself among the lines of the table
+  // without this, kafkajs prints warnings about itself between the lines of the table
   await mendKafkajs();
   const over = performance.now() + longestMs;
   const done: Round[] = [];
@@ -86,9 +95,9 @@ export async function runChaos(options: ChaosOptions): Promise<Round[]> {
     const state: WorldState = {
       counted: 0,
       staleCursor: false,
-      untold: new Set(),
+      skipped: new Set(),
       repeats: 0,
-      books: undefined,
+      snapshot: undefined,
     };
     do {
       const faults = plan?.[number - from] ??
@@ -96,9 +105,9 @@ export async function runChaos(options: ChaosOptions): Promise<Round[]> {
       const round = await runRound(world, number, faults, state);
       done.push(round);
       for (const line of lines(round)) say(line);
-      // what is missing now would be missing in every round that follows
+      // what is missing now would be missing in every following round
       if (round.wrong.length > 0) {
-        say(`       what is left of it is in ${await keep(world, number, state)}`);
+        say(`       logs, store and records are in ${await keep(world, number, state)}`);
         number++;
         break;
       }
@@ -108,7 +117,7 @@ export async function runChaos(options: ChaosOptions): Promise<Round[]> {
   return done;
 }
 
-/** The last words: 0 or 1 for the exit code. */
+/** Prints the summary and returns the exit code, 0 or 1. */
 export function conclude(done: readonly Round[], seed: number, say: (line: string) => void): number {
   const sum = (of: (result: RoundResult) => number) =>
     done.reduce((all, { result }) => all + (result === undefined ? 0 : of(result)), 0);
@@ -123,15 +132,15 @@ export function conclude(done: readonly Round[], seed: number, say: (line: strin
   if (bad.length === 0) {
     const from = done[0]?.number ?? 1;
     const begin = from === 1 ? "" : ` --from ${from}`;
-    say(`Nothing was lost undeclared. The same again: deno task chaos --seed ${seed}${begin} --rounds ${done.length}`);
+    say(`Nothing was lost undeclared. To repeat it: deno task chaos --seed ${seed}${begin} --rounds ${done.length}`);
     return 0;
   }
   const numbers = bad.map(({ number }) => number).join(", ");
-  say(`Wrong in round ${numbers}. The same again: deno task chaos --seed ${seed} --from ${bad[0]?.number} --rounds 1`);
+  say(`Wrong in round ${numbers}. To repeat it: deno task chaos --seed ${seed} --from ${bad[0]?.number} --rounds 1`);
   return 1;
 }
 
-/** Faults, healing, silence, count. */
+/** Faults, recovery, no more trades, count. */
 async function runRound(
   world: World,
   number: number,
@@ -145,64 +154,66 @@ async function runRound(
       await sleep(fault.afterMs);
       await world.strike(fault);
     }));
-    await until("all is well again", HEAL_MS, world, isWell);
-    // some ticks after the healing, so that each gap has its end
+    await until("everything has recovered", HEAL_MS, world, hasRecovered);
+    // some ticks after the recovery, so that each gap has its end
     await sleep(2000);
-    await until("all is well again", HEAL_MS, world, isWell);
+    await until("everything has recovered", HEAL_MS, world, hasRecovered);
     await world.quiet(true);
     await sleep(500);
-    await until("all that was received is stored", HEAL_MS, world, isSettled);
+    await until("everything received is stored", HEAL_MS, world, isSettled);
     await settle({ kafka, influx }, SETTLE_MS);
   } catch (error) {
     const status = JSON.stringify(await world.status())?.slice(0, 2000);
     const why = error instanceof Error ? error.message : String(error);
-    return { number, faults: words, result: undefined, wrong: [`it did not come to a count: ${why}; ${status}`] };
+    return { number, faults: words, result: undefined, wrong: [`failed before the count: ${why}; ${status}`] };
   }
   const { link: { cutTickers }, storeFile, products } = world;
   const sent = await world.sent();
-  const books = await readBooks({ kafka, influx, storeFile, products, sent, cutTickers });
-  state.books = books;
-  // a cursor that cannot be written is as old as the disk's trouble, and a restart then declares from there on
+  const snapshot = await readSnapshot({ kafka, influx, storeFile, products, sent, cutTickers });
+  state.snapshot = snapshot;
+  // while the disk is full the cursor cannot be written, and a restart declares everything since then
   state.staleCursor ||= faults.some(({ victim, kind }) => victim === "disk" && kind === "full");
-  const result = settleBooks(books, { from: state.counted, staleCursor: state.staleCursor });
+  const result = countRound(snapshot, { from: state.counted, staleCursor: state.staleCursor });
   state.counted = sent.length;
-  const untold = result.untold.filter((hole) => !state.untold.has(hole));
-  for (const hole of untold) state.untold.add(hole);
+  const skippedTrades = result.skippedTrades.filter((each) => !state.skipped.has(keyOf(each)));
+  for (const each of skippedTrades) state.skipped.add(keyOf(each));
   const wrong = [
     ...result.kafka.wrong.map((words) => `Kafka: ${words}`),
     ...result.influx.wrong.map((words) => `InfluxDB: ${words}`),
     ...result.store.wrong.map((words) => `store: ${words}`),
   ];
-  const candles = await wrongCandles(storeFile, books.ticks);
-  // an exchange that is silent for less than STALE_AFTER_MS on an open line has told nobody, and nobody can know
+  const candles = await wrongCandles(storeFile, snapshot.ticks);
+  // if the exchange is silent on an open connection for less than STALE_AFTER_MS, no reader can notice
   const mayBeSilent = faults.some(({ victim, kind }) => victim === "exchange" && /silent|stalls/.test(kind));
-  if (untold.length > 0 && !mayBeSilent) wrong.push(`trades nobody told of: ${untold.slice(0, 4).join("; ")}`);
+  if (skippedTrades.length > 0 && !mayBeSilent) {
+    wrong.push(`trades without a tick: ${skippedTrades.slice(0, 4).map(keyOf).join("; ")}`);
+  }
   if (candles.length > 0) wrong.push(`${candles.length} candles: ${candles.slice(0, 4).join("; ")}`);
   const shown = await countRejected(influx);
   if (shown < world.poison) wrong.push(`InfluxDB: ${shown} of ${world.poison} unreadable records are shown`);
   await world.quiet(false);
   const repeats = result.repeats - state.repeats;
   state.repeats = result.repeats;
-  return { number, faults: words, result: { ...result, repeats, untold }, wrong };
+  return { number, faults: words, result: { ...result, repeats, skippedTrades }, wrong };
 }
 
-/** For whoever looks for the reason: logs, store, and what was read. */
-async function keep(world: World, number: number, { books }: WorldState): Promise<string> {
+/** Keeps logs, store and snapshot for the search for the cause. */
+async function keep(world: World, number: number, { snapshot }: WorldState): Promise<string> {
   const dir = await Deno.makeTempDir({ prefix: `chaos-round-${number}-` });
   await Deno.writeTextFile(`${dir}/program.log`, await world.programLog());
   await Deno.writeTextFile(`${dir}/telegraf.log`, await world.chain.telegraf.log());
   for (const suffix of ["", "-wal"]) {
     await Deno.copyFile(world.storeFile + suffix, `${dir}/feed.db${suffix}`).catch(() => {});
   }
-  if (books === undefined) return dir;
-  for (const [name, list] of Object.entries(books)) {
+  if (snapshot === undefined) return dir;
+  for (const [name, list] of Object.entries(snapshot)) {
     if (!Array.isArray(list)) continue;
     await Deno.writeTextFile(`${dir}/${name}.jsonl`, list.map((one) => `${JSON.stringify(one)}\n`).join(""));
   }
   return dir;
 }
 
-/** Waits until the program tells so. */
+/** Waits until the program's status satisfies the condition. */
 async function until(
   what: string,
   ms: number,
@@ -216,7 +227,7 @@ async function until(
   }
 }
 
-function isWell({ link, gaps, sinks, counters }: ProgramStatus): boolean {
+function hasRecovered({ link, gaps, sinks, counters }: ProgramStatus): boolean {
   return link === "open" && gaps.length === 0 && counters.received > 0 &&
     sinks.every(({ state, queueDepth, trouble }) => state === "ok" && queueDepth < 500 && trouble === undefined);
 }
@@ -240,7 +251,7 @@ const HEAD = [
   ].join("  "),
 ];
 
-/** Of the table: one, or more where the faults need the room or something is wrong. */
+/** The lines of the table for one round: more than one if the faults do not fit, or something is wrong. */
 function lines({ number, faults, result, wrong }: Round): string[] {
   const parts: string[] = [];
   for (const fault of faults.split(", ")) {
@@ -267,10 +278,10 @@ function lines({ number, faults, result, wrong }: Round): string[] {
 
 function remarks(result: RoundResult | undefined): string {
   if (result === undefined) return "";
-  const untold = result.untold.reduce((sum, hole) => sum + Number(/: (\d+)/.exec(hole)?.[1]), 0);
+  const skipped = result.skippedTrades.reduce((sum, { count }) => sum + count, 0);
   const parts = [
     ...result.rejected > 0 ? [`${result.rejected} rejected`] : [],
-    ...untold > 0 ? [`${untold} never told`] : [],
+    ...skipped > 0 ? [`${skipped} trades without a tick`] : [],
   ];
   return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
 }

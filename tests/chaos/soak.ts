@@ -3,7 +3,7 @@
 
 import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { chainMissing, settle } from "../chain/chain.ts";
-import { countPoints } from "../chain/count.ts";
+import { pointCount } from "../chain/points.ts";
 import { Random } from "../fakes/random.ts";
 import { sleep } from "../servers/process.ts";
 import { readNumbers } from "./arguments.ts";
@@ -205,7 +205,7 @@ let isGood = true;
   }
   await settle({ kafka, influx }, 180_000);
   const { received = 0, sinks = {} } = status?.counters ?? {};
-  const points = await countPoints(influx, world.products);
+  const points = await pointCount(influx, world.products);
   say("");
   say(
     `${received} ticks received; confirmed by Kafka ${sinks.kafka?.sent}, by the store ${sinks.sqlite?.sent}; ` +

@@ -3,8 +3,8 @@
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
 import { DrainError } from "../../src/core/errors.ts";
 import { Simulator } from "../../src/simulator/server.ts";
+import { droppedBy } from "../count.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
-import { droppedBy } from "./count.ts";
 import { audit, type Feed, recordLog, sleep, startFeed, tell, until } from "./feed.ts";
 
 const missing = kafkaMissing();

@@ -9,8 +9,8 @@ import { type KafkaOptions, KafkaSink } from "../../src/kafka/sink.ts";
 import { WebSocketSource } from "../../src/pipeline/websocket_source.ts";
 import { type SinkStats, Stats } from "../../src/core/stats.ts";
 import type { Simulator } from "../../src/simulator/server.ts";
+import { assertAllDeclared, type Count, count, gapsIn, ticksIn } from "../count.ts";
 import type { KafkaServer } from "../servers/kafka.ts";
-import { assertAllDeclared, type Count, count } from "./count.ts";
 import "../fakes/checked_worker.ts";
 
 /** Where the feed comes from and where it goes. */
@@ -173,8 +173,8 @@ export interface Audit {
 /** Reads both topics and holds them against what the simulator sent; fails when anything is missing undeclared. */
 export async function audit(simulator: Simulator, kafka: KafkaServer, options: Audit = {}): Promise<Count> {
   const { topic = "ticker_batch", gapsTopic = "feed_gaps", channel = "ticker" } = options;
-  const [records, gaps] = [await kafka.read(topic), await kafka.read(gapsTopic)];
-  const counted = count({ sent: simulator.sent(), records, gaps, channel });
+  const [stored, gaps] = [ticksIn(await kafka.read(topic)), gapsIn(await kafka.read(gapsTopic))];
+  const counted = count({ sent: simulator.sent(), stored, gaps, channel });
   assertAllDeclared(counted);
   return counted;
 }

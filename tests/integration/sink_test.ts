@@ -9,8 +9,8 @@ import { type Gap, GapTimes, recordTime, type Tick, tickId } from "../../src/cor
 import { type KafkaOptions, KafkaSink } from "../../src/kafka/sink.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { Stats } from "../../src/core/stats.ts";
+import { assertAllDeclared, count, droppedBy, gapsIn, ticksIn } from "../count.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
-import { assertAllDeclared, count, droppedBy } from "./count.ts";
 import { recordLog, silent, sleep, startFeed, tell, until } from "./feed.ts";
 import { Proxy } from "./proxy.ts";
 import { ListSource, makeTick, sentOf } from "./ticks.ts";
@@ -92,8 +92,8 @@ Deno.test({
         assertEquals((await written).kind, "retry");
         await write(sink, second);
         await write(sink, third);
-        const records = await kafka.read("lost");
-        const counted = count({ sent: sentOf([...first, ...second, ...third]), records, gaps: [] });
+        const stored = ticksIn(await kafka.read("lost"));
+        const counted = count({ sent: sentOf([...first, ...second, ...third]), stored, gaps: [] });
         assertAllDeclared(counted);
         assertEquals([counted.stored, counted.repeats], [90, 30]);
       },
@@ -121,8 +121,8 @@ Deno.test({
       line.state = "whole";
       assertEquals(error.kind, "retry");
       await write(sink, ticks(30, 60));
-      const records = await kafka.read("half");
-      const counted = count({ sent: sentOf(ticks(0, 60)), records, gaps: [] });
+      const stored = ticksIn(await kafka.read("half"));
+      const counted = count({ sent: sentOf(ticks(0, 60)), stored, gaps: [] });
       assertAllDeclared(counted);
       assertEquals([counted.stored, counted.repeats], [60, 0]);
     });
@@ -293,8 +293,8 @@ Deno.test({
         assertEquals({ sent, lost, dropped, gapsSent }, { sent: 100, lost: 1, dropped: 0, gapsSent: 1 });
         const counted = count({
           sent: sentOf(events),
-          records: await kafka.read(topic),
-          gaps: await kafka.read(`${topic}_gaps`),
+          stored: ticksIn(await kafka.read(topic)),
+          gaps: gapsIn(await kafka.read(`${topic}_gaps`)),
         });
         assertAllDeclared(counted);
         assertEquals(counted.missing, [tickId(bad)]);

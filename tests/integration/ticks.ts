@@ -2,6 +2,7 @@
 
 import type { FeedEvent, Tick } from "../../src/core/record.ts";
 import type { Source, SourceStatus } from "../../src/pipeline/source.ts";
+import type { SentTick } from "../count.ts";
 
 /** A good tick: number n of its product, n ms after a moment that is now at the first call. */
 export function makeTick(n: number, changes: Partial<Tick> = {}): Tick {
@@ -23,12 +24,12 @@ export function makeTick(n: number, changes: Partial<Tick> = {}): Tick {
 
 const START_MS = Date.now();
 
-/** What the simulator would say that it has sent. */
-export function sentOf(ticks: readonly Tick[]): { id: string; product: string; time: string; tradeId: number }[] {
-  return ticks.map(({ product, sequence, exchangeTimeUs, tradeId = 0 }) => {
+/** The ticks as the simulator would list them. */
+export function sentOf(ticks: readonly Tick[]): SentTick[] {
+  return ticks.map(({ product, sequence, price, exchangeTimeUs, tradeId = 0 }) => {
     const micros = String(exchangeTimeUs % 1e6).padStart(6, "0");
     const time = `${new Date(Math.floor(exchangeTimeUs / 1e6) * 1000).toISOString().slice(0, 19)}.${micros}Z`;
-    return { id: `coinbase:${product}:${sequence}`, product, time, tradeId };
+    return { id: `coinbase:${product}:${sequence}`, product, time, tradeId, price: String(price) };
   });
 }
 

@@ -2,8 +2,8 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
+import { count, gapsIn, ticksIn } from "../count.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
-import { count } from "./count.ts";
 import { audit, recordLog, startFeed, tell, until } from "./feed.ts";
 
 const missing = kafkaMissing();
@@ -76,14 +76,14 @@ Deno.test({
       await until("all are confirmed", () => feed.kafka.sent === 8 + 4 * 80);
       await feed.stop();
       const after = await kafka.read("again");
-      const gaps = await kafka.read("again_gaps");
-      const counted = count({ sent: simulator.sent(), gaps, records: after });
+      const gaps = gapsIn(await kafka.read("again_gaps"));
+      const counted = count({ sent: simulator.sent(), gaps, stored: ticksIn(after) });
       const ids = (records: typeof after) => new Set(records.map(({ headers }) => headers.id));
       assertEquals(ids(before).size, 88);
       assertEquals(counted.stored, 3 * 80);
       assertEquals(counted.missing.length, 88);
       assert(counted.missing.every((id) => ids(before).has(id)));
-      assertEquals([counted.disordered, counted.unknown], [[], []]);
+      assertEquals([counted.outOfOrder, counted.neverSent, counted.altered], [[], [], []]);
     });
 
     await t.step("the topic for gaps is missing: one warning, prices flow; once created the gaps arrive", async () => {
