@@ -171,7 +171,7 @@ function show(what: string, run: Run, total: number): void {
 
 await mendKafkajs();
 await using kafka = await KafkaServer.start();
-for (const topic of [TOPIC, GAPS_TOPIC]) await kafka.createTopic(topic);
+await kafka.createTopics();
 await using influx = await InfluxServer.start();
 const folder = await Deno.makeTempDir({ prefix: "chain-bench-" });
 const runs: Record<"ours" | "plain", Run[]> = { ours: [], plain: [] };

@@ -8,7 +8,7 @@ import type { ProgramStatus } from "../chaos/world.ts";
 import { count, gapsIn, type SentTick, ticksIn } from "../count.ts";
 import { until } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
-import { ExchangeProcess } from "./exchange_process.ts";
+import { SimulatorProcess } from "../servers/simulator.ts";
 import { endIfMissing, judge, numberArgument, pause, say, tell } from "./report.ts";
 import { MemoryWatch, usageMissing, usageOf } from "./usage.ts";
 
@@ -29,7 +29,7 @@ const MOST_MB = 200;
 /** What one measurement runs on. */
 interface Road extends AsyncDisposable {
   readonly kafka: KafkaServer;
-  readonly exchange: ExchangeProcess;
+  readonly exchange: SimulatorProcess;
   readonly program: Program;
 }
 
@@ -37,8 +37,10 @@ interface Road extends AsyncDisposable {
 async function startRoad(channel: "ticker" | "ticker_batch", ticksPerSecond: number): Promise<Road> {
   await using stack = new AsyncDisposableStack();
   const kafka = stack.use(await KafkaServer.start());
-  for (const topic of [TOPIC, GAPS_TOPIC]) await kafka.createTopic(topic);
-  const exchange = stack.use(await ExchangeProcess.start(PRODUCTS, ticksPerSecond / PRODUCTS.length));
+  await kafka.createTopics();
+  const exchange = stack.use(
+    await SimulatorProcess.start({ products: PRODUCTS, ticksPerSecond: ticksPerSecond / PRODUCTS.length }),
+  );
   const program = stack.use(
     await Program.start({
       command: "start",
@@ -84,7 +86,7 @@ async function atRest(): Promise<void> {
 }
 
 /** Sent by the exchange, as it says itself. */
-async function ticksOf(exchange: ExchangeProcess): Promise<SentTick[]> {
+async function ticksOf(exchange: SimulatorProcess): Promise<SentTick[]> {
   const sent: SentTick[] = [];
   for await (const line of exchange.sentLines()) {
     const { id, product, price, time, tradeId } = JSON.parse(line);

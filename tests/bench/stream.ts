@@ -3,7 +3,7 @@
 // Run it: deno task bench stream [SECONDS] [READERS] [TICKS a second of a product]
 
 import { Program } from "../browser/program.ts";
-import { ExchangeProcess } from "./exchange_process.ts";
+import { SimulatorProcess } from "../servers/simulator.ts";
 import { endIfMissing, judge, numberArgument, pause, percentile, say } from "./report.ts";
 import { usageMissing, usageOf } from "./usage.ts";
 
@@ -87,7 +87,7 @@ function crowdOf(...args: string[]): { lines: AsyncIterator<string>; process: De
 }
 
 async function bench(seconds: number, count: number, ticksPerSecond: number): Promise<void> {
-  await using exchange = await ExchangeProcess.start(PRODUCTS, ticksPerSecond);
+  await using exchange = await SimulatorProcess.start({ products: PRODUCTS, ticksPerSecond });
   await using program = await Program.start({
     settings: { COINBASE_WS_URL: exchange.url, COINBASE_PRODUCTS: PRODUCTS.join(","), COINBASE_CHANNEL: "ticker" },
   });

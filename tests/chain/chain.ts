@@ -38,8 +38,7 @@ export interface Chain extends AsyncDisposable {
 export async function startChain(options: ChainOptions = {}): Promise<Chain> {
   await using stack = new AsyncDisposableStack();
   const kafka = stack.use(await KafkaServer.start());
-  await kafka.createTopic(TOPIC);
-  await kafka.createTopic(GAPS_TOPIC);
+  await kafka.createTopics();
   const influx = stack.use(await InfluxServer.start());
   const token = await influx.createToken({ write: influx.bucket });
   const telegraf = stack.use(await TelegrafServer.start({ env: telegrafEnv(kafka, influx, options.metrics), token }));

@@ -9,24 +9,21 @@ import { Producer } from "../integration/producer.ts";
 import { InfluxServer } from "../servers/influxdb.ts";
 import { KafkaCluster } from "../servers/kafka.ts";
 import { TelegrafServer } from "../servers/telegraf.ts";
+import { programMissing, serverTest } from "../servers/test.ts";
 import { chainMissing, GAPS_TOPIC, settle, telegrafEnv, TOPIC } from "./chain.ts";
 import { pointCount, readGaps, readPoints } from "./points.ts";
 
 const missing = chainMissing() ??
-  (Deno.permissions.querySync({ name: "run", command: Deno.execPath() }).state === "granted"
-    ? undefined
-    : "the program as a process needs --allow-run: run it by deno task test");
+  programMissing();
 
 const PARTITIONS = 6;
 /** How long each is away. */
 const AWAY_MS = 4000;
 
-Deno.test({
-  name: `two producers, three brokers, two Telegrafs, one of each killed -9: nothing lost undeclared${
-    missing ? ` [skipped: ${missing}]` : ""
-  }`,
-  ignore: missing !== undefined,
-  async fn() {
+serverTest(
+  missing,
+  "two producers, three brokers, two Telegrafs, one of each killed -9: nothing lost undeclared",
+  async () => {
     await using cluster = await KafkaCluster.start();
     const { any: kafka, servers, brokers } = cluster;
     for (const topic of [TOPIC, GAPS_TOPIC]) {
@@ -112,4 +109,4 @@ Deno.test({
     assertEquals(gaps.filter((gap) => gap.reason === "stopped").length, simulator.products.length);
     tell(`${counted.stored} points of ${counted.sent} ticks, ${counted.missing.length} declared as missing`);
   },
-});
+);

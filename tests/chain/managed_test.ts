@@ -7,6 +7,7 @@ import { Authority, opensslMissing } from "../servers/certificates.ts";
 import { InfluxServer } from "../servers/influxdb.ts";
 import { KafkaServer } from "../servers/kafka.ts";
 import { TelegrafServer } from "../servers/telegraf.ts";
+import { serverTest } from "../servers/test.ts";
 import { chainMissing, GAPS_TOPIC, settle, telegrafEnv, TOPIC } from "./chain.ts";
 
 const missing = chainMissing() ?? opensslMissing();
@@ -14,90 +15,86 @@ const missing = chainMissing() ?? opensslMissing();
 const PASSWORD = 'correct "horse" $battery';
 const MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] as const;
 
-Deno.test({
-  name: `Telegraf on a Kafka that is locked${missing ? ` [skipped: ${missing}]` : ""}`,
-  ignore: missing !== undefined,
-  async fn(t) {
-    await using authority = await Authority.make();
-    const { key, cert } = await authority.issue();
-    const tls = { key, chain: cert + authority.cert };
-    const own = await authority.issue({ names: [], subject: "/CN=telegraf" });
-    await using kafka = await KafkaServer.start({
-      users: { telegraf: PASSWORD },
-      doors: { login: { tls, mechanisms: MECHANISMS }, mutual: { tls: { ...tls, clientCa: authority.cert } } },
-      properties: {
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        // whoever comes by the plain door: the test
-        "super.users": "User:ANONYMOUS",
-      },
-    });
-    for (const topic of [TOPIC, GAPS_TOPIC]) await kafka.createTopic(topic);
-    for (const user of ["telegraf", "CN=telegraf"]) {
-      for (const topic of [TOPIC, GAPS_TOPIC]) await kafka.allow(user, "topic", topic, "READ");
-      for (const group of ["telegraf", "telegraf-gaps"]) await kafka.allow(user, "group", group, "READ");
-    }
-    await using influx = await InfluxServer.start();
-    const token = await influx.createToken({ write: influx.bucket });
-    const folder = await Deno.makeTempDir();
-    await using _removed = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
-    await Deno.writeTextFile(`${folder}/cert.pem`, own.cert);
-    await Deno.writeTextFile(`${folder}/key.pem`, own.key);
-    const at = (door: string) => ({
-      ...telegrafEnv(kafka, influx),
-      KAFKA_BROKER_1: kafka.door(door),
-      KAFKA_BROKER_2: kafka.door(door),
-      KAFKA_BROKER_3: kafka.door(door),
-      KAFKA_SSL_CA_FILE: authority.path,
-    });
-    const login = { ...at("login"), KAFKA_USERNAME: "telegraf", KAFKA_PASSWORD: PASSWORD };
+serverTest(missing, "Telegraf on a Kafka that is locked", async (t) => {
+  await using authority = await Authority.make();
+  const { key, cert } = await authority.issue();
+  const tls = { key, chain: cert + authority.cert };
+  const own = await authority.issue({ names: [], subject: "/CN=telegraf" });
+  await using kafka = await KafkaServer.start({
+    users: { telegraf: PASSWORD },
+    doors: { login: { tls, mechanisms: MECHANISMS }, mutual: { tls: { ...tls, clientCa: authority.cert } } },
+    properties: {
+      "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+      // whoever comes by the plain door: the test
+      "super.users": "User:ANONYMOUS",
+    },
+  });
+  await kafka.createTopics();
+  for (const user of ["telegraf", "CN=telegraf"]) {
+    for (const topic of [TOPIC, GAPS_TOPIC]) await kafka.allow(user, "topic", topic, "READ");
+    for (const group of ["telegraf", "telegraf-gaps"]) await kafka.allow(user, "group", group, "READ");
+  }
+  await using influx = await InfluxServer.start();
+  const token = await influx.createToken({ write: influx.bucket });
+  const folder = await Deno.makeTempDir();
+  await using _removed = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
+  await Deno.writeTextFile(`${folder}/cert.pem`, own.cert);
+  await Deno.writeTextFile(`${folder}/key.pem`, own.key);
+  const at = (door: string) => ({
+    ...telegrafEnv(kafka, influx),
+    KAFKA_BROKER_1: kafka.door(door),
+    KAFKA_BROKER_2: kafka.door(door),
+    KAFKA_BROKER_3: kafka.door(door),
+    KAFKA_SSL_CA_FILE: authority.path,
+  });
+  const login = { ...at("login"), KAFKA_USERNAME: "telegraf", KAFKA_PASSWORD: PASSWORD };
 
-    for (const mechanism of MECHANISMS) {
-      await t.step(`login by ${mechanism}: records of both topics arrive`, async () => {
-        await using telegraf = await TelegrafServer.start({
-          env: { ...login, KAFKA_SASL_MECHANISM: mechanism },
-          token,
-        });
-        await settle({ kafka, influx });
-        assert(!(await telegraf.log()).includes(PASSWORD));
-        // in order, so that the next need not wait until this one is missed
-        await telegraf.stop();
+  for (const mechanism of MECHANISMS) {
+    await t.step(`login by ${mechanism}: records of both topics arrive`, async () => {
+      await using telegraf = await TelegrafServer.start({
+        env: { ...login, KAFKA_SASL_MECHANISM: mechanism },
+        token,
       });
-    }
-
-    await t.step("a certificate in the place of a login: records of both topics arrive", async () => {
-      const env = {
-        ...at("mutual"),
-        KAFKA_SSL_CERT_FILE: `${folder}/cert.pem`,
-        KAFKA_SSL_KEY_FILE: `${folder}/key.pem`,
-      };
-      await using telegraf = await TelegrafServer.start({ env, token });
       await settle({ kafka, influx });
+      assert(!(await telegraf.log()).includes(PASSWORD));
+      // in order, so that the next need not wait until this one is missed
       await telegraf.stop();
     });
+  }
 
-    await t.step("a wrong password: it says so, and goes on trying", async () => {
-      const env = { ...login, KAFKA_SASL_MECHANISM: "SCRAM-SHA-512", KAFKA_PASSWORD: "wrong-horse" };
-      await using telegraf = await TelegrafServer.start({ env, token });
-      await until("it says so", async () => (await telegraf.log()).includes("SASL Authentication failed"));
-      assert(!(await telegraf.log()).includes("wrong-horse"));
-    });
+  await t.step("a certificate in the place of a login: records of both topics arrive", async () => {
+    const env = {
+      ...at("mutual"),
+      KAFKA_SSL_CERT_FILE: `${folder}/cert.pem`,
+      KAFKA_SSL_KEY_FILE: `${folder}/key.pem`,
+    };
+    await using telegraf = await TelegrafServer.start({ env, token });
+    await settle({ kafka, influx });
+    await telegraf.stop();
+  });
 
-    await t.step("its own counters bear its name, where it has one, and records do not", async () => {
-      const env = telegrafEnv(kafka, influx);
-      await using _first = await TelegrafServer.start({ env: { ...env, TELEGRAF_NAME: "first" }, token });
-      await using _nameless = await TelegrafServer.start({ env, token });
-      await settle({ kafka, influx });
-      const names = async () => {
-        const rows = await influx.query(`from(bucket: "${influx.bucket}") |> range(start: -1h)
+  await t.step("a wrong password: it says so, and goes on trying", async () => {
+    const env = { ...login, KAFKA_SASL_MECHANISM: "SCRAM-SHA-512", KAFKA_PASSWORD: "wrong-horse" };
+    await using telegraf = await TelegrafServer.start({ env, token });
+    await until("it says so", async () => (await telegraf.log()).includes("SASL Authentication failed"));
+    assert(!(await telegraf.log()).includes("wrong-horse"));
+  });
+
+  await t.step("its own counters bear its name, where it has one, and records do not", async () => {
+    const env = telegrafEnv(kafka, influx);
+    await using _first = await TelegrafServer.start({ env: { ...env, TELEGRAF_NAME: "first" }, token });
+    await using _nameless = await TelegrafServer.start({ env, token });
+    await settle({ kafka, influx });
+    const names = async () => {
+      const rows = await influx.query(`from(bucket: "${influx.bucket}") |> range(start: -1h)
           |> filter(fn: (r) => r._measurement == "internal_write" and r._field == "buffer_size" and r.alias == "records")
           |> last() |> keep(columns: ["telegraf", "_value"])`);
-        return rows.map(({ telegraf }) => telegraf ?? null).sort();
-      };
-      await until("the counters of both are there", async () => (await names()).length === 2);
-      assertEquals(await names(), ["first", null]);
-      const tags = await influx.query(`import "influxdata/influxdb/schema"
+      return rows.map(({ telegraf }) => telegraf ?? null).sort();
+    };
+    await until("the counters of both are there", async () => (await names()).length === 2);
+    assertEquals(await names(), ["first", null]);
+    const tags = await influx.query(`import "influxdata/influxdb/schema"
         schema.measurementTagKeys(bucket: "${influx.bucket}", measurement: "kafka_consumer")`);
-      assertEquals(tags.map(({ _value }) => _value).filter((tag) => !String(tag).startsWith("_")), ["product"]);
-    });
-  },
+    assertEquals(tags.map(({ _value }) => _value).filter((tag) => !String(tag).startsWith("_")), ["product"]);
+  });
 });

@@ -5,9 +5,9 @@ import { assert, assertEquals } from "@std/assert";
 import { tell, until } from "../integration/feed.ts";
 import { chainMissing, GAPS_TOPIC, produce, type Raw, settle, startChain, TOPIC, waiting } from "./chain.ts";
 import { readPoints, readRejected } from "./points.ts";
+import { serverTest } from "../servers/test.ts";
 
 const missing = chainMissing();
-const skipped = missing ? ` [skipped: ${missing}]` : "";
 
 /** Whole seconds, an hour ago. */
 const START = Math.floor(Date.now() / 1000) - 3600;
@@ -85,10 +85,10 @@ function seen(value: string | Uint8Array | null): string {
   return new TextDecoder().decode(bytes.subarray(0, 1000));
 }
 
-Deno.test({
-  name: `wrong records, InfluxDB away, Telegraf killed: no good one is lost, each wrong one is seen${skipped}`,
-  ignore: missing !== undefined,
-  async fn() {
+serverTest(
+  missing,
+  "wrong records, InfluxDB away, Telegraf killed: no good one is lost, each wrong one is seen",
+  async () => {
     await using chain = await startChain();
     const { kafka, influx, telegraf } = chain;
     const good = goodRecords();
@@ -135,7 +135,7 @@ Deno.test({
     assert(found.length >= expected.size && found.length <= wrong.length, `${found.length} points`);
     tell(`${points.length} good, ${found.length} wrong in ${Math.round(performance.now() - since)} ms`);
   },
-});
+);
 
 /** A record of another program, and what it should become. */
 const FOREIGN: readonly (readonly [text: string, product: string, timeUs: number, price: number])[] = [
@@ -165,45 +165,41 @@ const FOREIGN: readonly (readonly [text: string, product: string, timeUs: number
   [`{"product":"${"n".repeat(200)}","w_time":1700000000,"price":6}`, "n".repeat(200), 1_700_000_000e6, 6],
 ];
 
-Deno.test({
-  name: `a record of any other writer is stored as it is, and nothing else of it${skipped}`,
-  ignore: missing !== undefined,
-  async fn() {
-    await using chain = await startChain();
-    const { kafka, influx } = chain;
-    await produce(kafka.broker, TOPIC, FOREIGN.map(([text]) => text));
-    // a gap as another writer may get it wrong
-    const gap = { exchange: "coinbase", product: "G", opened: START, from: null, to: null, reason: "x", dropped: 0 };
-    const wrongGaps: [string, Record<string, unknown>][] = [
-      ["bad-gap", gap],
-      ["bad-gap", { ...gap, missed: "no" }],
-      ["bad-gap", { ...gap, missed: true, dropped: -1 }],
-      ["bad-gap", { ...gap, missed: true, reason: 7 }],
-      ["bad-time", { ...gap, missed: true, from: "yesterday" }],
-      ["bad-time", { ...gap, missed: true, opened: START * 1000 }],
-      ["bad-product", { ...gap, missed: true, product: null }],
-    ];
-    await produce(kafka.broker, GAPS_TOPIC, wrongGaps.map(([, value]) => JSON.stringify(value)));
-    await settle(chain);
+serverTest(missing, "a record of any other writer is stored as it is, and nothing else of it", async () => {
+  await using chain = await startChain();
+  const { kafka, influx } = chain;
+  await produce(kafka.broker, TOPIC, FOREIGN.map(([text]) => text));
+  // a gap as another writer may get it wrong
+  const gap = { exchange: "coinbase", product: "G", opened: START, from: null, to: null, reason: "x", dropped: 0 };
+  const wrongGaps: [string, Record<string, unknown>][] = [
+    ["bad-gap", gap],
+    ["bad-gap", { ...gap, missed: "no" }],
+    ["bad-gap", { ...gap, missed: true, dropped: -1 }],
+    ["bad-gap", { ...gap, missed: true, reason: 7 }],
+    ["bad-time", { ...gap, missed: true, from: "yesterday" }],
+    ["bad-time", { ...gap, missed: true, opened: START * 1000 }],
+    ["bad-product", { ...gap, missed: true, product: null }],
+  ];
+  await produce(kafka.broker, GAPS_TOPIC, wrongGaps.map(([, value]) => JSON.stringify(value)));
+  await settle(chain);
 
-    const byName = (a: { product: string }, b: { product: string }) => a.product < b.product ? -1 : 1;
-    assertEquals(
-      (await readPoints(influx, FOREIGN.map(([, product]) => product))).sort(byName),
-      FOREIGN.map(([, product, timeUs, price]) => ({ product, timeUs, price })).sort(byName),
-    );
-    const rejected = (await readRejected(influx)).map(({ reason, record }) => `${reason} ${record}`).sort();
-    assertEquals(rejected, wrongGaps.map(([reason, value]) => `${reason} ${JSON.stringify(value)}`).sort());
-    // neither a field nor a tag beside the contract's
-    const [keys] = await influx.query(`
+  const byName = (a: { product: string }, b: { product: string }) => a.product < b.product ? -1 : 1;
+  assertEquals(
+    (await readPoints(influx, FOREIGN.map(([, product]) => product))).sort(byName),
+    FOREIGN.map(([, product, timeUs, price]) => ({ product, timeUs, price })).sort(byName),
+  );
+  const rejected = (await readRejected(influx)).map(({ reason, record }) => `${reason} ${record}`).sort();
+  assertEquals(rejected, wrongGaps.map(([reason, value]) => `${reason} ${JSON.stringify(value)}`).sort());
+  // neither a field nor a tag beside the contract's
+  const [keys] = await influx.query(`
       from(bucket: "${influx.bucket}")
         |> range(start: 0, stop: 1h)
         |> filter(fn: (r) => r._measurement == "kafka_consumer")
         |> group()
         |> first()
     `);
-    assertEquals(
-      Object.keys(keys ?? {}).sort(),
-      ["_field", "_measurement", "_start", "_stop", "_time", "_value", "product", "result", "table"],
-    );
-  },
+  assertEquals(
+    Object.keys(keys ?? {}).sort(),
+    ["_field", "_measurement", "_start", "_stop", "_time", "_value", "product", "result", "table"],
+  );
 });

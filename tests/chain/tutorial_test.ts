@@ -7,6 +7,7 @@ import { assertAllDeclared, countByTime, type Point } from "../count.ts";
 import { startFeed, tell, until } from "../integration/feed.ts";
 import type { InfluxServer } from "../servers/influxdb.ts";
 import { TelegrafServer } from "../servers/telegraf.ts";
+import { serverTest } from "../servers/test.ts";
 import { chainMissing, settle, startChain, telegrafEnv, tutorialConfig } from "./chain.ts";
 import { readGaps, readPoints } from "./points.ts";
 
@@ -79,65 +80,59 @@ function windows(points: readonly Point[], { product, interval }: Asked) {
   });
 }
 
-Deno.test({
-  name: `the tutorial's queries and its Telegraf input give the numbers of the ticks${
-    missing ? ` [skipped: ${missing}]` : ""
-  }`,
-  ignore: missing !== undefined,
-  async fn() {
-    await using chain = await startChain();
-    const { kafka, influx } = chain;
-    await influx.createBucket("tutorial");
-    const config = await Deno.makeTempFile({ suffix: ".conf" });
-    try {
-      await Deno.writeTextFile(config, tutorialConfig("${INFLUX_TOKEN}"));
-      const env = { ...telegrafEnv(kafka, influx), INFLUX_BUCKET: "tutorial", INFLUX_TOKEN: influx.adminToken };
-      await using _tutorial = await TelegrafServer.start({ config, env });
-      await using simulator = await Simulator.start({ seed: 14, ticksPerSecond: 20 });
-      await using feed = startFeed({ url: simulator.url, broker: kafka.broker, channel: "ticker" });
-      await until("1000 ticks are confirmed", () => feed.kafka.sent >= 1000);
-      await feed.stop();
-      await settle(chain);
+serverTest(missing, "the tutorial's queries and its Telegraf input give the numbers of the ticks", async () => {
+  await using chain = await startChain();
+  const { kafka, influx } = chain;
+  await influx.createBucket("tutorial");
+  const config = await Deno.makeTempFile({ suffix: ".conf" });
+  try {
+    await Deno.writeTextFile(config, tutorialConfig("${INFLUX_TOKEN}"));
+    const env = { ...telegrafEnv(kafka, influx), INFLUX_BUCKET: "tutorial", INFLUX_TOKEN: influx.adminToken };
+    await using _tutorial = await TelegrafServer.start({ config, env });
+    await using simulator = await Simulator.start({ seed: 14, ticksPerSecond: 20 });
+    await using feed = startFeed({ url: simulator.url, broker: kafka.broker, channel: "ticker" });
+    await until("1000 ticks are confirmed", () => feed.kafka.sent >= 1000);
+    await feed.stop();
+    await settle(chain);
 
-      // the points are the ticks that were sent, price by price
-      const points = await readPoints(influx, simulator.products);
-      const gaps = await readGaps(influx);
-      assertAllDeclared(countByTime({ sent: simulator.sent(), points, gaps }));
-      assertEquals(points.length, feed.stats.received);
-      const tutorialPoints = async () =>
-        (await influx.query(`from(bucket: "tutorial") |> range(start: -1h) |> filter(fn: (r) => r._field == "price")`))
-          .filter(({ product }) => simulator.products.includes(String(product)));
-      await until("the tutorial's Telegraf has stored them too", async () => {
-        return (await tutorialPoints()).length === points.length;
-      });
+    // the points are the ticks that were sent, price by price
+    const points = await readPoints(influx, simulator.products);
+    const gaps = await readGaps(influx);
+    assertAllDeclared(countByTime({ sent: simulator.sent(), points, gaps }));
+    assertEquals(points.length, feed.stats.received);
+    const tutorialPoints = async () =>
+      (await influx.query(`from(bucket: "tutorial") |> range(start: -1h) |> filter(fn: (r) => r._field == "price")`))
+        .filter(({ product }) => simulator.products.includes(String(product)));
+    await until("the tutorial's Telegraf has stored them too", async () => {
+      return (await tutorialPoints()).length === points.length;
+    });
 
-      const times = points.map(({ timeUs }) => timeUs / 1e6);
-      const start = Math.floor(Math.min(...times) / 5) * 5;
-      const stop = Math.ceil(Math.max(...times) / 5) * 5 + 5;
-      let compared = 0;
-      for (const bucket of [influx.bucket, "tutorial"]) {
-        for (const product of ["BTC-USD", "ADA-USD"]) {
-          for (const interval of [1, 5]) {
-            const asked = { bucket, product, interval, start, stop };
-            const expected = windows(points, asked);
-            assertGreater(expected.length, 1);
-            const timeline = await ask(influx, TIMELINE, asked);
-            const candles = await ask(influx, CANDLESTICK, asked);
-            assertEquals(timeline.map(({ seconds }) => seconds), expected.map(({ seconds }) => seconds));
-            assertEquals(candles.map(({ seconds }) => seconds), expected.map(({ seconds }) => seconds));
-            expected.forEach(({ mean, candle }, i) => {
-              const [row, bars] = [timeline[i] as Record<string, unknown>, candles[i] as Record<string, unknown>];
-              assertAlmostEquals(Number(row._value), mean, mean * 1e-12);
-              assertEquals({ open: bars.open, high: bars.high, low: bars.low, close: bars.close }, candle);
-              compared++;
-            });
-          }
+    const times = points.map(({ timeUs }) => timeUs / 1e6);
+    const start = Math.floor(Math.min(...times) / 5) * 5;
+    const stop = Math.ceil(Math.max(...times) / 5) * 5 + 5;
+    let compared = 0;
+    for (const bucket of [influx.bucket, "tutorial"]) {
+      for (const product of ["BTC-USD", "ADA-USD"]) {
+        for (const interval of [1, 5]) {
+          const asked = { bucket, product, interval, start, stop };
+          const expected = windows(points, asked);
+          assertGreater(expected.length, 1);
+          const timeline = await ask(influx, TIMELINE, asked);
+          const candles = await ask(influx, CANDLESTICK, asked);
+          assertEquals(timeline.map(({ seconds }) => seconds), expected.map(({ seconds }) => seconds));
+          assertEquals(candles.map(({ seconds }) => seconds), expected.map(({ seconds }) => seconds));
+          expected.forEach(({ mean, candle }, i) => {
+            const [row, bars] = [timeline[i] as Record<string, unknown>, candles[i] as Record<string, unknown>];
+            assertAlmostEquals(Number(row._value), mean, mean * 1e-12);
+            assertEquals({ open: bars.open, high: bars.high, low: bars.low, close: bars.close }, candle);
+            compared++;
+          });
         }
       }
-      assert(compared > 20);
-      tell(`${compared} means and candles of ${points.length} ticks are equal`);
-    } finally {
-      await Deno.remove(config);
     }
-  },
+    assert(compared > 20);
+    tell(`${compared} means and candles of ${points.length} ticks are equal`);
+  } finally {
+    await Deno.remove(config);
+  }
 });

@@ -5,11 +5,10 @@ import { chainMissing } from "../chain/chain.ts";
 import { tell } from "../integration/feed.ts";
 import type { Fault } from "./faults.ts";
 import { runChaos } from "./rounds.ts";
+import { programMissing, serverTest } from "../servers/test.ts";
 
 const missing = chainMissing() ??
-  (Deno.permissions.querySync({ name: "run", command: Deno.execPath() }).state === "granted"
-    ? undefined
-    : "the program as a process needs --allow-run: run it by deno task test");
+  programMissing();
 
 const PLAN: readonly (readonly Fault[])[] = [
   [
@@ -26,13 +25,9 @@ const PLAN: readonly (readonly Fault[])[] = [
   ],
 ];
 
-Deno.test({
-  name: `chaos: two rounds of faults at every part, nothing lost undeclared${missing ? ` [skipped: ${missing}]` : ""}`,
-  ignore: missing !== undefined,
-  async fn() {
-    const rounds = await runChaos({ seed: 11, rounds: PLAN.length, plan: PLAN, say: tell });
-    assertEquals(rounds.flatMap(({ wrong }) => wrong), []);
-    assertEquals(rounds.length, PLAN.length);
-    for (const { result } of rounds) assertGreater(result?.sent ?? 0, 500);
-  },
+serverTest(missing, "chaos: two rounds of faults at every part, nothing lost undeclared", async () => {
+  const rounds = await runChaos({ seed: 11, rounds: PLAN.length, plan: PLAN, say: tell });
+  assertEquals(rounds.flatMap(({ wrong }) => wrong), []);
+  assertEquals(rounds.length, PLAN.length);
+  for (const { result } of rounds) assertGreater(result?.sent ?? 0, 500);
 });

@@ -4,6 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { Random } from "../fakes/random.ts";
 import { type Chain, GAPS_TOPIC, produce, startChain, TOPIC } from "../chain/chain.ts";
 import { exists, freePorts, type RunningServer, ServerProcess, sleep } from "../servers/process.ts";
+import { SimulatorProcess } from "../servers/simulator.ts";
 import type { Fault } from "./faults.ts";
 import { type KnownTick, Link } from "./link.ts";
 
@@ -100,44 +101,40 @@ export class World implements AsyncDisposable {
   readonly #disk: string;
   readonly #isMounted: boolean;
   readonly #random: Random;
-  readonly #exchange: ServerProcess;
-  readonly #exchangePort: number;
+  readonly #exchange: SimulatorProcess;
   readonly #program: ServerProcess;
   readonly #programPort: number;
   /** What the exchange says that it has sent, one list for each of its lives. */
-  readonly #lives: KnownTick[][] = [];
+  readonly #lives: KnownTick[][] = [[]];
   readonly #known = new Set<string>();
   /** Whoever ends without disposing leaves no process behind. */
   readonly #unload = () => {
-    for (const process of [this.#exchange, this.#program]) process.signal("SIGKILL");
+    this.#program.signal("SIGKILL");
   };
   readonly #keepsBooks: boolean;
   #wanted = false;
   #closed = false;
   #keeping: Promise<void> = Promise.resolve();
 
-  private constructor(options: WorldOptions, chain: Chain, dir: string, isMounted: boolean) {
-    const { seed, ticksPerSecond, products = PRODUCTS, settings = {}, preload } = options;
+  private constructor(
+    options: WorldOptions,
+    chain: Chain,
+    exchange: SimulatorProcess,
+    dir: string,
+    isMounted: boolean,
+  ) {
+    const { seed, settings = {}, preload } = options;
     this.chain = chain;
-    this.products = products;
+    this.#exchange = exchange;
+    this.products = exchange.products;
     this.#dir = dir;
     this.#disk = `${dir}/disk`;
     this.#keepsBooks = options.keepsBooks ?? true;
     this.#isMounted = isMounted;
     this.#random = new Random(seed);
     this.storeFile = `${this.#disk}/feed.db`;
-    const ports = freePorts("exchange", "program");
-    this.#exchangePort = ports.exchange;
-    this.#programPort = ports.program;
-    this.#exchange = new ServerProcess({
-      name: "The exchange",
-      command: [Deno.execPath(), "run", "--config", CONFIG, "--allow-net", "--allow-env", "--allow-read", MAIN]
-        .concat("simulate", "--port", String(ports.exchange), "--seed", String(seed))
-        .concat("--rate", String(ticksPerSecond), "--products", products.join()),
-      dir: `${dir}/exchange`,
-      ready: (log) => log.includes("listens on"),
-    });
-    this.link = new Link(ports.exchange, this.#random, this.#keepsBooks);
+    this.#programPort = freePorts("program").program;
+    this.link = new Link(exchange.port, this.#random, this.#keepsBooks);
     this.#program = new ServerProcess({
       name: "The program",
       command: ["sh", "-c", 'cd "$0" && exec "$@"', dir, Deno.execPath(), "run", "--config", CONFIG].concat(
@@ -146,10 +143,10 @@ export class World implements AsyncDisposable {
       ),
       dir: `${dir}/program`,
       env: {
-        PORT: String(ports.program),
+        PORT: String(this.#programPort),
         LOG_FORMAT: "json",
         COINBASE_CHANNEL: "ticker",
-        COINBASE_PRODUCTS: products.join(),
+        COINBASE_PRODUCTS: this.products.join(),
         COINBASE_WS_URL: `ws://127.0.0.1:${this.link.port}`,
         KAFKA_BROKERS: chain.kafka.broker,
         STORE_FILE: this.storeFile,
@@ -164,10 +161,12 @@ export class World implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const chain = stack.use(await startChain());
     const dir = await Deno.makeTempDir({ prefix: "chaos-" });
-    for (const name of ["disk", "exchange", "program"]) await Deno.mkdir(`${dir}/${name}`);
+    for (const name of ["disk", "program"]) await Deno.mkdir(`${dir}/${name}`);
     const isMounted = await mount(`${dir}/disk`, options.diskBytes) === undefined;
-    const world = stack.use(new World(options, chain, dir, isMounted));
-    await world.#startExchange();
+    const { products = PRODUCTS, ticksPerSecond, seed } = options;
+    const exchange = stack.use(await SimulatorProcess.start({ products, ticksPerSecond, seed }));
+    const world = new World(options, chain, exchange, dir, isMounted);
+    stack.use(world);
     await world.#startProgram();
     world.#keeping = world.#keep();
     addEventListener("unload", world.#unload);
@@ -205,7 +204,7 @@ export class World implements AsyncDisposable {
 
   /** No trades any more, or again. */
   async quiet(on: boolean): Promise<void> {
-    for (const product of this.products) await this.#pull("quiet", { product, on });
+    await this.#exchange.quiet(on);
   }
 
   /** Begins a fault, waits for its time, and mends it. */
@@ -238,7 +237,7 @@ export class World implements AsyncDisposable {
     await this.#keeping;
     await this.#program.kill("SIGKILL");
     await this.link[Symbol.asyncDispose]();
-    await this.#exchange.kill("SIGKILL");
+    await this.#exchange[Symbol.asyncDispose]();
     if (this.#isMounted) await run("umount", this.#disk);
     await Deno.remove(this.#dir, { recursive: true });
     await this.chain[Symbol.asyncDispose]();
@@ -267,8 +266,8 @@ export class World implements AsyncDisposable {
 
   async #startExchange(): Promise<void> {
     await bringUp(async () => {
-      await this.#exchange.kill("SIGKILL");
-      await this.#exchange.start();
+      await this.#exchange.kill();
+      await this.#exchange.restart();
     });
     this.#lives.push([]);
   }
@@ -282,9 +281,7 @@ export class World implements AsyncDisposable {
     const passed = this.link.take();
     const life = this.#lives.at(-1) ?? [];
     if (this.#exchange.running) {
-      const answer = await fetch(`http://127.0.0.1:${this.#exchangePort}/sent?since=${life.length}`);
-      for (const line of (await answer.text()).split("\n")) {
-        if (line === "") continue;
+      for await (const line of this.#exchange.sentLines(life.length)) {
         const { id, product, tradeId, price, time } = JSON.parse(line);
         life.push({ id, product, tradeId, price, time });
         this.#known.add(id);
@@ -309,25 +306,25 @@ export class World implements AsyncDisposable {
         return await this.#startExchange();
       }
       case "frozen":
-        return await freeze(this.#exchange, ms);
+        return await strikeServer(this.#exchange, kind, ms);
       case "slow":
-        await this.#pull("slowDown", { ms: this.#random.int(200, 3000) });
+        await this.#exchange.pull("slowDown", { ms: this.#random.int(200, 3000) });
         await sleep(ms);
-        return await this.#pull("slowDown", { ms: 0 });
+        return await this.#exchange.pull("slowDown", { ms: 0 });
       case "refuses":
-        await this.#pull("refuseUpgrade", { on: true });
-        await this.#pull("hangUp", { code: 1006 });
+        await this.#exchange.pull("refuseUpgrade", { on: true });
+        await this.#exchange.pull("hangUp", { code: 1006 });
         await sleep(ms);
-        return await this.#pull("refuseUpgrade", { on: false });
+        return await this.#exchange.pull("refuseUpgrade", { on: false });
       case "silent":
-        await this.#pull("silent", { on: true });
+        await this.#exchange.pull("silent", { on: true });
         await sleep(ms);
-        return await this.#pull("silent", { on: false });
+        return await this.#exchange.pull("silent", { on: false });
       case "stalls": {
         const lost = this.products.filter(() => this.#random.chance(0.4));
-        for (const product of lost) await this.#pull("loseProduct", { product, on: true });
+        for (const product of lost) await this.#exchange.pull("loseProduct", { product, on: true });
         await sleep(ms);
-        for (const product of lost) await this.#pull("loseProduct", { product, on: false });
+        for (const product of lost) await this.#exchange.pull("loseProduct", { product, on: false });
         return;
       }
       case "junk":
@@ -339,31 +336,22 @@ export class World implements AsyncDisposable {
   async #talkJunk(ms: number): Promise<void> {
     const product = () => this.#random.pick(this.products);
     const talk: readonly (() => Promise<void>)[] = [
-      () => this.#pull("junk", { n: this.#random.int(1, 200) }),
-      () => this.#pull("huge", { bytes: this.#random.int(100, 3_000_000) }),
-      () => this.#pull("cutOff", { product: product() }),
-      () => this.#pull("breakOff", {}),
-      () => this.#pull("repeat", { n: this.#random.int(1, 50) }),
-      () => this.#pull("outOfOrder", { product: product() }),
-      () => this.#pull("late", { ms: this.#random.int(100, 5000), product: product() }),
-      () => this.#pull("future", { ms: this.#random.int(7_200_000, 86_400_000), product: product() }),
-      () => this.#pull("hangUp", {}),
-      () => this.#pull("flood", { ticksPerSecond: 3000, ms: 1000 }),
-      () => this.#pull("dataFirst", { on: this.#random.chance(0.5) }),
+      () => this.#exchange.pull("junk", { n: this.#random.int(1, 200) }),
+      () => this.#exchange.pull("huge", { bytes: this.#random.int(100, 3_000_000) }),
+      () => this.#exchange.pull("cutOff", { product: product() }),
+      () => this.#exchange.pull("breakOff", {}),
+      () => this.#exchange.pull("repeat", { n: this.#random.int(1, 50) }),
+      () => this.#exchange.pull("outOfOrder", { product: product() }),
+      () => this.#exchange.pull("late", { ms: this.#random.int(100, 5000), product: product() }),
+      () => this.#exchange.pull("future", { ms: this.#random.int(7_200_000, 86_400_000), product: product() }),
+      () => this.#exchange.pull("hangUp", {}),
+      () => this.#exchange.pull("flood", { ticksPerSecond: 3000, ms: 1000 }),
+      () => this.#exchange.pull("dataFirst", { on: this.#random.chance(0.5) }),
     ];
     for (const end = performance.now() + ms; performance.now() < end; await sleep(this.#random.int(100, 1200))) {
       await this.#random.pick(talk)();
     }
-    await this.#pull("dataFirst", { on: false });
-  }
-
-  async #pull(lever: string, body: Record<string, unknown>): Promise<void> {
-    const answer = await fetch(`http://127.0.0.1:${this.#exchangePort}/levers/${lever}`, {
-      method: "POST",
-      body: JSON.stringify(body),
-    });
-    const text = await answer.text();
-    if (!answer.ok) throw new Error(`The lever ${lever} was refused: ${text}`);
+    await this.#exchange.pull("dataFirst", { on: false });
   }
 
   async #strikeProgram(kind: string, ms: number): Promise<void> {

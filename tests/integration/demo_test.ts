@@ -8,11 +8,11 @@ import { type KafkaOptions, KafkaSink } from "../../src/kafka/sink.ts";
 import { Notebook } from "../fakes/log.ts";
 import { ticksOf } from "../fakes/ticks.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
+import { serverTest } from "../servers/test.ts";
 import { until } from "../simulator/client.ts";
 import { mayDemo, startLesson } from "../demo/lesson.ts";
 
 const missing = mayDemo ? kafkaMissing() : "needs --allow-net --allow-read --allow-write";
-const skipped = missing === undefined ? "" : ` [skipped: ${missing}]`;
 const never = new AbortController().signal;
 
 function kafkaOptions(kafka: KafkaServer, onSocket: KafkaOptions["onSocket"]): KafkaOptions {
@@ -28,56 +28,51 @@ function kafkaOptions(kafka: KafkaServer, onSocket: KafkaOptions["onSocket"]): K
   };
 }
 
-Deno.test({
-  name: `the demo's lever brokerAway cuts the line to Kafka, and mends it${skipped}`,
-  ignore: missing !== undefined,
-  async fn(t) {
-    await using kafka = await KafkaServer.start();
-    await kafka.createTopic("ticker_batch");
-    await kafka.createTopic("feed_gaps");
+serverTest(missing, "the demo's lever brokerAway cuts the line to Kafka, and mends it", async (t) => {
+  await using kafka = await KafkaServer.start();
+  await kafka.createTopics();
 
-    await t.step("a sink whose line is cut fails with retry, also to connect; whole again, it goes on", async () => {
-      const line = new BrokerLine();
-      await using sink = new KafkaSink(kafkaOptions(kafka, line.onSocket));
-      await sink.connect(never);
-      assertGreater(line.set(true), 0);
-      for (const attempt of [() => sink.write(ticksOf("X-USD", 1), never), () => sink.connect(never)]) {
-        const error = await attempt().then(() => undefined, (error) => error);
-        assertEquals([error instanceof SinkError, error?.kind], [true, "retry"]);
-        assertMatch(error.message, /the demo has cut the line to the broker|Closed connection/);
-      }
-      assertEquals([line.isCut, line.set(true), line.set(false)], [true, 0, 0]);
-      await sink.write(ticksOf("X-USD", 1), never);
-    });
+  await t.step("a sink whose line is cut fails with retry, also to connect; whole again, it goes on", async () => {
+    const line = new BrokerLine();
+    await using sink = new KafkaSink(kafkaOptions(kafka, line.onSocket));
+    await sink.connect(never);
+    assertGreater(line.set(true), 0);
+    for (const attempt of [() => sink.write(ticksOf("X-USD", 1), never), () => sink.connect(never)]) {
+      const error = await attempt().then(() => undefined, (error) => error);
+      assertEquals([error instanceof SinkError, error?.kind], [true, "retry"]);
+      assertMatch(error.message, /the demo has cut the line to the broker|Closed connection/);
+    }
+    assertEquals([line.isCut, line.set(true), line.set(false)], [true, 0, 0]);
+    await sink.write(ticksOf("X-USD", 1), never);
+  });
 
-    await t.step("store and page go on, Kafka's queue rises, and then all of it arrives", async () => {
-      await using lesson = await startLesson({
-        hasKafka: true,
-        sinks: (demo) => [new KafkaSink(kafkaOptions(kafka, demo.onSocket))],
-      });
-      const { sent: before } = lesson.stats.sink("kafka");
-      await until("Kafka has ticks", () => lesson.stats.sink("kafka").sent > before + 10);
-      assertEquals(lesson.lever("brokerAway")?.on, false);
-      assertMatch(JSON.stringify(await lesson.pull("brokerAway", { on: true })), /^\{"on":true,"sockets":[1-9]/);
-      assertEquals(lesson.lever("brokerAway")?.on, true);
-      await until("Kafka is away", () => lesson.lane("kafka").state === "failing");
-      await until("ticks wait for it", () => lesson.lane("kafka").queueDepth > 50);
-      assertMatch(lesson.lane("kafka").trouble ?? "", /the demo has cut the line to the broker/);
-      assertEquals([lesson.lane().state, lesson.source.status().link], ["ok", "open"]);
-      await lesson.pull("brokerAway", { on: false });
-      await until(
-        "Kafka is back",
-        () => lesson.lane("kafka").state === "ok" && lesson.lane("kafka").queueDepth < 10,
-        20_000,
-      );
-      // a line that is cut at the end is mended for it
-      await lesson.pull("brokerAway", { on: true });
-      await until("ticks wait for it", () => lesson.lane("kafka").queueDepth > 5);
-      await lesson.stop();
-      const records = (await kafka.read("ticker_batch")).map(({ headers }) => headers["id"]);
-      const stored = lesson.ticks().map(tickId);
-      assertEquals(stored.filter((id) => !records.includes(id)), []);
-      assertEquals(lesson.stats.sink("kafka").dropped, 0);
+  await t.step("store and page go on, Kafka's queue rises, and then all of it arrives", async () => {
+    await using lesson = await startLesson({
+      hasKafka: true,
+      sinks: (demo) => [new KafkaSink(kafkaOptions(kafka, demo.onSocket))],
     });
-  },
+    const { sent: before } = lesson.stats.sink("kafka");
+    await until("Kafka has ticks", () => lesson.stats.sink("kafka").sent > before + 10);
+    assertEquals(lesson.lever("brokerAway")?.on, false);
+    assertMatch(JSON.stringify(await lesson.pull("brokerAway", { on: true })), /^\{"on":true,"sockets":[1-9]/);
+    assertEquals(lesson.lever("brokerAway")?.on, true);
+    await until("Kafka is away", () => lesson.lane("kafka").state === "failing");
+    await until("ticks wait for it", () => lesson.lane("kafka").queueDepth > 50);
+    assertMatch(lesson.lane("kafka").trouble ?? "", /the demo has cut the line to the broker/);
+    assertEquals([lesson.lane().state, lesson.source.status().link], ["ok", "open"]);
+    await lesson.pull("brokerAway", { on: false });
+    await until(
+      "Kafka is back",
+      () => lesson.lane("kafka").state === "ok" && lesson.lane("kafka").queueDepth < 10,
+      20_000,
+    );
+    // a line that is cut at the end is mended for it
+    await lesson.pull("brokerAway", { on: true });
+    await until("ticks wait for it", () => lesson.lane("kafka").queueDepth > 5);
+    await lesson.stop();
+    const records = (await kafka.read("ticker_batch")).map(({ headers }) => headers["id"]);
+    const stored = lesson.ticks().map(tickId);
+    assertEquals(stored.filter((id) => !records.includes(id)), []);
+    assertEquals(lesson.stats.sink("kafka").dropped, 0);
+  });
 });

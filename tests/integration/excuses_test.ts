@@ -5,15 +5,15 @@ import { KafkaSink } from "../../src/kafka/sink.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { freePorts } from "../servers/process.ts";
+import { serverTest } from "../servers/test.ts";
 import { recordLog, startFeed, until } from "./feed.ts";
 
 const missing = kafkaMissing();
-const skipped = missing ? ` [skipped: ${missing}]` : "";
 
-Deno.test({
-  name: `an advertised address that leads nowhere is told as that, also where the topic is missing${skipped}`,
-  ignore: missing !== undefined,
-  async fn() {
+serverTest(
+  missing,
+  "an advertised address that leads nowhere is told as that, also where the topic is missing",
+  async () => {
     await using kafka = await KafkaServer.start({ doors: { out: {} } });
     await kafka.createTopic("there");
     const nowhere = `127.0.0.1:${freePorts("nowhere").nowhere}`;
@@ -56,34 +56,29 @@ Deno.test({
     const error = await sink.connect(AbortSignal.timeout(20_000)).catch((error) => error);
     assertStringIncludes(error.message, "has no topic missing; create it with: kafka-topics.sh");
   },
-});
+);
 
-Deno.test({
-  name: `a quota of Kafka is told as that, in status and log, and not as a slow Kafka${skipped}`,
-  ignore: missing !== undefined,
-  async fn() {
-    await using kafka = await KafkaServer.start();
-    await kafka.createTopic("ticks");
-    await kafka.createTopic("gaps");
-    await kafka.setProducerQuota(2000);
-    await using simulator = await Simulator.start({ seed: 8, ticksPerSecond: 50 });
-    const { log, said } = recordLog();
-    await using feed = startFeed({
-      url: simulator.url,
-      broker: kafka.broker,
-      channel: "ticker",
-      log,
-      drainMs: 0,
-      kafka: { topic: "ticks", gapsTopic: "gaps" },
-    });
-    const status = () => feed.pipeline.status().find(({ name }) => name === "kafka");
-    await until("the status tells it", () => status()?.throttled !== undefined);
-    assertStringIncludes(status()?.throttled ?? "", "a quota of Kafka lets us send less than we have");
-    await until("a write lasts for long", () => status()?.state === "failing");
-    const { trouble = "" } = status() ?? {};
-    assert(/^it has not confirmed a write for \d+ s: a quota of Kafka/.test(trouble), trouble);
-    assert(said("warn", "Kafka throttles us by a quota").length > 0);
-    assertEquals(said("warn", "Cannot write to kafka, trying again"), []);
-    await feed.stop().catch(() => {});
-  },
+serverTest(missing, "a quota of Kafka is told as that, in status and log, and not as a slow Kafka", async () => {
+  await using kafka = await KafkaServer.start();
+  const topics = await kafka.createTopics();
+  await kafka.setProducerQuota(2000);
+  await using simulator = await Simulator.start({ seed: 8, ticksPerSecond: 50 });
+  const { log, said } = recordLog();
+  await using feed = startFeed({
+    url: simulator.url,
+    broker: kafka.broker,
+    channel: "ticker",
+    log,
+    drainMs: 0,
+    kafka: topics,
+  });
+  const status = () => feed.pipeline.status().find(({ name }) => name === "kafka");
+  await until("the status tells it", () => status()?.throttled !== undefined);
+  assertStringIncludes(status()?.throttled ?? "", "a quota of Kafka lets us send less than we have");
+  await until("a write lasts for long", () => status()?.state === "failing");
+  const { trouble = "" } = status() ?? {};
+  assert(/^it has not confirmed a write for \d+ s: a quota of Kafka/.test(trouble), trouble);
+  assert(said("warn", "Kafka throttles us by a quota").length > 0);
+  assertEquals(said("warn", "Cannot write to kafka, trying again"), []);
+  await feed.stop().catch(() => {});
 });

@@ -22,14 +22,12 @@ if (missing === undefined) {
 sinkContract("KafkaSink", async () => {
   const kafka = shared;
   if (kafka === undefined) throw new TypeError("No Kafka");
-  const topic = `contract_${++topics}`;
-  await kafka.createTopic(topic);
-  await kafka.createTopic(`${topic}_gaps`);
+  const { topic, gapsTopic } = await kafka.createTopics(`contract_${++topics}`);
   return {
     sink: new KafkaSink({
       brokers: [kafka.broker],
       topic,
-      gapsTopic: `${topic}_gaps`,
+      gapsTopic,
       clientId: "test",
       compression: "none",
       ssl: false,

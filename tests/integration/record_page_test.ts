@@ -2,6 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
+import { serverTest } from "../servers/test.ts";
 
 const python = () =>
   `${Deno.env.get("CACHE") ?? `${Deno.env.get("HOME")}/.cache/crypto-data-streaming`}/python/bin/python`;
@@ -20,30 +21,26 @@ function pythonMissing(): string | undefined {
 
 const missing = pythonMissing();
 
-Deno.test({
-  name: `docs/record.md: its Python example writes a record as ours${missing ? ` [skipped: ${missing}]` : ""}`,
-  ignore: missing !== undefined,
-  async fn() {
-    const page = await Deno.readTextFile(new URL("../../docs/record.md", import.meta.url));
-    const code = /```python\n([\s\S]*?)```/.exec(page)?.[1];
-    assert(code !== undefined, "docs/record.md has no Python block");
-    assert(code.trim().split("\n").length <= 10, "the example is longer than ten lines");
-    await using kafka = await KafkaServer.start();
-    await kafka.createTopic("ticker_batch", { partitions: 3 });
-    const before = Math.floor(Date.now() / 1000);
-    const { success, stderr } = await new Deno.Command(python(), {
-      args: ["-c", code],
-      env: { KAFKA_BROKERS: kafka.broker },
-      stdout: "null",
-      stderr: "piped",
-    }).output();
-    assert(success, new TextDecoder().decode(stderr));
-    const [record, ...more] = await kafka.read("ticker_batch");
-    assertEquals(more, []);
-    const { w_time, ...rest } = JSON.parse(record?.value ?? "{}");
-    assertEquals(rest, { product: "nasdaq:AAPL", price: 189.84 });
-    assert(Number.isInteger(w_time) && w_time >= before && w_time <= before + 60);
-    assertEquals(record?.value, `{"product":"nasdaq:AAPL","w_time":${w_time},"price":189.84}`);
-    assertEquals(record?.key, "nasdaq:AAPL");
-  },
+serverTest(missing, "docs/record.md: its Python example writes a record as ours", async () => {
+  const page = await Deno.readTextFile(new URL("../../docs/record.md", import.meta.url));
+  const code = /```python\n([\s\S]*?)```/.exec(page)?.[1];
+  assert(code !== undefined, "docs/record.md has no Python block");
+  assert(code.trim().split("\n").length <= 10, "the example is longer than ten lines");
+  await using kafka = await KafkaServer.start();
+  await kafka.createTopic("ticker_batch", { partitions: 3 });
+  const before = Math.floor(Date.now() / 1000);
+  const { success, stderr } = await new Deno.Command(python(), {
+    args: ["-c", code],
+    env: { KAFKA_BROKERS: kafka.broker },
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  assert(success, new TextDecoder().decode(stderr));
+  const [record, ...more] = await kafka.read("ticker_batch");
+  assertEquals(more, []);
+  const { w_time, ...rest } = JSON.parse(record?.value ?? "{}");
+  assertEquals(rest, { product: "nasdaq:AAPL", price: 189.84 });
+  assert(Number.isInteger(w_time) && w_time >= before && w_time <= before + 60);
+  assertEquals(record?.value, `{"product":"nasdaq:AAPL","w_time":${w_time},"price":189.84}`);
+  assertEquals(record?.key, "nasdaq:AAPL");
 });

@@ -7,14 +7,13 @@ import { type KafkaOptions, KafkaSink } from "../../src/kafka/sink.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { Authority, opensslMissing, type Pair } from "../servers/certificates.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
+import { programMissing, serverTest } from "../servers/test.ts";
 import { audit, recordLog, silent, sleep, tell, until } from "./feed.ts";
 import { Producer } from "./producer.ts";
 import { makeTick } from "./ticks.ts";
 
 const missing = kafkaMissing() ?? opensslMissing() ??
-  (Deno.permissions.querySync({ name: "run", command: Deno.execPath() }).state === "granted"
-    ? undefined
-    : "the program as a process needs --allow-run: run it by deno task test");
+  programMissing();
 
 const MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] as const;
 const PASSWORD = 'correct "horse" battery';
@@ -28,304 +27,299 @@ function assertNoSecret(said: string, ...secrets: string[]): void {
   for (const line of lines) assert(!said.includes(line) && !said.includes(JSON.stringify(line).slice(1, -1)), said);
 }
 
-Deno.test({
-  name: `a Kafka that is locked${missing ? ` [skipped: ${missing}]` : ""}`,
-  ignore: missing !== undefined,
-  async fn(t) {
-    await using authority = await Authority.make();
-    await using stranger = await Authority.make();
-    const chainOf = ({ key, cert }: Pair) => ({ key, chain: cert + authority.cert });
-    const own = await authority.issue();
-    const expired = await authority.issue({ expired: true });
-    const door = chainOf(own);
-    const ours = await authority.issue({ subject: "/CN=feed", names: [] });
-    await using kafka = await KafkaServer.start({
-      users: { feed: PASSWORD, writer: PASSWORD, looker: PASSWORD, nobody: PASSWORD, gapless: PASSWORD },
-      doors: {
-        login: { tls: door, mechanisms: MECHANISMS },
-        mutual: { tls: { ...door, clientCa: authority.cert } },
-        expired: { tls: chainOf(expired) },
-        elsewhere: { tls: chainOf(await authority.issue({ names: ["DNS:kafka.example"] })) },
-      },
-      properties: {
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        // whoever comes by the plain door: the tests
-        "super.users": "User:ANONYMOUS",
-        "listener.name.login.scram-sha-512.connections.max.reauth.ms": String(LOGIN_MS),
-      },
+serverTest(missing, "a Kafka that is locked", async (t) => {
+  await using authority = await Authority.make();
+  await using stranger = await Authority.make();
+  const chainOf = ({ key, cert }: Pair) => ({ key, chain: cert + authority.cert });
+  const own = await authority.issue();
+  const expired = await authority.issue({ expired: true });
+  const door = chainOf(own);
+  const ours = await authority.issue({ subject: "/CN=feed", names: [] });
+  await using kafka = await KafkaServer.start({
+    users: { feed: PASSWORD, writer: PASSWORD, looker: PASSWORD, nobody: PASSWORD, gapless: PASSWORD },
+    doors: {
+      login: { tls: door, mechanisms: MECHANISMS },
+      mutual: { tls: { ...door, clientCa: authority.cert } },
+      expired: { tls: chainOf(expired) },
+      elsewhere: { tls: chainOf(await authority.issue({ names: ["DNS:kafka.example"] })) },
+    },
+    properties: {
+      "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+      // whoever comes by the plain door: the tests
+      "super.users": "User:ANONYMOUS",
+      "listener.name.login.scram-sha-512.connections.max.reauth.ms": String(LOGIN_MS),
+    },
+  });
+  await using simulator = await Simulator.start({ seed: 21, ticksPerSecond: 15 });
+  const folder = await Deno.makeTempDir();
+  await using _removed = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
+  const file = async (name: string, text: string) => {
+    await Deno.writeTextFile(`${folder}/${name}`, text);
+    return `${folder}/${name}`;
+  };
+  const base = {
+    COINBASE_WS_URL: simulator.url,
+    KAFKA_SSL: "true",
+    KAFKA_SSL_CA_FILE: await file("ca.pem", authority.cert),
+    LOG_LEVEL: "debug",
+  };
+  const passwordFile = await file("password", `${PASSWORD}\n`);
+  const login = (mechanism: string) => ({
+    ...base,
+    KAFKA_BROKERS: kafka.door("login"),
+    KAFKA_SASL_MECHANISM: mechanism,
+    KAFKA_USERNAME: "feed",
+    KAFKA_PASSWORD_FILE: passwordFile,
+  });
+  const mutual = {
+    ...base,
+    KAFKA_BROKERS: kafka.door("mutual"),
+    KAFKA_SSL_CERT_FILE: await file("cert.pem", ours.cert),
+    KAFKA_SSL_KEY_FILE: await file("key.pem", ours.key),
+  };
+  /** Topics of its own, and the least rights for one who writes to them. */
+  const topicsFor = async (topic: string, ...users: string[]) => {
+    const { gapsTopic } = await kafka.createTopics(topic);
+    for (const each of [topic, gapsTopic]) {
+      for (const user of users) await kafka.allow(user, "topic", each, "WRITE", "DESCRIBE");
+    }
+    return { KAFKA_TOPIC: topic, KAFKA_GAPS_TOPIC: gapsTopic };
+  };
+  /** Runs until it has sent enough, and for so long. */
+  const works = async (settings: Record<string, string>, atLeastMs = 0) => {
+    const since = performance.now();
+    await using producer = new Producer(settings);
+    await producer.says("Ready to write to kafka");
+    const before = simulator.sentCount;
+    await until(
+      "100 ticks are sent",
+      () => simulator.sentCount >= before + 100 && performance.now() - since >= atLeastMs,
+    );
+    assertEquals(await producer.end("SIGTERM"), 0, producer.stderr);
+    assertNoSecret(producer.stderr, PASSWORD, ours.key);
+    const { KAFKA_TOPIC: topic = "", KAFKA_GAPS_TOPIC: gapsTopic = "" } = settings;
+    const counted = await audit(simulator, kafka, { topic, gapsTopic });
+    assertGreater(counted.stored, 80);
+    assertEquals(producer.said("Cannot write to kafka, trying again"), []);
+  };
+  /** Ends with 4, soon, and its last line is the only one that says so. */
+  const refused = async (settings: Record<string, string>, words: RegExp, ...secrets: string[]) => {
+    const since = performance.now();
+    await using producer = new Producer(settings);
+    assertEquals(await producer.ended(), 4, producer.stderr);
+    assertLess(performance.now() - since, 60_000);
+    const last = producer.log.at(-1);
+    assertMatch(last?.message ?? "", words);
+    assertEquals(producer.stderr.split(JSON.stringify(last?.message).slice(1, -1)).length, 2, producer.stderr);
+    assertNoSecret(producer.stderr, PASSWORD, ours.key, ...secrets);
+  };
+
+  for (const mechanism of MECHANISMS) {
+    await t.step(`login by ${mechanism} over TLS, with the least rights: nothing is lost`, async () => {
+      const topics = await topicsFor(`by-${mechanism.toLowerCase()}`, "feed");
+      await works({ ...login(mechanism), ...topics }, mechanism === "SCRAM-SHA-512" ? LOGIN_MS + 3000 : 0);
     });
-    await using simulator = await Simulator.start({ seed: 21, ticksPerSecond: 15 });
-    const folder = await Deno.makeTempDir();
-    await using _removed = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
-    const file = async (name: string, text: string) => {
-      await Deno.writeTextFile(`${folder}/${name}`, text);
-      return `${folder}/${name}`;
-    };
-    const base = {
-      COINBASE_WS_URL: simulator.url,
-      KAFKA_SSL: "true",
-      KAFKA_SSL_CA_FILE: await file("ca.pem", authority.cert),
-      LOG_LEVEL: "debug",
-    };
-    const passwordFile = await file("password", `${PASSWORD}\n`);
-    const login = (mechanism: string) => ({
-      ...base,
-      KAFKA_BROKERS: kafka.door("login"),
-      KAFKA_SASL_MECHANISM: mechanism,
-      KAFKA_USERNAME: "feed",
-      KAFKA_PASSWORD_FILE: passwordFile,
+
+    await t.step(`a wrong password for ${mechanism}: exit 4, one sentence`, async () => {
+      const wrong = "wrong-horse";
+      await refused(
+        { ...login(mechanism), KAFKA_PASSWORD_FILE: await file("wrong", wrong) },
+        /^Kafka at localhost:\d+ refuses us \(topic ticker_batch\): SASL .* authentication failed: /,
+        wrong,
+      );
     });
-    const mutual = {
-      ...base,
-      KAFKA_BROKERS: kafka.door("mutual"),
-      KAFKA_SSL_CERT_FILE: await file("cert.pem", ours.cert),
-      KAFKA_SSL_KEY_FILE: await file("key.pem", ours.key),
-    };
-    /** Topics of its own, and the least rights for one who writes to them. */
-    const topicsFor = async (topic: string, ...users: string[]) => {
-      for (const each of [topic, `${topic}_gaps`]) {
-        await kafka.createTopic(each);
-        for (const user of users) await kafka.allow(user, "topic", each, "WRITE", "DESCRIBE");
-      }
-      return { KAFKA_TOPIC: topic, KAFKA_GAPS_TOPIC: `${topic}_gaps` };
-    };
-    /** Runs until it has sent enough, and for so long. */
-    const works = async (settings: Record<string, string>, atLeastMs = 0) => {
-      const since = performance.now();
-      await using producer = new Producer(settings);
-      await producer.says("Ready to write to kafka");
+  }
+
+  await t.step("a certificate of ours in the place of a login (mutual TLS): nothing is lost", async () => {
+    const topics = await topicsFor("by-certificate", "CN=feed");
+    await works({ ...mutual, ...topics });
+  });
+
+  const { KAFKA_SSL_CA_FILE: _, ...noAuthority } = base;
+  const other = await stranger.issue({ subject: "/CN=feed", names: [] });
+  const old = await authority.issue({ subject: "/CN=feed", names: [], expired: true });
+  const refusals: { name: string; settings: Record<string, string>; words: RegExp; key?: string }[] = [
+    {
+      name: "an authority that we do not know",
+      settings: { ...noAuthority, KAFKA_BROKERS: kafka.door("login") },
+      words:
+        /^Kafka at localhost:\d+ shows a certificate of an authority that we do not know \(KAFKA_SSL_CA can name it\): .*certificate/,
+    },
+    {
+      name: "another authority than the one we were told",
+      settings: { ...noAuthority, KAFKA_BROKERS: kafka.door("login"), KAFKA_SSL_CA: stranger.cert },
+      words: /^Kafka at localhost:\d+ shows a certificate of an authority that we do not know/,
+    },
+    {
+      name: "a certificate for another host",
+      settings: { ...base, KAFKA_BROKERS: kafka.door("elsewhere") },
+      words:
+        /^Kafka at localhost:\d+ shows a certificate for other names \(KAFKA_BROKERS must have one of them\): .*kafka\.example/,
+    },
+    {
+      name: "a certificate whose time is over",
+      settings: { ...base, KAFKA_BROKERS: kafka.door("expired") },
+      words: /^Kafka at localhost:\d+ shows a certificate whose time is not now: certificate has expired$/,
+    },
+    {
+      name: "no certificate of ours, where one is asked for",
+      settings: { ...base, KAFKA_BROKERS: kafka.door("mutual") },
+      words: /^Kafka at localhost:\d+ wants a certificate of ours \(KAFKA_SSL_CERT and KAFKA_SSL_KEY\): /,
+    },
+    {
+      name: "a certificate of ours from an authority that Kafka does not know",
+      settings: {
+        ...base,
+        KAFKA_BROKERS: kafka.door("mutual"),
+        KAFKA_SSL_CERT: other.cert,
+        KAFKA_SSL_KEY: other.key,
+      },
+      words: /^Kafka at localhost:\d+ does not take our certificate \(KAFKA_SSL_CERT\): /,
+      key: other.key,
+    },
+    {
+      name: "a certificate of ours whose time is over",
+      settings: { ...base, KAFKA_BROKERS: kafka.door("mutual"), KAFKA_SSL_CERT: old.cert, KAFKA_SSL_KEY: old.key },
+      words: /^Kafka at localhost:\d+ does not take our certificate \(KAFKA_SSL_CERT\): /,
+      key: old.key,
+    },
+  ];
+  for (const { name, settings, words, key = "" } of refusals) {
+    await t.step(`${name}: exit 4, one sentence`, () => refused(settings, words, key));
+  }
+
+  await t.step("a file that holds no certificate: exit 2, before anything is connected", async () => {
+    await using producer = new Producer({ ...mutual, KAFKA_SSL_KEY_FILE: await file("bad.pem", "hunter2") });
+    assertEquals(await producer.ended(), 2, producer.stderr);
+    assertEquals(
+      producer.stderr,
+      "Cannot use KAFKA_SSL_KEY as it must be a PEM private key without a passphrase: its file has no " +
+        '"-----BEGIN PRIVATE KEY-----"\n',
+    );
+  });
+
+  await t.step("rights: write is enough, anything less is refused, gaps alone may be forbidden", async () => {
+    await kafka.createTopics("rights");
+    await kafka.allow("writer", "topic", "rights", "WRITE");
+    await kafka.allow("writer", "topic", "rights_gaps", "WRITE");
+    await kafka.allow("looker", "topic", "rights", "DESCRIBE");
+    await kafka.allow("gapless", "topic", "rights", "WRITE");
+    const { log, lines } = recordLog();
+    const sinkOf = (username: string, more: Partial<KafkaOptions> = {}) =>
+      new KafkaSink({
+        brokers: [kafka.door("login")],
+        topic: "rights",
+        gapsTopic: "rights_gaps",
+        clientId: "test",
+        compression: "none",
+        ssl: true,
+        certificates: { ca: authority.cert },
+        sasl: { mechanism: "scram-sha-256", username, password: PASSWORD },
+        log,
+        ...more,
+      });
+    const gap = {
+      kind: "gap",
+      exchange: "coinbase",
+      product: "BTC-USD",
+      opened: 1,
+      from: 1,
+      to: 2,
+      reason: "stalled",
+      dropped: 0,
+      missed: true,
+    } as const;
+    {
+      // Kafka takes the right to write for one to describe
+      await using sink = sinkOf("writer");
+      await sink.write([makeTick(0)], forever);
+      await sink.writeGaps([gap], forever);
+    }
+    {
+      await using sink = sinkOf("gapless");
+      await sink.write([makeTick(1)], forever);
+      const error = await assertRejects(() => sink.writeGaps([gap], forever), SinkError);
+      assertMatch(error.message, /refuses us \(topic rights_gaps\): Not authorized to access topics/);
+      // and the ticks go on
+      await sink.write([makeTick(2)], forever);
+    }
+    {
+      await using sink = sinkOf("looker");
+      const error = await assertRejects(() => sink.write([makeTick(3)], forever), SinkError);
+      assertEquals(error.kind, "fatal");
+      assertMatch(error.message, /refuses us \(topic rights\): Not authorized to access topics/);
+    }
+    {
+      await using sink = sinkOf("nobody");
+      const error = await assertRejects(() => sink.connect(forever), SinkError);
+      assertEquals(error.kind, "fatal");
+      assertMatch(error.message, /refuses us \(topic rights\): Not authorized to access topics/);
+    }
+    assertEquals((await kafka.read("rights")).length, 3);
+    assertEquals((await kafka.read("rights_gaps")).length, 1);
+    assertNoSecret(JSON.stringify(lines), PASSWORD);
+  });
+
+  await t.step("Kafka's certificate runs out while we write: held and tried again, until it is renewed", async () => {
+    const topics = await topicsFor("renewed", "feed");
+    await using producer = new Producer({ ...login("SCRAM-SHA-256"), ...topics });
+    await producer.says("Ready to write to kafka");
+    const more = async (count: number) => {
       const before = simulator.sentCount;
-      await until(
-        "100 ticks are sent",
-        () => simulator.sentCount >= before + 100 && performance.now() - since >= atLeastMs,
-      );
-      assertEquals(await producer.end("SIGTERM"), 0, producer.stderr);
-      assertNoSecret(producer.stderr, PASSWORD, ours.key);
-      const { KAFKA_TOPIC: topic = "", KAFKA_GAPS_TOPIC: gapsTopic = "" } = settings;
-      const counted = await audit(simulator, kafka, { topic, gapsTopic });
-      assertGreater(counted.stored, 80);
-      assertEquals(producer.said("Cannot write to kafka, trying again"), []);
+      await until(`${count} ticks are sent`, () => simulator.sentCount >= before + count);
     };
-    /** Ends with 4, soon, and its last line is the only one that says so. */
-    const refused = async (settings: Record<string, string>, words: RegExp, ...secrets: string[]) => {
-      const since = performance.now();
-      await using producer = new Producer(settings);
-      assertEquals(await producer.ended(), 4, producer.stderr);
-      assertLess(performance.now() - since, 60_000);
-      const last = producer.log.at(-1);
-      assertMatch(last?.message ?? "", words);
-      assertEquals(producer.stderr.split(JSON.stringify(last?.message).slice(1, -1)).length, 2, producer.stderr);
-      assertNoSecret(producer.stderr, PASSWORD, ours.key, ...secrets);
-    };
-
-    for (const mechanism of MECHANISMS) {
-      await t.step(`login by ${mechanism} over TLS, with the least rights: nothing is lost`, async () => {
-        const topics = await topicsFor(`by-${mechanism.toLowerCase()}`, "feed");
-        await works({ ...login(mechanism), ...topics }, mechanism === "SCRAM-SHA-512" ? LOGIN_MS + 3000 : 0);
-      });
-
-      await t.step(`a wrong password for ${mechanism}: exit 4, one sentence`, async () => {
-        const wrong = "wrong-horse";
-        await refused(
-          { ...login(mechanism), KAFKA_PASSWORD_FILE: await file("wrong", wrong) },
-          /^Kafka at localhost:\d+ refuses us \(topic ticker_batch\): SASL .* authentication failed: /,
-          wrong,
-        );
-      });
-    }
-
-    await t.step("a certificate of ours in the place of a login (mutual TLS): nothing is lost", async () => {
-      const topics = await topicsFor("by-certificate", "CN=feed");
-      await works({ ...mutual, ...topics });
+    const certificate = ({ key, cert }: Pair) => ({
+      "listener.name.login.ssl.keystore.key": key,
+      "listener.name.login.ssl.keystore.certificate.chain": cert + authority.cert,
     });
+    await more(100);
+    await kafka.set(certificate(expired));
+    await kafka.restart();
+    await until(
+      "it says why it waits",
+      () => producer.stderr.includes("shows a certificate whose time is not now: certificate has expired"),
+    );
+    await more(100);
+    await sleep(500);
+    await kafka.set(certificate(await authority.issue()));
+    await kafka.restart();
+    await producer.says("Writing to kafka again");
+    await more(100);
+    assertEquals(await producer.end("SIGTERM"), 0, producer.stderr);
+    assertNoSecret(producer.stderr, PASSWORD);
+    const counted = await audit(simulator, kafka, { topic: "renewed", gapsTopic: "renewed_gaps" });
+    const [stopped] = producer.said("Stopped");
+    assertEquals(counted.stored, Number(stopped?.received));
+    tell(`${counted.stored} stored, none lost, while the certificate was renewed`);
+  });
 
-    const { KAFKA_SSL_CA_FILE: _, ...noAuthority } = base;
-    const other = await stranger.issue({ subject: "/CN=feed", names: [] });
-    const old = await authority.issue({ subject: "/CN=feed", names: [], expired: true });
-    const refusals: { name: string; settings: Record<string, string>; words: RegExp; key?: string }[] = [
-      {
-        name: "an authority that we do not know",
-        settings: { ...noAuthority, KAFKA_BROKERS: kafka.door("login") },
-        words:
-          /^Kafka at localhost:\d+ shows a certificate of an authority that we do not know \(KAFKA_SSL_CA can name it\): .*certificate/,
-      },
-      {
-        name: "another authority than the one we were told",
-        settings: { ...noAuthority, KAFKA_BROKERS: kafka.door("login"), KAFKA_SSL_CA: stranger.cert },
-        words: /^Kafka at localhost:\d+ shows a certificate of an authority that we do not know/,
-      },
-      {
-        name: "a certificate for another host",
-        settings: { ...base, KAFKA_BROKERS: kafka.door("elsewhere") },
-        words:
-          /^Kafka at localhost:\d+ shows a certificate for other names \(KAFKA_BROKERS must have one of them\): .*kafka\.example/,
-      },
-      {
-        name: "a certificate whose time is over",
-        settings: { ...base, KAFKA_BROKERS: kafka.door("expired") },
-        words: /^Kafka at localhost:\d+ shows a certificate whose time is not now: certificate has expired$/,
-      },
-      {
-        name: "no certificate of ours, where one is asked for",
-        settings: { ...base, KAFKA_BROKERS: kafka.door("mutual") },
-        words: /^Kafka at localhost:\d+ wants a certificate of ours \(KAFKA_SSL_CERT and KAFKA_SSL_KEY\): /,
-      },
-      {
-        name: "a certificate of ours from an authority that Kafka does not know",
-        settings: {
-          ...base,
-          KAFKA_BROKERS: kafka.door("mutual"),
-          KAFKA_SSL_CERT: other.cert,
-          KAFKA_SSL_KEY: other.key,
-        },
-        words: /^Kafka at localhost:\d+ does not take our certificate \(KAFKA_SSL_CERT\): /,
-        key: other.key,
-      },
-      {
-        name: "a certificate of ours whose time is over",
-        settings: { ...base, KAFKA_BROKERS: kafka.door("mutual"), KAFKA_SSL_CERT: old.cert, KAFKA_SSL_KEY: old.key },
-        words: /^Kafka at localhost:\d+ does not take our certificate \(KAFKA_SSL_CERT\): /,
-        key: old.key,
-      },
-    ];
-    for (const { name, settings, words, key = "" } of refusals) {
-      await t.step(`${name}: exit 4, one sentence`, () => refused(settings, words, key));
-    }
-
-    await t.step("a file that holds no certificate: exit 2, before anything is connected", async () => {
-      await using producer = new Producer({ ...mutual, KAFKA_SSL_KEY_FILE: await file("bad.pem", "hunter2") });
-      assertEquals(await producer.ended(), 2, producer.stderr);
-      assertEquals(
-        producer.stderr,
-        "Cannot use KAFKA_SSL_KEY as it must be a PEM private key without a passphrase: its file has no " +
-          '"-----BEGIN PRIVATE KEY-----"\n',
-      );
-    });
-
-    await t.step("rights: write is enough, anything less is refused, gaps alone may be forbidden", async () => {
-      await kafka.createTopic("rights");
-      await kafka.createTopic("rights_gaps");
-      await kafka.allow("writer", "topic", "rights", "WRITE");
-      await kafka.allow("writer", "topic", "rights_gaps", "WRITE");
-      await kafka.allow("looker", "topic", "rights", "DESCRIBE");
-      await kafka.allow("gapless", "topic", "rights", "WRITE");
-      const { log, lines } = recordLog();
-      const sinkOf = (username: string, more: Partial<KafkaOptions> = {}) =>
-        new KafkaSink({
-          brokers: [kafka.door("login")],
+  await t.step(
+    "a plain door where TLS is asked for, and the other way round: what may be wrong is said",
+    async () => {
+      const trouble = async (options: Partial<KafkaOptions>) => {
+        await using sink = new KafkaSink({
+          brokers: [kafka.broker],
           topic: "rights",
-          gapsTopic: "rights_gaps",
+          gapsTopic: "",
           clientId: "test",
           compression: "none",
           ssl: true,
-          certificates: { ca: authority.cert },
-          sasl: { mechanism: "scram-sha-256", username, password: PASSWORD },
-          log,
-          ...more,
+          log: silent,
+          requestTimeoutMs: 3000,
+          ...options,
         });
-      const gap = {
-        kind: "gap",
-        exchange: "coinbase",
-        product: "BTC-USD",
-        opened: 1,
-        from: 1,
-        to: 2,
-        reason: "stalled",
-        dropped: 0,
-        missed: true,
-      } as const;
-      {
-        // Kafka takes the right to write for one to describe
-        await using sink = sinkOf("writer");
-        await sink.write([makeTick(0)], forever);
-        await sink.writeGaps([gap], forever);
-      }
-      {
-        await using sink = sinkOf("gapless");
-        await sink.write([makeTick(1)], forever);
-        const error = await assertRejects(() => sink.writeGaps([gap], forever), SinkError);
-        assertMatch(error.message, /refuses us \(topic rights_gaps\): Not authorized to access topics/);
-        // and the ticks go on
-        await sink.write([makeTick(2)], forever);
-      }
-      {
-        await using sink = sinkOf("looker");
-        const error = await assertRejects(() => sink.write([makeTick(3)], forever), SinkError);
-        assertEquals(error.kind, "fatal");
-        assertMatch(error.message, /refuses us \(topic rights\): Not authorized to access topics/);
-      }
-      {
-        await using sink = sinkOf("nobody");
         const error = await assertRejects(() => sink.connect(forever), SinkError);
-        assertEquals(error.kind, "fatal");
-        assertMatch(error.message, /refuses us \(topic rights\): Not authorized to access topics/);
-      }
-      assertEquals((await kafka.read("rights")).length, 3);
-      assertEquals((await kafka.read("rights_gaps")).length, 1);
-      assertNoSecret(JSON.stringify(lines), PASSWORD);
-    });
-
-    await t.step("Kafka's certificate runs out while we write: held and tried again, until it is renewed", async () => {
-      const topics = await topicsFor("renewed", "feed");
-      await using producer = new Producer({ ...login("SCRAM-SHA-256"), ...topics });
-      await producer.says("Ready to write to kafka");
-      const more = async (count: number) => {
-        const before = simulator.sentCount;
-        await until(`${count} ticks are sent`, () => simulator.sentCount >= before + count);
+        assertEquals(error.kind, "retry");
+        return error.message;
       };
-      const certificate = ({ key, cert }: Pair) => ({
-        "listener.name.login.ssl.keystore.key": key,
-        "listener.name.login.ssl.keystore.certificate.chain": cert + authority.cert,
-      });
-      await more(100);
-      await kafka.set(certificate(expired));
-      await kafka.restart();
-      await until(
-        "it says why it waits",
-        () => producer.stderr.includes("shows a certificate whose time is not now: certificate has expired"),
+      assertMatch(await trouble({}), /\(is it one for KAFKA_SSL=true\?\)$/);
+      const brokers = [kafka.door("login")];
+      assertMatch(
+        await trouble({ ssl: false, brokers }),
+        /\(does it want KAFKA_SSL=true or a login \(KAFKA_USERNAME\)\?\)$/,
       );
-      await more(100);
-      await sleep(500);
-      await kafka.set(certificate(await authority.issue()));
-      await kafka.restart();
-      await producer.says("Writing to kafka again");
-      await more(100);
-      assertEquals(await producer.end("SIGTERM"), 0, producer.stderr);
-      assertNoSecret(producer.stderr, PASSWORD);
-      const counted = await audit(simulator, kafka, { topic: "renewed", gapsTopic: "renewed_gaps" });
-      const [stopped] = producer.said("Stopped");
-      assertEquals(counted.stored, Number(stopped?.received));
-      tell(`${counted.stored} stored, none lost, while the certificate was renewed`);
-    });
-
-    await t.step(
-      "a plain door where TLS is asked for, and the other way round: what may be wrong is said",
-      async () => {
-        const trouble = async (options: Partial<KafkaOptions>) => {
-          await using sink = new KafkaSink({
-            brokers: [kafka.broker],
-            topic: "rights",
-            gapsTopic: "",
-            clientId: "test",
-            compression: "none",
-            ssl: true,
-            log: silent,
-            requestTimeoutMs: 3000,
-            ...options,
-          });
-          const error = await assertRejects(() => sink.connect(forever), SinkError);
-          assertEquals(error.kind, "retry");
-          return error.message;
-        };
-        assertMatch(await trouble({}), /\(is it one for KAFKA_SSL=true\?\)$/);
-        const brokers = [kafka.door("login")];
-        assertMatch(
-          await trouble({ ssl: false, brokers }),
-          /\(does it want KAFKA_SSL=true or a login \(KAFKA_USERNAME\)\?\)$/,
-        );
-        const certificates = { ca: authority.cert };
-        assertMatch(await trouble({ brokers, certificates }), /\(does it want a login \(KAFKA_USERNAME\)\?\)$/);
-      },
-    );
-  },
+      const certificates = { ca: authority.cert };
+      assertMatch(await trouble({ brokers, certificates }), /\(does it want a login \(KAFKA_USERNAME\)\?\)$/);
+    },
+  );
 });

@@ -6,46 +6,42 @@ import { Simulator } from "../../src/simulator/server.ts";
 import { Authority, opensslMissing } from "../servers/certificates.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { terminateTls } from "../servers/tls.ts";
+import { serverTest } from "../servers/test.ts";
 import { audit, until } from "./feed.ts";
 import { Producer } from "./producer.ts";
 
 const missing = kafkaMissing() ?? opensslMissing();
 
-Deno.test({
-  name: `encrypted connections to exchange and Kafka${missing ? ` [skipped: ${missing}]` : ""}`,
-  ignore: missing !== undefined,
-  async fn() {
-    await using authority = await Authority.make();
-    const { key, cert } = await authority.issue();
-    const chain = cert + authority.cert;
-    await using kafka = await KafkaServer.start({ doors: { encrypted: { tls: { key, chain } } } });
-    await kafka.createTopic("ticker_batch");
-    await kafka.createTopic("feed_gaps");
-    await using simulator = await Simulator.start({ seed: 16, ticksPerSecond: 15 });
-    await using exchange = terminateTls(chain, key, simulator.port);
-    const settings = {
-      COINBASE_WS_URL: `wss://localhost:${exchange.port}`,
-      KAFKA_BROKERS: kafka.door("encrypted"),
-      KAFKA_SSL: "true",
-    };
-    {
-      await using stranger = new Producer(settings);
-      assertEquals(await stranger.ended(), 4, stranger.stderr);
-      assertMatch(stranger.log.at(-1)?.message ?? "", /shows a certificate of an authority that we do not know/);
-    }
-    {
-      // what it is told of Kafka's authority does not count for the exchange
-      await using half = new Producer({ ...settings, KAFKA_SSL_CA: authority.cert });
-      await half.says("Cannot reach Coinbase, trying again");
-      assertMatch(String(half.said("Cannot reach Coinbase, trying again")[0]?.error), /UnknownIssuer|certificate/);
-      await half.says("Ready to write to kafka");
-      assertEquals(await half.end("SIGTERM"), 0, half.stderr);
-    }
-    await using friend = new Producer({ ...settings, DENO_CERT: authority.path });
-    await friend.says("Ready to write to kafka");
-    const before = simulator.sentCount;
-    await until("200 ticks are sent", () => simulator.sentCount >= before + 200);
-    assertEquals(await friend.end("SIGTERM"), 0, friend.stderr);
-    assertGreater((await audit(simulator, kafka)).stored, 150);
-  },
+serverTest(missing, "encrypted connections to exchange and Kafka", async () => {
+  await using authority = await Authority.make();
+  const { key, cert } = await authority.issue();
+  const chain = cert + authority.cert;
+  await using kafka = await KafkaServer.start({ doors: { encrypted: { tls: { key, chain } } } });
+  await kafka.createTopics();
+  await using simulator = await Simulator.start({ seed: 16, ticksPerSecond: 15 });
+  await using exchange = terminateTls(chain, key, simulator.port);
+  const settings = {
+    COINBASE_WS_URL: `wss://localhost:${exchange.port}`,
+    KAFKA_BROKERS: kafka.door("encrypted"),
+    KAFKA_SSL: "true",
+  };
+  {
+    await using stranger = new Producer(settings);
+    assertEquals(await stranger.ended(), 4, stranger.stderr);
+    assertMatch(stranger.log.at(-1)?.message ?? "", /shows a certificate of an authority that we do not know/);
+  }
+  {
+    // what it is told of Kafka's authority does not count for the exchange
+    await using half = new Producer({ ...settings, KAFKA_SSL_CA: authority.cert });
+    await half.says("Cannot reach Coinbase, trying again");
+    assertMatch(String(half.said("Cannot reach Coinbase, trying again")[0]?.error), /UnknownIssuer|certificate/);
+    await half.says("Ready to write to kafka");
+    assertEquals(await half.end("SIGTERM"), 0, half.stderr);
+  }
+  await using friend = new Producer({ ...settings, DENO_CERT: authority.path });
+  await friend.says("Ready to write to kafka");
+  const before = simulator.sentCount;
+  await until("200 ticks are sent", () => simulator.sentCount >= before + 200);
+  assertEquals(await friend.end("SIGTERM"), 0, friend.stderr);
+  assertGreater((await audit(simulator, kafka)).stored, 150);
 });

@@ -3,17 +3,9 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { InfluxError, influxMissing, InfluxServer } from "./influxdb.ts";
 import { telegrafMissing, TelegrafServer } from "./telegraf.ts";
+import { serverTest } from "./test.ts";
 
 const missing = influxMissing();
-
-/** A test that is ignored, with the reason in its name, where a server cannot run. */
-function serverTest(missing: string | undefined, name: string, fn: () => Promise<void>): void {
-  Deno.test({
-    name: missing === undefined ? name : `${name} [skipped: ${missing}]`,
-    ignore: missing !== undefined,
-    fn,
-  });
-}
 
 const ALL = (bucket: string) => `from(bucket: "${bucket}") |> range(start: 0)`;
 

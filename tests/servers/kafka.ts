@@ -283,6 +283,18 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     if (!created) throw new Error(`Cannot create topic ${topic} as it exists`);
   }
 
+  /**
+   * Creates the two topics of a feed, `<name>` and `<name>_gaps`; without a name those that are the program's defaults.
+   *
+   * @param options of both topics, but the topic for gaps always has one partition
+   */
+  async createTopics(name?: string, options: TopicOptions = {}): Promise<{ topic: string; gapsTopic: string }> {
+    const [topic, gapsTopic] = name === undefined ? ["ticker_batch", "feed_gaps"] : [name, `${name}_gaps`];
+    await this.createTopic(topic, options);
+    await this.createTopic(gapsTopic, { ...options, partitions: 1 });
+    return { topic, gapsTopic };
+  }
+
   /** Which partitions of a topic each member of a group reads; empty while the members are agreeing. */
   async shares(group: string, topic: string): Promise<number[][]> {
     const { AssignerProtocol } = (await import("kafkajs")).default;

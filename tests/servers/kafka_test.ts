@@ -2,13 +2,9 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import type { Message, SASLOptions } from "kafkajs";
 import { kafkaMissing, KafkaServer } from "./kafka.ts";
+import { serverTest } from "./test.ts";
 
 const missing = kafkaMissing();
-
-/** A test that is ignored, with the reason in its name, where Kafka cannot run. */
-function kafkaTest(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name: missing === undefined ? name : `${name} (${missing})`, ignore: missing !== undefined, fn });
-}
 
 async function produce(broker: string, topic: string, messages: Message[], sasl?: SASLOptions): Promise<void> {
   // not at the top: in a bare `deno test` kafkajs fails for want of NODE_ENV
@@ -42,7 +38,7 @@ const records = messages.map(({ key, value, timestamp, headers = {} }, offset) =
   { partition: 0, offset, timestamp: Number(timestamp), key, headers: { ...headers }, value }
 ));
 
-kafkaTest("KafkaServer gives back what was produced, also after kill -9 and a restart", async () => {
+serverTest(missing, "KafkaServer gives back what was produced, also after kill -9 and a restart", async () => {
   await using kafka = await KafkaServer.start();
   await kafka.createTopic("ticker");
   assertEquals(await kafka.read("ticker"), []);
@@ -57,7 +53,7 @@ kafkaTest("KafkaServer gives back what was produced, also after kill -9 and a re
   assertEquals(await kafka.read("ticker"), records);
 });
 
-kafkaTest("KafkaServer.read() says the same with either client, whole or by partition", async () => {
+serverTest(missing, "KafkaServer.read() says the same with either client, whole or by partition", async () => {
   await using kafka = await KafkaServer.start({ partitions: 3 });
   await kafka.createTopic("ticker", { config: { "max.message.bytes": "2000" } });
   await produce(kafka.broker, "ticker", messages.map((message, i) => ({ ...message, partition: 2 - i })));
@@ -75,7 +71,7 @@ kafkaTest("KafkaServer.read() says the same with either client, whole or by part
   assertEquals(await kafka.read("ticker"), []);
 });
 
-kafkaTest("KafkaServer refuses a wrong password and takes the right one", async () => {
+serverTest(missing, "KafkaServer refuses a wrong password and takes the right one", async () => {
   const login = { username: "feed", password: 'p"ä\\ss' };
   // a new object each time: kafkajs hides in it how to log in with what it held first
   const as = (password: string) => ({ mechanism: "plain" as const, username: login.username, password });
@@ -89,7 +85,7 @@ kafkaTest("KafkaServer refuses a wrong password and takes the right one", async 
   assertEquals(await kafka.read("ticker"), records);
 });
 
-kafkaTest("KafkaServer stands still while paused, and ends from there", async () => {
+serverTest(missing, "KafkaServer stands still while paused, and ends from there", async () => {
   const dataDir = await Deno.makeTempDir();
   try {
     {
@@ -114,7 +110,7 @@ kafkaTest("KafkaServer stands still while paused, and ends from there", async ()
   }
 });
 
-kafkaTest("KafkaServer.start() fails with the broker's reason", async () => {
+serverTest(missing, "KafkaServer.start() fails with the broker's reason", async () => {
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   await assertRejects(() => KafkaServer.start({ port: taken.addr.port }), Error, "Address already in use");
   await assertRejects(() => KafkaServer.start({ properties: { "num.partitions": "none" } }), Error, "num.partitions");

@@ -111,6 +111,11 @@ export abstract class RunningServer {
     return this.process.pid;
   }
 
+  /** Whether the process exists. */
+  get running(): boolean {
+    return this.process.running;
+  }
+
   /** What it has written since its first start. */
   log(): Promise<string> {
     return this.process.log();
