@@ -1,14 +1,10 @@
 // Delivers the events of one queue to one sink: batches, retries, rejected records, and gaps that are written separately.
 
 import { backoffMs } from "../core/backoff.ts";
-import type { Clock } from "../core/clock.ts";
 import { SinkError } from "../core/errors.ts";
-import type { Logger } from "../core/log.ts";
-import { EventQueue } from "./queue.ts";
 import {
   type FeedEvent,
   type Gap,
-  type GapTimes,
   type Position,
   reachedUs,
   recordTime,
@@ -17,10 +13,12 @@ import {
   tickId,
 } from "../core/record.ts";
 import type { Sink } from "../core/sink.ts";
-import type { SinkStats, Stats } from "../core/stats.ts";
+import type { SinkStats } from "../core/stats.ts";
+import type { RunContext } from "./context.ts";
+import { EventQueue } from "./queue.ts";
 
 /** Options of {@link Delivery}. */
-export interface DeliveryOptions {
+export interface DeliveryOptions extends RunContext {
   /** Capacity of each sink's queue, events. */
   readonly queueCapacity: number;
   /** Largest batch, events. */
@@ -29,18 +27,6 @@ export interface DeliveryOptions {
   readonly lingerMs: number;
   /** How long to wait for a sink at the start, ms; 0: for ever. */
   readonly startTimeoutMs: number;
-  /** Wall clock, monotonic clock and sleep. */
-  readonly clock: Clock;
-  /** Returns 0 (included) to 1 (excluded), for the jitter of delays. */
-  readonly random: () => number;
-  /** Receives failures, recoveries and lost records. */
-  readonly log: Logger;
-  /** Counts gaps, and what is sent, dropped and lost per sink. */
-  readonly stats: Stats;
-  /** Gives `opened` to new gaps; one instance for the whole program. */
-  readonly gapTimes: GapTimes;
-  /** The last tick of each product in an earlier run, if known. */
-  readonly last?: readonly Position[] | undefined;
 }
 
 /** `connecting`: not ready yet. `ok`: the last write was confirmed. `failing`: the last write failed and is retried. `closed`: after the last write. */

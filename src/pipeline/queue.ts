@@ -1,17 +1,13 @@
 // The bounded ring between a source and one sink. Pushing never waits; the consumer takes batches. When the ring is full, the
 // oldest tick is dropped, counted, and declared in a gap. Gaps are never dropped, only merged per product.
 
-import type { Clock } from "../core/clock.ts";
-import { type FeedEvent, type Gap, type GapReason, GapTimes, recordTime, seriesOf, type Tick } from "../core/record.ts";
+import { type FeedEvent, type Gap, type GapReason, recordTime, seriesOf, type Tick } from "../core/record.ts";
+import type { RunContext } from "./context.ts";
 
 /** Options of {@link EventQueue}. */
-export interface QueueOptions {
+export interface QueueOptions extends Pick<RunContext, "clock" | "gapTimes"> {
   /** Most events in the ring. */
   readonly capacity: number;
-  /** Wall clock for the gaps; monotonic clock and sleep for waiting. */
-  readonly clock: Clock;
-  /** Gives `opened` to new gaps; one instance for the whole program. */
-  readonly gapTimes: GapTimes;
   /** Reason in the gaps of dropped ticks; default `queue-full`. */
   readonly dropReason?: GapReason | undefined;
   /** Called for every dropped tick. */

@@ -23,17 +23,17 @@ export interface ProductStatus {
   /** See {@link ProductState}. */
   readonly state: ProductState;
   /** Why the exchange refused it, in its words. */
-  readonly refused?: string;
+  readonly refused?: string | undefined;
   /** See {@link ProductNote}. */
-  readonly note?: ProductNote;
+  readonly note?: ProductNote | undefined;
   /** Price of its last trade, quote currency. */
-  readonly price?: number;
+  readonly price?: number | undefined;
   /** Exchange time of that price, unix seconds. */
-  readonly time?: number;
+  readonly time?: number | undefined;
   /** Age of its last trade, seconds: its age on arrival plus the time since then. Never negative. */
-  readonly ageSeconds?: number;
+  readonly ageSeconds?: number | undefined;
   /** The gap that is open now. */
-  readonly gap?: Gap;
+  readonly gap?: Gap | undefined;
 }
 
 /** The status of a source. */
@@ -47,19 +47,19 @@ export interface SourceStatus {
   /** See {@link LinkState}. */
   readonly link: LinkState;
   /** Time since the last frame on this connection or an earlier one, seconds; undefined before the first. */
-  readonly lastFrameSeconds?: number;
+  readonly lastFrameSeconds?: number | undefined;
   /** Delay of the last heartbeat, seconds: our clock at its arrival minus the exchange's time in it; undefined before the first. */
-  readonly delaySeconds?: number;
+  readonly delaySeconds?: number | undefined;
   /** Time until the next connection attempt, seconds; undefined while connected. */
-  readonly nextTrySeconds?: number;
+  readonly nextTrySeconds?: number | undefined;
   /** What a person can do, while the exchange has not been reached in this run. */
-  readonly hint?: string;
+  readonly hint?: string | undefined;
   /** Why the last connection ended. */
-  readonly lastTrouble?: string;
+  readonly lastTrouble?: string | undefined;
   /** Set while all ticks are rejected because the local clock is wrong: by how much, in words. */
-  readonly clockTrouble?: string;
+  readonly clockTrouble?: string | undefined;
   /** Progress of the demo's history, 0 to 1, while it is being written. */
-  readonly historyDone?: number;
+  readonly historyDone?: number | undefined;
   /** All products that it subscribes to. */
   readonly products: readonly ProductStatus[];
 }

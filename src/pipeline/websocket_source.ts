@@ -1,22 +1,20 @@
 // Connects to one exchange, subscribes, and reconnects until it is stopped. Intake reads the frames; FeedWatch decides
 // whether the feed is alive.
 
-import { backoffMs } from "../core/backoff.ts";
 import { waitAtMost } from "../core/abort.ts";
-import type { Clock } from "../core/clock.ts";
+import { backoffMs } from "../core/backoff.ts";
 import { ConnectionError, RefusedError } from "../core/errors.ts";
+import type { FeedEvent } from "../core/record.ts";
 import { type Decoded, type Exchange, type Refusal, refusesChannel } from "../exchanges/exchange.ts";
 import { MAX_AHEAD_MS } from "../exchanges/values.ts";
-import type { Logger } from "../core/log.ts";
-import type { FeedEvent, GapTimes, Position } from "../core/record.ts";
-import type { Stats } from "../core/stats.ts";
+import type { RunContext } from "./context.ts";
 import { Intake } from "./intake.ts";
-import { Socket } from "./socket.ts";
+import { type Closed, Socket } from "./socket.ts";
 import type { Source, SourceStatus } from "./source.ts";
 import { type Advice, FeedWatch } from "./watch.ts";
 
-/** What a WebSocket source is built from. */
-export interface WebSocketSourceOptions {
+/** Options of {@link WebSocketSource}. */
+export interface WebSocketSourceOptions extends RunContext {
   /** The exchange to read. */
   readonly exchange: Exchange;
   /** Address to connect to; default {@link Exchange.url}. */
@@ -29,18 +27,6 @@ export interface WebSocketSourceOptions {
   readonly maxFrameBytes: number;
   /** A link or product that should send something but is silent for this long counts as dead, ms. */
   readonly staleAfterMs: number;
-  /** Wall clock, monotonic clock and sleep. */
-  readonly clock: Clock;
-  /** Returns 0 (included) to 1 (excluded), for the jitter of delays. */
-  readonly random: () => number;
-  /** Receives connections, refusals and rejected frames. */
-  readonly log: Logger;
-  /** Counts frames, ticks, gaps and reconnects. */
-  readonly stats: Stats;
-  /** Gives `opened` to new gaps; one instance for the whole program. */
-  readonly gapTimes: GapTimes;
-  /** The last tick of each product that all sinks confirmed in an earlier run: where the `restart` gap starts. */
-  readonly last?: readonly Position[] | undefined;
   /** Products that have ticks in the store. For other products, a gap with an unknown start is declared but not counted. */
   readonly stored?: ReadonlySet<string>;
   /** What a person can do if the exchange cannot be reached: logged once, and in the status until a connection succeeds. */
@@ -88,7 +74,7 @@ export class WebSocketSource implements Source {
 
   /** Connects only in `run()`. Throws a TypeError if the exchange does not have the channel. */
   constructor(options: WebSocketSourceOptions) {
-    const { exchange, channel, products, clock, gapTimes, stats, last } = options;
+    const { exchange, channel, products, clock, log, stats, last } = options;
     const about = exchange.channels[channel];
     if (about === undefined) throw new TypeError(`No channel ${channel} at ${exchange.name}`);
     this.#options = options;
@@ -97,28 +83,22 @@ export class WebSocketSource implements Source {
     // a login or key in the address must not appear in logs or the status page
     this.#shownUrl = `${protocol}//${host}${pathname === "/" ? "" : pathname}`;
     this.#watch = new FeedWatch({
+      ...options,
       exchange: exchange.name,
-      products,
-      ...about,
+      precision: about.precision,
       ownHeartbeats: products.length <= exchange.maxHeartbeats,
-      staleAfterMs: options.staleAfterMs,
-      last,
-      clock,
-      gapTimes,
-      random: options.random,
-      tell: (product, news) => {
-        const { log } = options;
+      onNews: (product, news) => {
         if (news === "accepted again") log.info(`${exchange.title} accepts a product again`, { product });
         else if (news === "never traded") log.info(`${exchange.title} has never traded a product`, { product });
         else log.warn(`${exchange.title} does not send a product, the others go on`, { product, why: news });
       },
-      emit: (gap, isNew) => {
+      onGap: (gap, isNew) => {
         // without older ticks this is probably the first start, and nothing was missed
         if (isNew && (gap.from !== null || options.stored?.has(gap.product) === true)) stats.gaps++;
         this.#emit(gap);
         if (gap.to === null || !gap.missed || gap.reason === "restart") return;
         const { product, reason, from, to } = gap;
-        options.log.often("warn", "Ticks may be missing", { product, reason, from, to });
+        log.often("warn", "Ticks may be missing", { product, reason, from, to });
       },
     });
     this.#intake = new Intake(
@@ -170,30 +150,29 @@ export class WebSocketSource implements Source {
   status(): SourceStatus {
     const { exchange, channel, clock, staleAfterMs, unreachableHint } = this.#options;
     const elapsed = clock.elapsed();
-    const { frameAt } = this.#watch;
+    const { frameAt, delayMs } = this.#watch;
     const begun = this.#socket !== undefined && frameAt !== undefined && frameAt >= this.#openedAt;
     const silent = frameAt !== undefined && elapsed - frameAt >= staleAfterMs;
+    const seconds = (ms: number) => Math.max(0, Math.round(ms)) / 1000;
     return {
       exchange: exchange.title,
       url: this.#shownUrl,
       channel,
       link: !begun ? "connecting" : silent ? "silent" : "open",
-      ...(frameAt === undefined ? {} : { lastFrameSeconds: Math.round(elapsed - frameAt) / 1000 }),
-      ...(this.#watch.delayMs === undefined ? {} : { delaySeconds: Math.round(this.#watch.delayMs) / 1000 }),
-      ...(this.#nextTryAt === undefined
-        ? {}
-        : { nextTrySeconds: Math.max(0, Math.round(this.#nextTryAt - elapsed)) / 1000 }),
-      ...(this.#lastTrouble === undefined ? {} : { lastTrouble: this.#lastTrouble }),
-      ...(this.#hinted && this.#opened === 0 && unreachableHint !== undefined ? { hint: unreachableHint } : {}),
-      ...(this.#clockTrouble === undefined ? {} : { clockTrouble: this.#clockTrouble }),
+      lastFrameSeconds: frameAt === undefined ? undefined : seconds(elapsed - frameAt),
+      delaySeconds: delayMs === undefined ? undefined : seconds(delayMs),
+      nextTrySeconds: this.#nextTryAt === undefined ? undefined : seconds(this.#nextTryAt - elapsed),
+      lastTrouble: this.#lastTrouble,
+      hint: this.#hinted && this.#opened === 0 ? unreachableHint : undefined,
+      clockTrouble: this.#clockTrouble,
       products: this.#watch.status(),
     };
   }
 
   /** One connection, from the attempt to its end. Rejects only when stopped or because of a bug. */
   async #connectOnce(relief: () => Promise<void> | undefined, signal: AbortSignal): Promise<void> {
-    const { exchange, log, stats, maxFrameBytes, staleAfterMs, clock } = this.#options;
-    await this.#turn(signal);
+    const { exchange, log, stats, maxFrameBytes, clock } = this.#options;
+    await this.#waitForRateLimit(signal);
     this.#nextTryAt = undefined;
     let socket: Socket;
     try {
@@ -244,16 +223,7 @@ export class WebSocketSource implements Source {
       const [closed, verdict] = await Promise.all([receiving, watching]);
       if (signal.aborted || this.#refusal !== undefined) return;
       if (verdict === "link-silent") reason = verdict;
-      const why = verdict === "link-silent"
-        ? `nothing came for ${staleAfterMs / 1000} s`
-        : verdict === "stalled" && this.#clockTrouble !== undefined
-        ? this.#clockTrouble
-        : verdict === "stalled"
-        ? this.#stallWords()
-        : verdict === "unanswered"
-        ? `${exchange.title} sent nothing for any product`
-        : `closed with code ${closed.code} ${closed.reason}`.trim();
-      this.#lastTrouble = why;
+      const why = this.#lastTrouble = this.#endReason(verdict, closed);
       log.often("warn", `Connection to ${exchange.title} ended`, { why });
     } finally {
       this.#socket = undefined;
@@ -263,11 +233,12 @@ export class WebSocketSource implements Source {
 
   /** Subscribes, then checks twice a second whether the feed is alive. If not, closes the connection and returns the reason. */
   async #keepWatch(socket: Socket, signal: AbortSignal): Promise<Advice["reconnect"]> {
-    const { clock, log } = this.#options;
-    await this.#subscribe(socket, this.#options.products, signal);
+    const { products, staleAfterMs, clock, log } = this.#options;
+    await this.#subscribe(socket, products, signal);
     while (true) {
       await clock.sleep(CHECK_MS, signal);
-      await this.#catchUp(socket, signal);
+      // the process may have been busy or suspended: the watch must know every frame that has arrived
+      await waitAtMost(staleAfterMs, socket.caughtUp(), clock, signal);
       const { reconnect, resubscribe } = this.#watch.check();
       if (reconnect !== undefined) {
         await socket.close();
@@ -285,26 +256,30 @@ export class WebSocketSource implements Source {
     }
   }
 
-  /** Resolves when every frame received so far is read: the process may have been busy or suspended. */
-  async #catchUp(socket: Socket, signal: AbortSignal): Promise<void> {
-    const { clock, staleAfterMs } = this.#options;
-    await waitAtMost(staleAfterMs, socket.caughtUp(), clock, signal);
-  }
-
   /** When the frame of this age arrived, elapsed ms. */
   #arrival(ageMs: number): number {
     // the first frame may arrive before we learn that the connection is open
     return Math.max(this.#openedAt, this.#options.clock.elapsed() - ageMs);
   }
 
-  #stallWords(): string {
-    const stalled = this.#watch.stalled();
-    const traded = stalled.filter(({ isTraded }) => isTraded);
-    const names = (of: typeof stalled) => of.map(({ product }) => product).join(", ");
-    const words = `no prices arrived for ${names(stalled)}`;
-    if (traded.length === 0) return words;
-    const them = traded.length < stalled.length ? names(traded) : traded.length === 1 ? "it" : "them";
-    return `${words}, although ${this.#options.exchange.title} reports trades in ${them}`;
+  /** Why the connection ended: the verdict of the watch, or the peer closed it. */
+  #endReason(verdict: Advice["reconnect"], { code, reason }: Closed): string {
+    const { exchange: { title }, staleAfterMs } = this.#options;
+    switch (verdict) {
+      case "link-silent":
+        return `nothing came for ${staleAfterMs / 1000} s`;
+      case "unanswered":
+        return `${title} sent nothing for any product`;
+      case "stalled": {
+        if (this.#clockTrouble !== undefined) return this.#clockTrouble;
+        const stalled = this.#watch.stalled();
+        const names = (of: typeof stalled) => of.map(({ product }) => product).join(", ");
+        const traded = names(stalled.filter(({ isTraded }) => isTraded));
+        return `no prices arrived for ${names(stalled)}${traded && `, although ${title} reports trades in ${traded}`}`;
+      }
+      default:
+        return `closed with code ${code} ${reason}`.trim();
+    }
   }
 
   async #subscribe(socket: Socket, products: readonly string[], signal: AbortSignal): Promise<void> {
@@ -315,13 +290,13 @@ export class WebSocketSource implements Source {
     const together = products.filter((product) => !alone.includes(product));
     const parts = [...together.length > 0 ? [together] : [], ...alone.map((product) => [product])];
     for (const frame of parts.flatMap((part) => exchange.subscribe(part, channel))) {
-      await this.#turn(signal);
+      await this.#waitForRateLimit(signal);
       socket.send(frame);
     }
   }
 
   /** Waits until the rate limit allows one more connect or subscribe. */
-  async #turn(signal: AbortSignal): Promise<void> {
+  async #waitForRateLimit(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     signal.throwIfAborted();
     const oldest = this.#requests[0];

@@ -62,8 +62,8 @@ class Story {
       clock: this.clock,
       gapTimes: new GapTimes(),
       random: () => 0.5,
-      emit: (gap) => this.gaps.push(gap),
-      tell: (product, news) => this.news.push(`${product} ${news}`),
+      onGap: (gap) => this.gaps.push(gap),
+      onNews: (product, news) => this.news.push(`${product} ${news}`),
       ...options,
     });
   }

@@ -495,7 +495,7 @@ test("WebSocketSource asks again for a stalled product, and then reconnects", as
   assertEquals(JSON.parse(simulator.received()[1]?.text ?? "").product_ids, ["ETH-USD"]);
   assertEquals(feed.status.products.map(({ state }) => state), ["live", "stalled", "live"]);
   await until("it reconnects", () => feed.stats.reconnects === 1);
-  const words = "no prices arrived for ETH-USD, although Coinbase reports trades in it";
+  const words = "no prices arrived for ETH-USD, although Coinbase reports trades in ETH-USD";
   assertStringIncludes(feed.status.lastTrouble ?? "", words);
   simulator.levers.loseProduct("ETH-USD", false);
   await feed.ticksOf(...PRODUCTS);
