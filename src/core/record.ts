@@ -191,6 +191,15 @@ export class GapTimes {
     return ms / 1000;
   }
 
+  /** A new open gap of a product. */
+  openGap(
+    now: number,
+    { exchange, product, from, reason }: Omit<Gap, "kind" | "opened" | "to" | "dropped" | "missed">,
+  ): Gap {
+    const opened = this.next(now, exchange, product);
+    return { kind: "gap", exchange, product, opened, from, to: null, reason, dropped: 0, missed: true };
+  }
+
   /** The last `count` names given, in the order in which they were given. */
   newest(count: number): GapName[] {
     return [...this.#names.values()].slice(-count);

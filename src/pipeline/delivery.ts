@@ -338,17 +338,10 @@ export class Delivery {
     this.#inFlight--;
     this.#advance(event);
     log.often("error", `${this.sink.name} refuses a record, it is lost`, { why: error.message, id: tickId(event) });
-    const gap: Gap = {
-      kind: "gap",
-      exchange: event.exchange,
-      product: event.product,
-      opened: gapTimes.next(clock.now(), event.exchange, event.product),
-      from: recordTime(event),
-      to: recordTime(event),
-      reason: "record-refused",
-      dropped: 1,
-      missed: true,
-    };
+    const { exchange, product } = event;
+    const time = recordTime(event);
+    const opened = gapTimes.openGap(clock.now(), { exchange, product, from: time, reason: "record-refused" });
+    const gap = { ...opened, to: time, dropped: 1 };
     this.#declare(gap, true);
     if (this.#gaps !== undefined) this.#sendGap(gap, this.#gaps);
     else await this.#deliver([gap], deadline);

@@ -292,19 +292,9 @@ export class ProductWatch {
   openGap(reason: GapReason): void {
     if (this.#gap !== undefined) return;
     const { exchange, clock, gapTimes, onGap } = this.#options;
-    const { product } = this;
-    this.#gap = {
-      kind: "gap",
-      exchange,
-      product,
-      opened: gapTimes.next(clock.now(), exchange, product),
-      // a stalled product misses a trade that heartbeats reported, so they prove nothing
-      from: this.#knownUntil(reason === "stalled" ? 0 : this.#provenUs),
-      to: null,
-      reason,
-      dropped: 0,
-      missed: true,
-    };
+    // a stalled product misses a trade that heartbeats reported, so they prove nothing
+    const from = this.#knownUntil(reason === "stalled" ? 0 : this.#provenUs);
+    this.#gap = gapTimes.openGap(clock.now(), { exchange, product: this.product, from, reason });
     onGap(this.#gap, true);
   }
 

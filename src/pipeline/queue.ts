@@ -26,8 +26,8 @@ export interface BatchLimits {
 
 /** The dropped ticks of one product, until their closed gap has been returned by `take()`. */
 interface Shed {
-  readonly first: Tick;
-  readonly opened: number;
+  /** The gap as it was opened. */
+  readonly gap: Gap;
   /** Earliest and latest time of the dropped ticks, unix seconds. */
   from: number;
   latest: number;
@@ -204,22 +204,15 @@ export class EventQueue {
 
     this.#ticks--;
     this.#options.onDrop?.(event);
-    const series = seriesOf(event.exchange, event.product);
+    const { exchange, product } = event;
+    const series = seriesOf(exchange, product);
     const time = recordTime(event);
     const shed = this.#shed.get(series);
     if (shed === undefined) {
-      const opened = this.#options.gapTimes.next(this.#options.clock.now(), event.exchange, event.product);
-      const first = {
-        first: event,
-        opened,
-        from: time,
-        latest: time,
-        dropped: 1,
-        to: undefined,
-        returnedAt: undefined,
-      };
-      this.#shed.set(series, first);
-      this.#options.onGap?.(this.#gapOf(first, null), true);
+      const { clock, gapTimes, dropReason: reason = "queue-full" } = this.#options;
+      const gap = { ...gapTimes.openGap(clock.now(), { exchange, product, from: time, reason }), dropped: 1 };
+      this.#shed.set(series, { gap, from: time, latest: time, dropped: 1, to: undefined, returnedAt: undefined });
+      this.#options.onGap?.(gap, true);
     } else {
       shed.dropped++;
       if (time < shed.from) shed.from = time;
@@ -273,18 +266,13 @@ export class EventQueue {
       const done = shed.to !== undefined || this.#size === 0;
       if (!isDue || (shed.returnedAt !== undefined && !done)) continue;
       const closed = done && (calm || shed.returnedAt !== undefined);
-      const gap = this.#gapOf(shed, closed ? shed.to ?? shed.latest : null);
+      const { from, dropped } = shed;
+      const gap = { ...shed.gap, from, to: closed ? shed.to ?? shed.latest : null, dropped };
       gaps.push(gap);
       this.#options.onGap?.(gap, false);
       if (closed) this.#shed.delete(series);
       else shed.returnedAt = elapsed;
     }
     return gaps;
-  }
-
-  #gapOf({ first, opened, from, dropped }: Shed, to: number | null): Gap {
-    const { exchange, product } = first;
-    const reason = this.#options.dropReason ?? "queue-full";
-    return { kind: "gap", exchange, product, opened, from, to, reason, dropped, missed: true };
   }
 }
