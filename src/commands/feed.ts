@@ -11,7 +11,7 @@ import type { Sink } from "../core/sink.ts";
 import { type SinkStats, Stats } from "../core/stats.ts";
 import type { Demo } from "../demo/demo.ts";
 import { KafkaSink } from "../kafka/sink.ts";
-import { Cursor, lockCursor, type Noted, readCursor, sharedFile } from "../pipeline/cursor.ts";
+import { Cursor, type CursorContent, lockCursor, readCursor, sharedFile } from "../pipeline/cursor.ts";
 import { describeRejected } from "../pipeline/intake.ts";
 import { Pipeline } from "../pipeline/pipeline.ts";
 import type { Source } from "../pipeline/source.ts";
@@ -144,7 +144,7 @@ export async function runFeed(
     const spy = demo === undefined ? {} : { onSocket: demo.onSocket };
     const { brokers, topic, gapsTopic, clientId, compression, encoder, ssl, certificates, sasl } = config;
     const kafka = { brokers, topic, gapsTopic, clientId, compression, encoder, ssl, certificates, sasl };
-    sinks.push(new KafkaSink({ ...kafka, startTimeoutMs, log, ...spy }));
+    sinks.push(new KafkaSink({ ...kafka, log, ...spy }));
   }
   if (command === "dev" && store === undefined) sinks.push(new StdoutSink(() => stop.abort()));
   const pipeline = new Pipeline({
@@ -269,7 +269,7 @@ async function readStored(
 function lastPositions(
   { brokers }: Config,
   stored: readonly Tick[] | undefined,
-  noted: Noted | undefined,
+  noted: CursorContent | undefined,
 ): readonly Position[] | undefined {
   if (noted !== undefined) return noted.positions;
   // what the store has, Kafka may lack
@@ -277,7 +277,7 @@ function lastPositions(
 }
 
 /** The gaps of earlier runs, whose names must not be given again. */
-async function readNames(store: Store | undefined, noted: Noted | undefined): Promise<GapName[]> {
+async function readNames(store: Store | undefined, noted: CursorContent | undefined): Promise<GapName[]> {
   const gapNames = noted?.gapNames ?? [];
   try {
     return [...await store?.gapNames(EARLIER_GAPS) ?? [], ...gapNames];

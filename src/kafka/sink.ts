@@ -35,11 +35,6 @@ export interface KafkaOptions {
   readonly sasl?: KafkaLogin | undefined;
   /** Until the broker must have answered a request, ms; default 30000, as Kafka's own clients have it. */
   readonly requestTimeoutMs?: number;
-  /**
-   * How long whoever connects waits for the first success, ms; 0, the default: for ever. An attempt that hangs ends with it:
-   * kafkajs alone would wait for its answer much longer.
-   */
-  readonly startTimeoutMs?: number;
   /** Log. */
   readonly log: Logger;
   /** Told of each socket before it is connected. */
@@ -70,8 +65,6 @@ export interface KafkaLogin {
 const CONNECT_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 60_000;
-/** What an attempt has at least, although the time to start is over, ms: a broker that is away must be able to say so. */
-const LAST_CONNECT_MS = 1000;
 
 /** A throttling is told for so long after its end, ms: the next answer may bring another. */
 const THROTTLED_MS = 10_000;
@@ -380,8 +373,6 @@ export class KafkaSink implements Sink {
   readonly #options: KafkaOptions;
   readonly #ticks: TopicProducer;
   readonly #gaps: TopicProducer | undefined;
-  /** Of the first attempt to connect. */
-  #since: number | undefined;
   #throttle: { readonly until: number; readonly ms: number } | undefined;
 
   /** Connects only when asked to. */
@@ -406,22 +397,7 @@ export class KafkaSink implements Sink {
 
   /** See {@link Sink.connect}: Kafka answers and has the topic for ticks. */
   async connect(signal: AbortSignal): Promise<void> {
-    const { startTimeoutMs = 0, brokers } = this.#options;
-    if (startTimeoutMs === 0) return await this.#ticks.connect(signal);
-    this.#since ??= systemClock.elapsed();
-    const leftMs = this.#since + startTimeoutMs - systemClock.elapsed();
-    const patience = AbortSignal.timeout(Math.max(LAST_CONNECT_MS, Math.ceil(leftMs)));
-    try {
-      await this.#ticks.connect(AbortSignal.any([signal, patience]));
-    } catch (error) {
-      if (error !== patience.reason) throw error;
-      const where = brokers.join(",");
-      throw new SinkError(
-        "retry",
-        `Kafka at ${where} cannot be used: no answer in time (is it frozen, or something else than Kafka?)`,
-        { cause: error },
-      );
-    }
+    await this.#ticks.connect(signal);
   }
 
   /** See {@link Sink.write}. One request, acknowledged by all in-sync replicas. */

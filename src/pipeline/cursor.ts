@@ -8,14 +8,11 @@ import type { Logger } from "../core/log.ts";
 import type { GapName, Position } from "../core/record.ts";
 import { kindOf, realPathOf, SQLITE_SUFFIXES, statOf } from "../store/header.ts";
 
-const decoder = new TextDecoder();
-
 /** Shortest time between two writes, ms. */
 const WRITE_MS = 1000;
 const VERSION = 1;
-/** The start of every cursor without white space, and how many bytes of a file are read to check it. */
+/** The start of every cursor, without white space. */
 const HEAD = `{"version":${VERSION},"positions":[`;
-const HEAD_BYTES = 100;
 /** A larger file is not a cursor: a thousand products need about 300 kB. */
 const MAX_BYTES = 16 * 1024 * 1024;
 /** Suffix of the file that is written first and then renamed to the cursor. */
@@ -65,8 +62,8 @@ function isPosition(value: unknown): value is Position {
     Math.abs(Number(recordTimeUs) - Number(exchangeTimeUs)) <= 1e6;
 }
 
-/** What an earlier run wrote. */
-export interface Noted {
+/** The content of a cursor. */
+export interface CursorContent {
   /** The last tick of each product; undefined if unknown. */
   readonly positions: Position[] | undefined;
   /** The newest gaps of earlier runs. */
@@ -82,7 +79,7 @@ function refuseForeign(path: string): void {
     throw new SinkError(
       "fatal",
       `Cannot use the cursor ${path} (CURSOR_FILE): expected a file that this program wrote, or none, found ${what}; ` +
-        "it was left alone",
+        "it was not changed",
     );
   };
   try {
@@ -92,15 +89,8 @@ function refuseForeign(path: string): void {
     const kind = kindOf(stat);
     if (kind !== undefined) return refuse(kind);
     if (stat.size > MAX_BYTES) return refuse(`one of ${Math.round(stat.size / 1e6)} MB`);
-    using file = Deno.openSync(path);
-    const bytes = new Uint8Array(HEAD_BYTES);
-    let text = "";
-    // as far as there is nothing but white space and zeros
-    for (let length = 0; text.length < HEAD.length; text += tidy(bytes.subarray(0, length))) {
-      length = file.readSync(bytes) ?? 0;
-      if (length === 0) break;
-    }
-    if (!HEAD.startsWith(text.slice(0, HEAD.length))) refuse("something else");
+    const start = Deno.readTextFileSync(path).replace(/[\s\0]+/g, "").slice(0, HEAD.length);
+    if (!HEAD.startsWith(start)) refuse("something else");
   } catch (error) {
     // a file can be replaced without the right to read it
     if (error instanceof Deno.errors.PermissionDenied) refuse(`one that cannot be read (${reasonOf(error)})`);
@@ -109,18 +99,14 @@ function refuseForeign(path: string): void {
   }
 }
 
-function tidy(bytes: Uint8Array): string {
-  return decoder.decode(bytes).replace(/[\s\0]/g, "");
-}
-
 /**
  * Reads what an earlier run wrote. A missing or damaged file is logged: what was missed is then unknown, and declared as such.
  * Throws a SinkError if the file is not a cursor.
  */
-export async function readCursor(path: string, log: Logger): Promise<Noted> {
+export async function readCursor(path: string, log: Logger): Promise<CursorContent> {
   const real = realPathIn(path);
   refuseForeign(real);
-  let why = "it holds something else";
+  let why = "it is damaged";
   try {
     const content: unknown = JSON.parse(await Deno.readTextFile(real));
     const { version, positions, gaps } = (content ?? {}) as { version?: unknown; positions?: unknown; gaps?: unknown };
@@ -134,10 +120,7 @@ export async function readCursor(path: string, log: Logger): Promise<Noted> {
     }
     why = reasonOf(error);
   }
-  log.warn("Cannot use the cursor as it must be a file that this program wrote: what was missed is unknown", {
-    path,
-    why,
-  });
+  log.warn("Cannot read the cursor: what was missed before this start is unknown", { path, why });
   return { positions: undefined, gapNames: [] };
 }
 
@@ -156,7 +139,7 @@ function realPathIn(path: string): string {
   }
 }
 
-/** Returns a file that both this cursor and this store would write to; undefined if there is none. */
+/** Returns a path that both this cursor and this store would write to; undefined if there is none. */
 export function sharedFile(cursorFile: string, storeFile: string): string | undefined {
   const cursor = realPathIn(cursorFile), store = realPathIn(storeFile);
   const stores = ["", ...SQLITE_SUFFIXES, LOCK].map((suffix) => store + suffix);
@@ -190,20 +173,16 @@ export function lockCursor(path: string): Deno.FsFile | undefined {
   );
 }
 
-/** Writes the positions when they have changed, at most once a second. Writes to a second file and renames it, so it is never half written. */
+/** Writes the positions when they have changed, at most once a second: to a second file that is then renamed, so never half of it. */
 export class Cursor {
   readonly #options: CursorOptions;
   #written = "";
-  #trouble: string | undefined;
+  /** Why the last write failed, in words; undefined if it succeeded. */
+  trouble: string | undefined;
 
   /** Writes only in `run()`, `write()` and `finish()`. */
   constructor(options: CursorOptions) {
     this.#options = options;
-  }
-
-  /** Why the last write failed, in words; undefined if it succeeded. */
-  get trouble(): string | undefined {
-    return this.#trouble;
   }
 
   /** Writes until the signal aborts. A failed write is logged and retried. */
@@ -218,8 +197,8 @@ export class Cursor {
   async finish(): Promise<void> {
     const { path, log } = this.#options;
     await this.write();
-    if (this.#trouble === undefined) return;
-    log.warn("The cursor stays behind: the gap of the next start begins too early", { path, why: this.#trouble });
+    if (this.trouble === undefined) return;
+    log.warn("The cursor is out of date: the gap of the next start will begin too early", { path, why: this.trouble });
   }
 
   /** Writes now if anything has changed. */
@@ -236,9 +215,9 @@ export class Cursor {
       await Deno.writeTextFile(part, text);
       await Deno.rename(part, real);
       this.#written = text;
-      this.#trouble = undefined;
+      this.trouble = undefined;
     } catch (error) {
-      const why = this.#trouble = reasonOf(error);
+      const why = this.trouble = reasonOf(error);
       log.often("warn", "Cannot write the cursor, trying again", { path, why });
     }
   }

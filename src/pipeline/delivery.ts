@@ -61,6 +61,8 @@ const SLOW_MS = 5000;
 const LAST_GAP_ATTEMPTS = 4;
 /** Interval of the log line while waiting for a sink, ms. */
 const WAITING_MS = 10_000;
+/** The last attempt to connect gets at least this long: a server that is away must have the time to say so, ms. */
+const LAST_CONNECT_MS = 1000;
 
 /** Owns the queue of one sink, and writes its events to the sink. */
 export class Delivery {
@@ -199,29 +201,46 @@ export class Delivery {
   async #connect(deadline: AbortSignal): Promise<boolean> {
     const { clock, log, startTimeoutMs } = this.#options;
     const since = clock.elapsed();
+    const leftMs = () => startTimeoutMs > 0 ? since + startTimeoutMs - clock.elapsed() : Infinity;
     const connected = new AbortController();
     const logging = this.#keepLogging(since, AbortSignal.any([deadline, connected.signal]));
     try {
       for (let attempt = 0;; attempt++) {
         try {
-          await this.sink.connect(deadline);
+          await this.#connectOnce(leftMs(), deadline);
           this.#state = "ok";
           this.#trouble = undefined;
           log.info(`Ready to write to ${this.sink.name}`);
           return true;
         } catch (error) {
           if (!(error instanceof SinkError) || error.kind === "fatal") throw error;
-          if (startTimeoutMs > 0 && clock.elapsed() - since >= startTimeoutMs) throw error;
+          if (leftMs() <= 0) throw error;
           this.#trouble = error.message;
           if (attempt === 0) this.#logWaiting(since);
           if (this.queue.isClosed && this.left === 0) return false;
         }
         // the last attempt is made when the start timeout ends, not a pause later
-        await this.#pause(attempt, deadline, startTimeoutMs > 0 ? since + startTimeoutMs - clock.elapsed() : Infinity);
+        await this.#pause(attempt, deadline, leftMs());
       }
     } finally {
       connected.abort();
       await logging;
+    }
+  }
+
+  /** One attempt to connect, which may hang for as long as is left of the start timeout. */
+  async #connectOnce(leftMs: number, deadline: AbortSignal): Promise<void> {
+    if (leftMs === Infinity) return await this.sink.connect(deadline);
+    const timeout = AbortSignal.timeout(Math.max(LAST_CONNECT_MS, Math.ceil(leftMs)));
+    try {
+      await this.sink.connect(AbortSignal.any([deadline, timeout]));
+    } catch (error) {
+      if (error !== timeout.reason) throw error;
+      throw new SinkError(
+        "retry",
+        `No answer from ${this.sink.name} in time: is it frozen, or does something else listen at its address?`,
+        { cause: error },
+      );
     }
   }
 

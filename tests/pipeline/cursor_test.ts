@@ -140,7 +140,7 @@ for (
         "fatal",
         4,
         `Cannot use the cursor ${name} (CURSOR_FILE): expected a file that this program wrote, or none, found something ` +
-        "else; it was left alone",
+        "else; it was not changed",
       ]);
       if (name === path) await assertRejects(() => readCursor(path, new Notebook()), SinkError, error.message);
       assertEquals(await Deno.readTextFile(name), content);
@@ -154,7 +154,7 @@ test("a cursor is never a pipe or a device, which could be read for ever, nor a 
   const refused = (what: string) => {
     const message =
       `Cannot use the cursor ${path} (CURSOR_FILE): expected a file that this program wrote, or none, found `;
-    assertThrows(() => lockCursor(path), SinkError, `${message}${what}; it was left alone`);
+    assertThrows(() => lockCursor(path), SinkError, `${message}${what}; it was not changed`);
   };
   await Deno.symlink("/dev/zero", path);
   assertThrows(() => lockCursor(path), SinkError, "found a device");
@@ -229,7 +229,7 @@ test("a cursor that cannot be written says why, and at the end what comes of it"
   assertMatch(cursor.trouble ?? "", /No such file|Not a directory/);
   assertEquals(log.lines.map(({ message }) => message), [
     "Cannot write the cursor, trying again",
-    "The cursor stays behind: the gap of the next start begins too early",
+    "The cursor is out of date: the gap of the next start will begin too early",
   ]);
 });
 
@@ -260,7 +260,7 @@ test("a cursor where Deno lets nobody write is told of in words that lead on", a
   const cursor = new Cursor({ path, positions: () => [at("BTC-USD", 1)], clock: new FakeClock(), log });
   await readCursor(path, log);
   await cursor.write();
-  const said = JSON.stringify([...log.find("Cannot use the cursor"), ...log.find("Cannot write the cursor")]);
+  const said = JSON.stringify([...log.find("Cannot read the cursor"), ...log.find("Cannot write the cursor")]);
   assertEquals([said.includes("allow-all"), said.split("choose a place outside of /proc").length], [false, 3], said);
   // with --allow-all Deno has no word about it
 }, permitted ? { permissions: { read: true, write: true } } : {});
