@@ -160,7 +160,7 @@ Deno.test({
       ...messagesOf(path, read(path), SETTINGS_SAY).said.keys(),
     ]);
     assert(said.length > 20, "messages were found");
-    const form = /^(?:Cannot .+ (?:as|to) .+|…: current value is .+|… \(docker says: …\))$/s;
+    const form = /^(?:Cannot .+ (?:as|to) .+|(?:Cannot .+|…): .+)$/s;
     assertEquals(said.filter((message) => !form.test(message) || message.endsWith(".")), []);
     assert(read("docs/runbook.md").includes("Cannot X as Y must be Z: current value is V"));
   },

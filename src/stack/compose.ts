@@ -1,11 +1,14 @@
-// What Compose says, understood: which files, which services, and how each of them is. Pure.
+// Docker Compose: which files make up the stack, and what Compose reports about its services and containers.
 
-/** The oldest version that knows all that our files use (`!override`, `env_file` that is not required). */
+import { ConfigError } from "../core/errors.ts";
+import { type Docker, lastLines, type Result } from "./docker.ts";
+
+/** The oldest version that supports everything in our files (`!override`, an optional `env_file`). */
 export const OLDEST_COMPOSE = "2.24.4";
 
-/** Which forms of the stack are wanted. */
-export interface Forms {
-  /** ZooKeeper in the place of KRaft. */
+/** The variants of the stack; each adds one file to docker-compose.yml. */
+export interface Variants {
+  /** ZooKeeper instead of KRaft. */
   readonly zookeeper: boolean;
   /** Three brokers and two Telegrafs. */
   readonly cluster: boolean;
@@ -13,149 +16,142 @@ export interface Forms {
   readonly demo: boolean;
 }
 
-/** Every service there can be: for tasks that do not ask which form runs. */
-export const ALL_FORMS: Forms = { zookeeper: true, cluster: true, demo: true };
+/** For tasks that must find every service, whichever variant runs. */
+export const ALL_VARIANTS: Variants = { zookeeper: true, cluster: true, demo: true };
 
-/** Arguments for `docker` that name the files. */
-export function composeArgs({ zookeeper, cluster, demo }: Forms): string[] {
-  const files = ["docker-compose.yml"];
-  if (zookeeper) files.push("docker-compose.zookeeper.yml");
-  if (cluster) files.push("docker-compose.cluster.yml");
-  if (demo) files.push("docker-compose.demo.yml");
-  return ["compose", ...files.flatMap((file) => ["--file", file])];
-}
+const NUMERIC = new Intl.Collator("en", { numeric: true });
 
-/** Whether a version such as `v2.29.1-desktop.1` is that one or a later one. */
+/** Whether a version such as `v2.29.1-desktop.1` is `oldest` or newer. */
 export function isAtLeast(version: string, oldest: string): boolean {
-  const numbers = (text: string) => text.trim().replace(/^v/, "").split(/[.+-]/, 3).map((part) => Number(part) || 0);
-  const [have, want] = [numbers(version), numbers(oldest)];
-  for (let i = 0; i < 3; i++) {
-    const difference = (have[i] ?? 0) - (want[i] ?? 0);
-    if (difference !== 0) return difference > 0;
-  }
-  return true;
+  const numbers = version.trim().replace(/^v/, "");
+  return /^\d/.test(numbers) && NUMERIC.compare(numbers, oldest) >= 0;
 }
 
-/** A service of the merged files. */
+/** A service of the merged files, as `docker compose config --format json` prints it. */
 export interface Service {
-  /** Its name. */
-  readonly name: string;
-  /** What it runs. */
+  /** Name and version. */
   readonly image: string;
-  /** Whether the image is made here. */
-  readonly built: boolean;
-  /** Runs to its end at each start, instead of for ever. */
-  readonly oneShot: boolean;
-  /** Whether Docker asks it how it is. */
-  readonly hasHealthCheck: boolean;
-  /** Ports of this computer that lead to it. */
-  readonly ports: readonly number[];
+  /** Set if the image is built from this project. */
+  readonly build?: unknown;
+  /** `no`: it runs once at each start and ends. */
+  readonly restart: string;
+  /** Where it can be reached on 127.0.0.1. */
+  readonly ports?: readonly { readonly published: string }[];
 }
 
-/** The project as `docker compose config --format json` prints it. */
+/** The merged files. */
 export interface Project {
-  /** Before the names of its volumes and networks. */
+  /** The prefix of its containers, volumes and networks. */
   readonly name: string;
-  /** In the order of the files. */
-  readonly services: readonly Service[];
+  /** By name. */
+  readonly services: Readonly<Record<string, Service>>;
 }
 
-interface ServiceJson {
-  image?: string;
-  build?: unknown;
-  restart?: string;
-  healthcheck?: { disable?: boolean };
-  ports?: { published?: string | number }[];
-}
-
-/** Reads the output of `docker compose config --format json`. */
-export function parseProject(json: string): Project {
-  const { name, services } = JSON.parse(json) as { name: string; services: Record<string, ServiceJson> };
-  return {
-    name,
-    services: Object.entries(services).map(([name, service]) => ({
-      name,
-      image: service.image ?? "",
-      built: service.build !== undefined && service.build !== null,
-      oneShot: service.restart === "no",
-      hasHealthCheck: service.healthcheck !== undefined && service.healthcheck.disable !== true,
-      ports: (service.ports ?? []).map(({ published }) => Number(published)).filter((port) => port > 0),
-    })),
-  };
-}
-
-/** The images that come from a registry. The one that is built here may be used by a second service, too. */
-export function fetchedImages({ services }: Project): string[] {
-  const built = services.filter((service) => service.built).map(({ image }) => image);
-  return [...new Set(services.map(({ image }) => image))].filter((image) => !built.includes(image));
-}
-
-/** A container as `docker compose ps --all --format json` prints it. */
+/** The container of a service, as `docker compose ps --all --format json` prints it. */
 export interface Container {
-  /** Whose it is. */
-  readonly service: string;
+  /** The service's name. */
+  readonly Service: string;
   /** `created`, `running`, `restarting`, `exited`, `paused` or `dead`. */
-  readonly state: string;
-  /** `starting`, `healthy`, `unhealthy`, or nothing where Docker does not ask. */
-  readonly health: string;
-  /** Of the last end. */
-  readonly exitCode: number;
+  readonly State: string;
+  /** `starting`, `healthy` or `unhealthy`; empty without a health check. */
+  readonly Health: string;
+  /** From the last time it ended. */
+  readonly ExitCode: number;
   /** For people: `Up 2 minutes (healthy)`. */
-  readonly status: string;
+  readonly Status: string;
 }
 
-interface ContainerJson {
-  Service: string;
-  State: string;
-  Health?: string;
-  ExitCode?: number;
-  Status?: string;
+/** `docker compose` with the files of one variant. */
+export class Compose {
+  readonly #docker: Docker;
+  readonly #files: readonly string[];
+
+  /** Adds the files of the variants to docker-compose.yml. */
+  constructor(docker: Docker, { zookeeper, cluster, demo }: Variants) {
+    this.#docker = docker;
+    const files = ["docker-compose.yml"];
+    if (zookeeper) files.push("docker-compose.zookeeper.yml");
+    if (cluster) files.push("docker-compose.cluster.yml");
+    if (demo) files.push("docker-compose.demo.yml");
+    this.#files = ["compose", ...files.flatMap((file) => ["--file", file])];
+  }
+
+  /** See {@link Docker.run}. */
+  run(args: readonly string[], signal?: AbortSignal): Promise<Result> {
+    return this.#docker.run([...this.#files, ...args], signal);
+  }
+
+  /** See {@link Docker.show}. */
+  show(...args: readonly string[]): Promise<number> {
+    return this.#docker.show([...this.#files, ...args]);
+  }
+
+  /** Throws a `ConfigError` if the files are invalid, for example because of a value in .env. */
+  async project(): Promise<Project> {
+    return JSON.parse(await this.#output("Cannot read the Compose files", "config", "--format", "json"));
+  }
+
+  /** The state of each service, in the order of the files. Throws a `ConfigError` if Docker does not answer. */
+  async states({ services }: Project): Promise<ServiceState[]> {
+    const lines = await this.#output("Cannot list the containers", "ps", "--all", "--format", "json");
+    const containers: Container[] = lines.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
+    return Object.entries(services).map(([name, service]) => {
+      const container = containers.find(({ Service }) => Service === name);
+      return { name, container, ...stateOf(service, container) };
+    });
+  }
+
+  async #output(problem: string, ...args: readonly string[]): Promise<string> {
+    const result = await this.run(args);
+    if (result.code !== 0) throw refusal(problem, result);
+    return result.stdout;
+  }
 }
 
-/** Reads the output of `docker compose ps --all --format json`: a container a line, or all of them as one array. */
-export function parseContainers(output: string): Container[] {
-  const text = output.trim();
-  const found: ContainerJson[] = text.startsWith("[")
-    ? JSON.parse(text)
-    : text.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
-  return found.map(({ Service, State, Health = "", ExitCode = 0, Status = State }) => (
-    { service: Service, state: State, health: Health, exitCode: ExitCode, status: Status }
-  ));
+/** An error that quotes Docker. */
+export function refusal(problem: string, { stderr }: Result): ConfigError {
+  return new ConfigError([`${problem}: ${lastLines(stderr, 3)}`]);
 }
 
-/** How a service is. */
-export type Condition =
-  | { readonly is: "ready"; readonly as: "healthy" | "running" | "done" }
-  /** Not yet; it may still become ready. */
-  | { readonly is: "waiting"; readonly as: string }
-  /** It will not become ready by waiting. */
-  | { readonly is: "failed"; readonly as: string };
+/** The state of a service. */
+export interface ServiceState {
+  /** The service's name. */
+  readonly name: string;
+  /** Undefined if there is none. */
+  readonly container: Container | undefined;
+  /** `failed`: waiting longer will not make it ready. */
+  readonly is: "ready" | "waiting" | "failed";
+  /** For people: `healthy`, `restarting`, `ended with exit code 3`. */
+  readonly as: string;
+}
 
-/** How the service is, of which that is the container, if there is one. */
-export function conditionOf(service: Service, container: Container | undefined): Condition {
+/** The state of a service that has this container. */
+export function stateOf(
+  { restart }: Service,
+  container: Container | undefined,
+): Pick<ServiceState, "is" | "as"> {
   if (container === undefined) return { is: "waiting", as: "not created" };
-  const { state, health, exitCode } = container;
+  const { State: state, Health: health, ExitCode: exitCode } = container;
+  const oneShot = restart === "no";
   if (state === "exited" || state === "dead") {
-    if (service.oneShot && exitCode === 0) return { is: "ready", as: "done" };
+    if (oneShot && exitCode === 0) return { is: "ready", as: "done" };
     return { is: "failed", as: `ended with exit code ${exitCode}` };
   }
-  if (service.oneShot) return { is: "waiting", as: state };
-  if (state !== "running") return { is: "waiting", as: state };
-  if (!service.hasHealthCheck) return { is: "ready", as: "running" };
-  if (health === "healthy") return { is: "ready", as: "healthy" };
-  if (health === "unhealthy") return { is: "failed", as: "unhealthy" };
-  return { is: "waiting", as: health === "" ? state : health };
+  if (state === "restarting") return { is: "failed", as: `restarting (exit code ${exitCode})` };
+  if (oneShot || state !== "running") return { is: "waiting", as: state };
+  if (health === "" || health === "healthy") return { is: "ready", as: health || state };
+  return { is: health === "unhealthy" ? "failed" : "waiting", as: health };
 }
 
 /**
- * Which services `docker compose up` names as the reason of its failure, and what it says of each:
+ * The services that `docker compose up` names as the reason for its failure, with what it says about each:
  * `dependency failed to start: container x-broker-1 is unhealthy`,
  * `service "init-kafka" didn't complete successfully: exit 1`.
  */
-export function namedBy(stderr: string, { name: project, services }: Project): Map<string, string> {
+export function failuresNamedIn(stderr: string, { name: project, services }: Project): Map<string, string> {
   const named = new Map<string, string>();
-  for (const { name } of services) {
-    // older versions of Compose have _ between the parts
+  for (const name of Object.keys(services)) {
+    // with `--compatibility` the parts are joined by _
     const container = `${project}[-_]${name}[-_]\\d+`.replaceAll(".", "\\.");
     const found = new RegExp(`\\bcontainer ${container} (?:is )?(unhealthy|exited \\(\\d+\\))`).exec(stderr) ??
       new RegExp(`\\bservice "${name}" did(?:n't| not) complete successfully: (exit \\d+)`).exec(stderr);

@@ -1,14 +1,14 @@
-// The `docker` program: the only door of these tasks to Docker.
+// Runs the `docker` program.
 
 import { ConfigError } from "../core/errors.ts";
 
-/** What a command did. */
-export interface Ran {
-  /** Its exit code. */
+/** The result of a command. */
+export interface Result {
+  /** The exit code; 143 after SIGTERM. */
   readonly code: number;
-  /** What it wrote to stdout. */
+  /** As UTF-8. */
   readonly stdout: string;
-  /** What it wrote to stderr. */
+  /** Docker's messages. */
   readonly stderr: string;
 }
 
@@ -17,45 +17,49 @@ export class Docker {
   readonly #dir: string;
   readonly #env: Readonly<Record<string, string>>;
 
-  /** Its `env` comes besides the environment of this process, and is stronger. */
+  /** `env` is added to the environment of this process and overrides it. */
   constructor(dir: string, env: Readonly<Record<string, string>> = {}) {
     this.#dir = dir;
     this.#env = env;
   }
 
-  /** Runs it to its end. Throws a `ConfigError` where there is no such program. */
-  async run(args: readonly string[]): Promise<Ran> {
-    const { code, stdout, stderr } = await this.#spawn(args, "piped", (command) => command.output());
+  /** Returns the output. Aborting the signal sends SIGTERM. Throws a `ConfigError` if docker is not installed. */
+  async run(args: readonly string[], signal?: AbortSignal): Promise<Result> {
+    const command = this.#command(args, {
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      ...signal !== undefined && { signal },
+    });
+    const { code, stdout, stderr } = await orNotFound(() => command.output());
     const decoder = new TextDecoder();
     return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
   }
 
-  /** Runs it on the terminal of this process: the person sees what it prints, and can end it. Gives its exit code. */
+  /** Prints the output on our terminal and returns the exit code. */
   async show(args: readonly string[]): Promise<number> {
-    const { code } = await this.#spawn(args, "inherit", (command) => command.spawn().status);
+    const { code } = await orNotFound(() => this.#command(args, {}).spawn().status);
     return code;
   }
 
-  async #spawn<T>(
-    args: readonly string[],
-    output: "piped" | "inherit",
-    start: (command: Deno.Command) => Promise<T>,
-  ): Promise<T> {
-    const stdin = output === "piped" ? "null" : "inherit";
-    const options = { args: [...args], cwd: this.#dir, env: { ...this.#env }, stdin, stdout: output, stderr: output };
-    try {
-      return await start(new Deno.Command("docker", options as Deno.CommandOptions));
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-      throw new ConfigError([
-        "Cannot find the program docker as it must be installed and on the PATH: see https://docs.docker.com/get-docker/ " +
-        "(without it, `deno task dev` shows live prices)",
-      ]);
-    }
+  #command(args: readonly string[], options: Deno.CommandOptions): Deno.Command {
+    return new Deno.Command("docker", { args: [...args], cwd: this.#dir, env: { ...this.#env }, ...options });
   }
 }
 
-/** The last lines of a text that say something. */
+async function orNotFound<T>(start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new ConfigError([
+      "Cannot find docker: it must be installed and on the PATH, see https://docs.docker.com/get-docker/ " +
+      "(without it, `deno task dev` shows live prices)",
+    ]);
+  }
+}
+
+/** The last lines of a text, without empty ones. */
 export function lastLines(text: string, count: number): string {
   return text.split("\n").map((line) => line.trimEnd()).filter((line) => line !== "").slice(-count).join("\n");
 }

@@ -1,4 +1,4 @@
-// `deno task stack` and its kin: arguments, real surroundings, exit code.
+// `deno task stack` and the `stack:` tasks: reads the arguments, calls one task, sets the exit code.
 
 import { statfs } from "node:fs/promises";
 import { systemClock as clock } from "../core/clock.ts";
@@ -7,59 +7,57 @@ import { writeAllSync } from "../core/write_all.ts";
 import { readArguments } from "../config/arguments.ts";
 import { readTextFile } from "../config/text_file.ts";
 import { Docker } from "./docker.ts";
-import { down, logs, reset, status, type Surroundings, up } from "./tasks.ts";
+import { down, logs, reset, status } from "./tasks.ts";
+import { type Context, up } from "./up.ts";
 
 const HELP = `Coinbase -> Kafka -> Telegraf -> InfluxDB -> Grafana on this computer, in containers
 
-  deno task stack             start everything and wait until it is well
+  deno task stack             start everything and wait until it works
         --demo                with the Coinbase simulator, for machines without internet access
-        --cluster             with three brokers and two Telegrafs: any one of them may die
-        --zookeeper           with ZooKeeper, as the stack was first drawn
-  deno task stack:status      how each service is
-  deno task stack:logs [SERVICE]...    what the services write, as it comes
-  deno task stack:down        end everything, keep the data
-  deno task stack:reset       end everything, delete the data; --yes: without asking
+        --cluster             with three brokers and two Telegrafs: any one of them may fail
+        --zookeeper           with ZooKeeper instead of KRaft
+  deno task stack:status      show the state of each service
+  deno task stack:logs [SERVICE]...    follow the logs
+  deno task stack:down        stop everything, keep the data
+  deno task stack:reset       stop everything, delete the data; --yes: without asking
 
-Exit codes: 0 all is well, 1 a service is not or brings no prices, 2 nothing was started. docs/stack.md tells the rest.
+Exit codes: 0 everything works, 1 a service failed or no prices arrive, 2 nothing was started. See docs/stack.md.
 `;
 
-/** After that a service that is not healthy has failed. */
-const WAIT_MS = 180_000;
+/** Every health check ends much sooner; this ends a start in which Docker itself hangs. */
+const START_TIMEOUT_MS = 600_000;
 
-function tell(line: string): void {
+function print(line: string): void {
   writeAllSync(Deno.stdout, new TextEncoder().encode(`${line}\n`));
 }
 
-/** Which of the options are given; throws a `ConfigError` for anything else. */
-function readOptions(task: string, args: readonly string[], flags: readonly string[]): ReadonlyMap<string, string> {
-  const wish = flags.length === 0 ? "it takes none" : `it takes ${flags.join(" and ")}`;
-  const refuse = (arg: string) => `Cannot use the arguments "${arg}" with ${task} as ${wish}`;
+/** Throws a `ConfigError` for anything but these flags. */
+function readFlags(task: string, args: readonly string[], flags: readonly string[]): ReadonlyMap<string, string> {
+  const taken = flags.length === 0 ? "takes no arguments" : `takes only ${flags.join(", ")}`;
+  const refuse = (arg: string) => `Cannot use "${arg}": ${task} ${taken}`;
   const { options, problems } = readArguments(args, { flags, refuse });
   if (problems.length > 0) throw new ConfigError(problems);
   return options;
 }
 
-/** The longest text that a build argument can be: Linux takes no longer one to a program. */
+/** The longest build argument: Linux passes no longer one to a program. */
 const MAX_CERTIFICATE = 100_000;
 
-/** The image is built with the same extra certificates with which this program was started. */
+/** The build trusts the same extra certificates as this program. */
 async function buildEnvironment(): Promise<Record<string, string>> {
   const file = Deno.env.get("DENO_CERT");
   if (file === undefined || file === "" || Deno.env.has("CA_CERTIFICATE")) return {};
   const certificates = await readTextFile(file).catch((error) => {
     throw new ConfigError([
-      `Cannot read DENO_CERT as it must name a file with certificates: current value is "${file}" (${reasonOf(error)})`,
+      `Cannot use DENO_CERT: expected a file with certificates, got "${file}" (${reasonOf(error)})`,
     ]);
   });
   if (certificates.length <= MAX_CERTIFICATE) return { CA_CERTIFICATE: certificates };
-  tell(
-    `${file} (DENO_CERT) is too long to build with: if the build fails, set CA_CERTIFICATE to your proxy's one alone`,
-  );
+  print(`${file} (DENO_CERT) is too long for the build: if that fails, set CA_CERTIFICATE to your proxy's certificate`);
   return {};
 }
 
-/** Only what builds needs an environment for that. */
-function surroundings(environment: Readonly<Record<string, string>> = {}): Surroundings {
+function contextWith(environment: Readonly<Record<string, string>>): Context {
   const dir = decodeURIComponent(new URL("../..", import.meta.url).pathname).replace(/^\/(?=[A-Za-z]:)/, "");
   return {
     dir,
@@ -71,7 +69,7 @@ function surroundings(environment: Readonly<Record<string, string>> = {}): Surro
           Deno.listen({ hostname: "127.0.0.1", port }).close();
           return true;
         } catch (error) {
-          // any other reason, such as a port that only root may have, is Docker's to judge
+          // Docker decides about other errors, such as a port that only root may use
           return !(error instanceof Deno.errors.AddrInUse);
         }
       },
@@ -84,44 +82,43 @@ function surroundings(environment: Readonly<Record<string, string>> = {}): Surro
         }
       },
     },
-    tell,
-    ask: Deno.stdin.isTerminal() && Deno.stdout.isTerminal() ? (question) => prompt(question) : undefined,
-    waitMs: WAIT_MS,
+    print,
+    prompt: Deno.stdin.isTerminal() && Deno.stdout.isTerminal() ? (question) => prompt(question) : undefined,
+    startTimeoutMs: START_TIMEOUT_MS,
   };
 }
 
 async function run([task, ...args]: readonly string[]): Promise<number> {
   if (args.includes("--help") || args.includes("-h")) {
-    tell(HELP.trimEnd());
+    print(HELP.trimEnd());
     return 0;
   }
-  switch (task) {
-    case "up": {
-      const options = readOptions("stack", args, ["--demo", "--cluster", "--zookeeper"]);
-      const forms = {
-        demo: options.has("--demo"),
-        cluster: options.has("--cluster"),
-        zookeeper: options.has("--zookeeper"),
-      };
-      if (forms.cluster && forms.zookeeper) {
-        throw new ConfigError([
-          "Cannot use --cluster with --zookeeper as they are two forms of Kafka: take one of them",
-        ]);
-      }
-      return await up(forms, surroundings(await buildEnvironment()));
+  if (task === "up") {
+    const flags = readFlags("stack", args, ["--demo", "--cluster", "--zookeeper"]);
+    if (flags.has("--cluster") && flags.has("--zookeeper")) {
+      throw new ConfigError(["Cannot use --cluster with --zookeeper: choose one of them"]);
     }
+    const variants = {
+      demo: flags.has("--demo"),
+      cluster: flags.has("--cluster"),
+      zookeeper: flags.has("--zookeeper"),
+    };
+    return await up(variants, contextWith(await buildEnvironment()));
+  }
+  const context = contextWith({});
+  switch (task) {
     case "down":
-      readOptions("stack:down", args, []);
-      return await down(surroundings());
+      readFlags("stack:down", args, []);
+      return await down(context);
     case "logs":
-      return await logs(args, surroundings());
+      return await logs(args, context);
     case "status":
-      readOptions("stack:status", args, []);
-      return await status(surroundings());
+      readFlags("stack:status", args, []);
+      return await status(context);
     case "reset":
-      return await reset(readOptions("stack:reset", args, ["--yes"]).has("--yes"), surroundings());
+      return await reset(readFlags("stack:reset", args, ["--yes"]).has("--yes"), context);
     default:
-      throw new ConfigError([`Cannot run "${task ?? ""}" as the task must be up, down, logs, status or reset`]);
+      throw new ConfigError([`Cannot run "${task ?? ""}": expected up, down, logs, status or reset`]);
   }
 }
 

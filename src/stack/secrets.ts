@@ -1,50 +1,32 @@
-// The secrets of the stack: two files that Compose reads, made once with random values, and never changed again here.
+// The stack's passwords: two files for Compose, created once from their `-example` files and never changed afterwards.
 
 import { ConfigError, reasonOf } from "../core/errors.ts";
 import { readTextFile } from "../config/text_file.ts";
 
-/** A file with secrets. */
-export interface SecretFile {
-  /** In the project's folder; not committed. */
-  readonly name: string;
-  /** The volume that remembers them from its first start on. */
-  readonly volume: string;
-  /** Whose they are. */
-  readonly owner: string;
-}
-
-/** All of them. */
+/** The files, and the volume whose owner keeps the password of its first start. */
 export const SECRET_FILES = [
   { name: "influxv2.env", volume: "influxdb-data", owner: "InfluxDB" },
   { name: "grafana.env", volume: "grafana-data", owner: "Grafana" },
-] as const satisfies readonly SecretFile[];
+] as const;
 
-/** Grafana needs but these two; InfluxDB's example is a file of its own, since it is for people as well. */
-const GRAFANA_EXAMPLE =
-  `# Grafana's administrator, made by \`deno task stack\`. Read ONCE, when Grafana starts on an empty volume;
-# later: docs/stack.md, "Changed passwords".
-GF_SECURITY_ADMIN_USER=admin
-GF_SECURITY_ADMIN_PASSWORD=change-me
-`;
-
-/** 192 random bits in letters that neither Compose nor a shell takes for anything else. */
+/** 192 random bits, in characters that need no quotes in Compose or a shell. */
 export function randomSecret(): string {
   return crypto.getRandomValues(new Uint8Array(24)).toBase64({ alphabet: "base64url" });
 }
 
-/** The text with a secret of its own in place of each value that begins with `change-me`. */
+/** Replaces each value that begins with `change-me`. */
 export function fillSecrets(example: string, secret: () => string): string {
   return example.replace(/^([A-Z0-9_]+=)change-me.*$/gm, (_line, name: string) => name + secret());
 }
 
-/** A value of such a file as Compose reads it, if {@link problemsInSecrets} finds nothing; undefined: it is not set. */
+/** A value as Compose reads it, if {@link problemsInSecrets} finds none; undefined if it is not set. */
 export function valueIn(text: string, name: string): string | undefined {
   const line = text.split(/\r?\n/).findLast((each) => each.startsWith(`${name}=`));
   const [, , quoted, bare] = /^\s*(?:(['"])(.*)\1|(.*?))\s*(?:\s#.*)?$/.exec(line?.slice(name.length + 1) ?? "") ?? [];
   return line === undefined ? undefined : quoted ?? bare;
 }
 
-/** What in such a file would mean something else to Compose, which replaces `$NAME` and ends a value at ` #`. No values are told. */
+/** Values that Compose would change: it replaces `$NAME` and cuts a value at ` #`. The values are not shown. */
 export function problemsInSecrets(text: string, file: string): string[] {
   return text.split(/\r?\n/).flatMap((line) => {
     const [, name, value = ""] = /^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)$/.exec(line) ?? [];
@@ -54,18 +36,18 @@ export function problemsInSecrets(text: string, file: string): string[] {
       : !value.startsWith('"') && /\s#\S/.test(value)
       ? 'a "#" after a space begins a comment'
       : undefined;
-    return why === undefined ? [] : [`Cannot use ${name} of ${file} as ${why}: put the whole value in single quotes`];
+    return why === undefined ? [] : [`Cannot use ${name} in ${file}: ${why}. Put the whole value in single quotes`];
   });
 }
 
 /** The text of each file. */
 export type Secrets = Readonly<Record<typeof SECRET_FILES[number]["name"], string>>;
 
-/** Reads both files. Throws a `ConfigError` where one of them cannot be read, or says what was hardly meant. */
+/** Throws a `ConfigError` if a file cannot be read or Compose would change a value. */
 export async function readSecrets(dir: string): Promise<Secrets> {
-  const read = async (name: string): Promise<string> => {
+  const read = async (name: keyof Secrets): Promise<string> => {
     const text = await readTextFile(`${dir}/${name}`).catch((error) => {
-      throw new ConfigError([`Cannot read ${name} as it must be a readable file: ${reasonOf(error)}`]);
+      throw new ConfigError([`Cannot read ${name}: ${reasonOf(error)}`]);
     });
     const problems = problemsInSecrets(text, name);
     if (problems.length > 0) throw new ConfigError(problems);
@@ -74,19 +56,14 @@ export async function readSecrets(dir: string): Promise<Secrets> {
   return { "influxv2.env": await read("influxv2.env"), "grafana.env": await read("grafana.env") };
 }
 
-/** Makes those files that are missing, readable for their owner alone. Gives the ones that were made. */
-export async function makeSecrets(dir: string): Promise<SecretFile[]> {
-  const made: SecretFile[] = [];
+/** Creates the files that are missing, readable only by their owner, and returns them. */
+export async function makeSecrets(dir: string): Promise<(typeof SECRET_FILES[number])[]> {
+  const made: (typeof SECRET_FILES[number])[] = [];
   for (const file of SECRET_FILES) {
-    const example = file.name === "grafana.env"
-      ? GRAFANA_EXAMPLE
-      : await Deno.readTextFile(`${dir}/${file.name}-example`);
+    const text = fillSecrets(await Deno.readTextFile(`${dir}/${file.name}-example`), randomSecret);
     try {
-      // createNew: another process may have made it just now
-      await Deno.writeTextFile(`${dir}/${file.name}`, fillSecrets(example, randomSecret), {
-        createNew: true,
-        mode: 0o600,
-      });
+      // createNew: another process may have created it just now
+      await Deno.writeTextFile(`${dir}/${file.name}`, text, { createNew: true, mode: 0o600 });
       made.push(file);
     } catch (error) {
       if (!(error instanceof Deno.errors.AlreadyExists)) throw error;

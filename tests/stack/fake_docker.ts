@@ -1,12 +1,13 @@
 /**
- * A program named `docker` on a PATH of its own: a shell script that notes each call and answers as it was told. So the tasks
- * are tested together with how they start programs and read what those print.
+ * A fake `docker` program: a shell script that records each call and answers as the test says. So the tasks are tested
+ * together with the way they start programs and read their output.
  */
 import { systemClock } from "../../src/core/clock.ts";
 import { Docker } from "../../src/stack/docker.ts";
-import type { Surroundings } from "../../src/stack/tasks.ts";
+import { SECRET_FILES } from "../../src/stack/secrets.ts";
+import type { Context } from "../../src/stack/up.ts";
 
-/** The call without `--file` and its like: its first word, or `compose` and the next one. */
+/** A call without its options: the first word, or `compose` and the next word. */
 export type Call =
   | "version"
   | "info"
@@ -14,7 +15,7 @@ export type Call =
   | "volume"
   | `compose ${"version" | "config" | "ps" | "build" | "pull" | "up" | "exec" | "logs" | "down"}`;
 
-/** What it does: shell commands. A list: one after the other, call by call; the last one again and again. */
+/** Shell commands by call. Of a list, each call runs the next one; the last one is repeated. */
 export type Answers = Partial<Record<Call, string | readonly string[]>>;
 
 const SCRIPT = `#!/bin/bash
@@ -50,7 +51,6 @@ export function serviceJson(ports: readonly number[] = [], oneShot = false): Rec
   return {
     image: "some/image:1.2.3",
     restart: oneShot ? "no" : "unless-stopped",
-    ...(oneShot ? {} : { healthcheck: { test: ["CMD", "true"] } }),
     ports: ports.map((port) => ({ host_ip: "127.0.0.1", published: String(port), target: 1 })),
   };
 }
@@ -66,12 +66,12 @@ export function containerJson(service: string, state: string, health = "", exitC
   });
 }
 
-/** Shell commands that go on until `docker compose ps` was called so many times. */
+/** Shell commands that run until `docker compose ps` was called this many times. */
 export function untilLooks(count: number): string {
   return `until [[ $(cat "$here/compose_ps.count") -ge ${count} ]]; do sleep 0.01; done`;
 }
 
-/** Three services that come up at once. */
+/** Three services that start at once. */
 export const WELL: Answers = {
   "version": prints("28.2.2"),
   "info": prints("8000000000 /var/lib/docker"),
@@ -99,24 +99,24 @@ export const WELL: Answers = {
   "compose down": "",
 };
 
-/** A folder with a fake `docker` and the example of the secrets, and what the tasks need to work there. */
+/** A folder with a fake `docker` and the examples of the secrets, and the context for tasks that run there. */
 export class FakeStack implements AsyncDisposable {
-  /** What was told to the person. */
-  readonly told: string[] = [];
+  /** The lines that were printed. */
+  readonly printed: string[] = [];
   /** The project's folder. */
   readonly dir: string;
   /** For the tasks: ports are free, there is no terminal, and time passes only while a task sleeps. */
-  readonly surroundings: Surroundings;
+  readonly context: Context;
   readonly #bin: string;
 
-  private constructor(dir: string, bin: string, changes: Partial<Surroundings>) {
+  private constructor(dir: string, bin: string, changes: Partial<Context>) {
     this.dir = dir;
     this.#bin = bin;
     let elapsed = 0;
-    this.surroundings = {
+    this.context = {
       dir,
       docker: new Docker(dir, { PATH: `${bin}:${Deno.env.get("PATH")}` }),
-      // however long a busy machine takes to run `docker`, a wait of 20 s is 20 looks
+      // however long a busy machine takes to run `docker`, a wait of 20 s is ten looks
       clock: {
         now: () => Date.now(),
         elapsed: () => elapsed,
@@ -126,15 +126,15 @@ export class FakeStack implements AsyncDisposable {
         },
       },
       computer: { isPortFree: () => true, freeSpace: () => Promise.resolve(undefined) },
-      tell: (line) => this.told.push(line),
-      ask: undefined,
-      waitMs: 20_000,
+      print: (line) => this.printed.push(line),
+      prompt: undefined,
+      startTimeoutMs: 600_000,
       ...changes,
     };
   }
 
-  /** Of the answers, those of `WELL` are there already. */
-  static async make(answers: Answers = {}, changes: Partial<Surroundings> = {}): Promise<FakeStack> {
+  /** Answers that are not given come from `WELL`. */
+  static async make(answers: Answers = {}, changes: Partial<Context> = {}): Promise<FakeStack> {
     const dir = await Deno.makeTempDir({ prefix: "stack-" });
     const bin = `${dir}/bin`;
     await Deno.mkdir(bin);
@@ -145,13 +145,13 @@ export class FakeStack implements AsyncDisposable {
         await Deno.writeTextFile(`${bin}/${call.replace(" ", "_")}.${i + 1}`, each);
       }
     }
-    await Deno.copyFile("influxv2.env-example", `${dir}/influxv2.env-example`);
+    for (const { name } of SECRET_FILES) await Deno.copyFile(`${name}-example`, `${dir}/${name}-example`);
     return new FakeStack(dir, bin, changes);
   }
 
-  /** All that was told, as one text. */
+  /** Everything that was printed. */
   get text(): string {
-    return this.told.join("\n");
+    return this.printed.join("\n");
   }
 
   /** The calls of `docker`, in order. */

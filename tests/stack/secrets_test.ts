@@ -5,13 +5,14 @@ import {
   problemsInSecrets,
   randomSecret,
   readSecrets,
+  SECRET_FILES,
   valueIn,
 } from "../../src/stack/secrets.ts";
 import { ConfigError } from "../../src/core/errors.ts";
 import { binary, binaryMissing } from "../servers/process.ts";
 import { programsMissing, testUnless } from "./needs.ts";
 
-Deno.test("fillSecrets() replaces each change-me by a secret of its own, and nothing else", () => {
+Deno.test("fillSecrets() replaces each change-me by another secret, and nothing else", () => {
   let count = 0;
   const example = "# A=change-me\nA=change-me\nB=kept\nC_1=change-me-token\n  D=change-me\nE=x change-me\n";
   assertEquals(
@@ -33,11 +34,11 @@ Deno.test("valueIn() finds the last value, without quotes", () => {
 
 testUnless(
   programsMissing(),
-  "makeSecrets() makes what is missing, for the owner alone, and changes nothing",
+  "makeSecrets() creates missing files, readable only by their owner, and changes nothing",
   async () => {
     const dir = await Deno.makeTempDir();
     try {
-      await Deno.copyFile("influxv2.env-example", `${dir}/influxv2.env-example`);
+      for (const { name } of SECRET_FILES) await Deno.copyFile(`${name}-example`, `${dir}/${name}-example`);
       assertEquals((await makeSecrets(dir)).map(({ name }) => name), ["influxv2.env", "grafana.env"]);
       const files = ["influxv2.env", "grafana.env"].map((name) => `${dir}/${name}`);
       const texts = await Promise.all(files.map((file) => Deno.readTextFile(file)));
@@ -74,13 +75,13 @@ const PLAIN = [
 ];
 const CHANGED = ["pa$word", '"pa$word"', "pa${word}", "pa$$word", "abc #def"];
 
-Deno.test("problemsInSecrets() names each value that Compose would change, and the cure", () => {
+Deno.test("problemsInSecrets() names each value that Compose would change, and what to do", () => {
   assertEquals(problemsInSecrets(PLAIN.map((value, i) => `A${i}=${value}\n# B=$x\n`).join(""), "a.env"), []);
   const problems = problemsInSecrets(CHANGED.map((value, i) => `A${i}=${value}\n`).join(""), "a.env");
   assertEquals(problems.length, CHANGED.length);
   assertEquals(
     problems[0],
-    'Cannot use A0 of a.env as Compose replaces what begins with "$": put the whole value in single quotes',
+    'Cannot use A0 in a.env: Compose replaces what begins with "$". Put the whole value in single quotes',
   );
 });
 
@@ -109,17 +110,21 @@ testUnless(
   },
 );
 
-testUnless(programsMissing(), "readSecrets() refuses a file that is not UTF-8, or means something else", async () => {
-  const dir = await Deno.makeTempDir();
-  try {
-    await Deno.writeTextFile(`${dir}/grafana.env`, "GF_SECURITY_ADMIN_PASSWORD=pa$word\n");
-    await Deno.writeFile(`${dir}/influxv2.env`, Uint8Array.of(0xff, 0xfe, 0x41, 0));
-    await assertRejects(() => readSecrets(dir), ConfigError, "Cannot read influxv2.env as it must be a readable file");
-    await Deno.writeTextFile(`${dir}/influxv2.env`, "\uFEFFA=1\n");
-    await assertRejects(() => readSecrets(dir), ConfigError, "Cannot use GF_SECURITY_ADMIN_PASSWORD of grafana.env");
-    await Deno.writeTextFile(`${dir}/grafana.env`, "GF_SECURITY_ADMIN_PASSWORD='pa$word'\n");
-    assertEquals((await readSecrets(dir))["influxv2.env"], "A=1\n");
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-});
+testUnless(
+  programsMissing(),
+  "readSecrets() refuses a file that is not UTF-8, or that Compose reads differently",
+  async () => {
+    const dir = await Deno.makeTempDir();
+    try {
+      await Deno.writeTextFile(`${dir}/grafana.env`, "GF_SECURITY_ADMIN_PASSWORD=pa$word\n");
+      await Deno.writeFile(`${dir}/influxv2.env`, Uint8Array.of(0xff, 0xfe, 0x41, 0));
+      await assertRejects(() => readSecrets(dir), ConfigError, "Cannot read influxv2.env: ");
+      await Deno.writeTextFile(`${dir}/influxv2.env`, "\uFEFFA=1\n");
+      await assertRejects(() => readSecrets(dir), ConfigError, "Cannot use GF_SECURITY_ADMIN_PASSWORD in grafana.env");
+      await Deno.writeTextFile(`${dir}/grafana.env`, "GF_SECURITY_ADMIN_PASSWORD='pa$word'\n");
+      assertEquals((await readSecrets(dir))["influxv2.env"], "A=1\n");
+    } finally {
+      await Deno.remove(dir, { recursive: true });
+    }
+  },
+);
