@@ -200,7 +200,7 @@ const WRONG: [from: string, source: string][] = [
   ["src/kafka/sink.ts", 'import { createLogger } from "../core/log.ts";'],
   ["src/pipeline/stdout.ts", 'const { default: kafka } = await import("kafkajs");'],
   ["src/pipeline/stdout.ts", 'export { Pipeline } from "./pipeline.ts";'],
-  ["src/pipeline/pipeline.ts", 'import {\n  serveStatus,\n} from "../web/server.ts";'],
+  ["src/pipeline/pipeline.ts", 'import {\n  serve,\n} from "../web/server.ts";'],
   ["src/web/server.ts", 'import kafka from "kafkajs";'],
   ["src/web/server.ts", 'import { run } from "../../main.ts";'],
   ["src/pipeline/replay.ts", 'import "../simulator/server.ts";'],

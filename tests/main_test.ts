@@ -293,7 +293,7 @@ test("main: a port that is taken ends start with exit 2, before any connection; 
     const env = { COINBASE_WS_URL: simulator.url, PORT: String(port) };
     await using start = new Program(["start"], { ...env, KAFKA_BROKERS: nowhere() });
     assertEquals([await start.end(), simulator.connections()], [2, []]);
-    assertStringIncludes(start.stderr, `Cannot listen on 127.0.0.1:${port} as PORT must be a free port`);
+    assertStringIncludes(start.stderr, `Cannot listen on 127.0.0.1:${port}: expected PORT to be a free port`);
 
     await using dev = new Program(["dev"], env);
     await dev.says(`Port ${port} is taken, the next free one is used`);

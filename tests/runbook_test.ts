@@ -92,8 +92,8 @@ const ALSO_SAY: readonly RegExp[] = [...SETTINGS_SAY, /\.info\(\s*/g, /\btell\(\
 
 /** Of those, what leaves a person with something to do. */
 const NEED_ENTRIES: readonly string[] = [
-  "Cannot listen on …:… as PORT must be a free port: it is taken by another program",
-  "Cannot listen on …:… as …: …",
+  "Cannot listen on …:…: expected PORT to be a free port, another program uses it",
+  "Cannot listen on …:…: expected HOST to be an address of this machine: …",
   "Cannot read … as it must be a readable file of recorded frames: …",
   "Nothing was read: … is empty",
   "No cursor yet: what was missed before this start is unknown",

@@ -20,7 +20,7 @@ import { WebSocketSource } from "../pipeline/websocket_source.ts";
 import { SqliteSink } from "../store/sink.ts";
 import { Store } from "../store/store.ts";
 import { LiveSink } from "../web/live.ts";
-import { serveStatus } from "../web/server.ts";
+import { serve } from "../web/server.ts";
 import { type Command, type Context, SECOND_SIGNAL_EXIT } from "./command.ts";
 
 /** Most ticks in one request to Kafka. */
@@ -166,7 +166,7 @@ export async function runFeed(
     clock,
     log,
   });
-  const server = serveStatus({
+  const server = serve({
     host: config.host,
     port: config.port,
     allowedHosts: config.allowedHosts,

@@ -1,5 +1,5 @@
-// What can be asked of prices: /api/products, /api/ticks, /api/candles, /api/gaps. Asks the store a few things at a time, so
-// that no crowd of readers holds up the writing. What arrives from now on is the stream's matter.
+// /api/products, /api/ticks, /api/candles and /api/gaps: what has happened, from the store. Only a few queries run at the
+// same time, so that many readers cannot slow down writing. What happens from now on is sent by stream.ts.
 
 import { INTERVALS } from "../core/candle.ts";
 import type { Clock } from "../core/clock.ts";
@@ -8,49 +8,63 @@ import { ageMs, seriesOf, type Tick, toGapRecord, toRecord } from "../core/recor
 import type { LiveSink } from "./live.ts";
 import type { ProductStatus, Source } from "../pipeline/source.ts";
 import type { ProductKey, Range, StoredCandle, StoreReader } from "../store/reader.ts";
-import { briefly, HttpError, json, jsonText, Parameters, refused, shown } from "./request.ts";
+import {
+  briefly,
+  HttpError,
+  json,
+  jsonText,
+  oneOf,
+  type Parameters,
+  quoted,
+  readParameters,
+  seconds,
+  text,
+  unusable,
+  whole,
+} from "./request.ts";
 
-/** Rows that one answer holds when nobody says how many. */
-export const DEFAULT_LIMIT = 500;
-/** Most rows of one answer. */
-export const MAX_LIMIT = 10_000;
+const DEFAULT_LIMIT = 500;
+const MAX_LIMIT = 10_000;
+const RANGE = { from: seconds, to: seconds, limit: whole(1, MAX_LIMIT) };
+const LIST = { product: text, ...RANGE };
+const CANDLES = { product: text, interval: oneOf(INTERVALS), ...RANGE };
 
-/** Questions that the store is asked at the same time. */
-const AT_ONCE = 4;
-/** Questions that wait for their turn; beyond it they are refused. */
-const WAITING = 64;
+/** Queries that run in the store at the same time. */
+const MAX_RUNNING = 4;
+/** Queries that wait for their turn; beyond it they are refused. */
+const MAX_WAITING = 64;
 
 /** What the API is built from. */
 export interface ApiOptions {
-  /** What is followed, and how it is. */
+  /** The products and their states. */
   readonly source: Source;
-  /** Lower-case name of the source's exchange, as its ticks bear it. */
+  /** Lower-case name of the source's exchange, as in its ticks. */
   readonly exchange: string;
-  /** What happened. */
+  /** What has happened. */
   readonly store: StoreReader;
-  /** What happens; without it there is no change over 24 hours. */
+  /** The newest ticks; without it there is no change over 24 hours. */
   readonly live: LiveSink | undefined;
-  /** Time. */
+  /** For ages, and for which candle is still running. */
   readonly clock: Clock;
 }
 
-/** A tick as readers of the API get it. */
+/** A tick as JSON: the fields of the record, then what else is known of it. */
 export function tickText(tick: Tick, onStream = false): string {
   const { sequence, lastSize, side, open24h, receivedTime } = tick;
-  // the record, and what else is known
   let text = `${toRecord(tick).slice(0, -1)},"time":${tick.exchangeTimeUs / 1e6},"sequence":${sequence}`;
   if (lastSize !== undefined) text += `,"size":${lastSize}`;
   if (side !== undefined) text += `,"side":"${side}"`;
   if (!onStream) return `${text}}`;
   if (open24h !== undefined) text += `,"open24h":${open24h}`;
-  // a stream sends old ticks too, after a break: when one arrived tells how old it is
+  // after a break a stream sends old ticks too: the time of arrival shows how old one is
   return `${text},"received":${receivedTime / 1000}}`;
 }
 
 /** A candle as JSON; `head`: what comes before it. */
 export function candleText(candle: StoredCandle, head: Readonly<Record<string, string>> = {}): string {
   const { openTime, open, high, low, close, ticks, volume, running, incomplete, lastSequence } = candle;
-  // undefined is left out
+  const sequence = lastSequence;
+  // JSON.stringify() leaves out an undefined volume
   return JSON.stringify({
     ...head,
     time: openTime / 1000,
@@ -62,7 +76,7 @@ export function candleText(candle: StoredCandle, head: Readonly<Record<string, s
     volume,
     running,
     incomplete,
-    sequence: lastSequence,
+    sequence,
   });
 }
 
@@ -75,71 +89,74 @@ function changeOf(price: number, open: number): number {
   return Math.round((price - open) / open * 1e6) / 1e4;
 }
 
-/** Lets a few questions at a time through to the store, and tells in words when it cannot answer. */
+/** Lets a few queries at a time through to the store, and turns its errors into answers. */
 export class StoreGate {
-  #asking = 0;
+  #running = 0;
   readonly #waiting: (() => void)[] = [];
 
-  /** The answer; throws a {@link HttpError} with status 503 where there is none. */
-  async ask<T>(question: () => Promise<T>): Promise<T> {
-    if (this.#asking >= AT_ONCE) {
-      if (this.#waiting.length >= WAITING) {
-        throw new HttpError(503, "Cannot ask the store as too many are asking it: try again", { "retry-after": "1" });
-      }
-      // whoever is done hands on the place
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  /** Runs one query. Throws an {@link HttpError} with status 503 if too many wait or the store cannot answer. */
+  async run<T>(query: () => Promise<T>): Promise<T> {
+    if (this.#running < MAX_RUNNING) {
+      this.#running++;
     } else {
-      this.#asking++;
+      if (this.#waiting.length >= MAX_WAITING) {
+        throw new HttpError(503, "Cannot read the store: too many requests are waiting, try again", {
+          "retry-after": "1",
+        });
+      }
+      // a query that ends passes its turn on
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     try {
-      return await question();
+      return await query();
     } catch (error) {
       if (!(error instanceof SinkError)) throw error;
       throw new HttpError(503, `Cannot read the store: ${error.message}`, { "retry-after": "5" });
     } finally {
       const next = this.#waiting.shift();
-      if (next === undefined) this.#asking--;
+      if (next === undefined) this.#running--;
       else next();
     }
   }
 }
 
-/** The questions. */
+/** The routes that answer from the store. */
 export class Api {
   readonly #options: ApiOptions;
   readonly #gate: StoreGate;
+  /** The newest stored tick of each product, by series, as of the start. */
   #stored: Map<string, Tick> | undefined;
-  /** When that was read, by both clocks, ms. */
+  /** When {@link #stored} was read, by both clocks, ms. */
   #storedAt = { now: 0, elapsed: 0 };
 
-  /** Asks nothing yet. */
+  /** Reads nothing yet. */
   constructor(options: ApiOptions, gate: StoreGate) {
     this.#options = options;
     this.#gate = gate;
   }
 
-  /** The products that are followed, by the name that readers know, in the order of the settings. */
+  /** All products by the name that clients use, in the order of the settings. */
   series(): Map<string, ProductKey> {
     const { source, exchange } = this.#options;
     return new Map(source.status().products.map(({ product }) => [seriesOf(exchange, product), { exchange, product }]));
   }
 
-  /** The one that was asked for; throws a {@link HttpError} with status 404 where it is not followed. */
+  /** One of them. Throws an {@link HttpError} with status 404 if there is no such product. */
   find(series: string, among = this.series()): ProductKey {
     const key = among.get(series);
     if (key !== undefined) return key;
-    throw new HttpError(404, `Cannot find product ${shown(series)}: there are ${briefly([...among.keys()])}`);
+    throw new HttpError(404, `Cannot find product ${quoted(series)}: there are ${briefly([...among.keys()])}`);
   }
 
   /** `/api/products` */
   async products(search: URLSearchParams): Promise<Response> {
-    new Parameters(search, []);
+    readParameters(search, {});
     const { source, exchange, live, clock } = this.#options;
     const { products, historyDone } = source.status();
-    // without a price, or without what its ticks tell of yesterday: its last trade was heard in an earlier run
-    const isStored = ({ product, price }: ProductStatus) =>
+    // this run has no tick of the product, or none that says what the price was a day ago: use the last run's
+    const needsStored = ({ product, price }: ProductStatus) =>
       price === undefined || live?.newest(seriesOf(exchange, product)) === undefined;
-    if (products.some(isStored)) await this.#loadStored();
+    if (products.some(needsStored)) await this.#loadStored();
     const sinceMs = clock.elapsed() - this.#storedAt.elapsed;
     const rows = products.map(({ product, state, refused, note, price, time, ageSeconds }) => {
       const series = seriesOf(exchange, product);
@@ -159,72 +176,61 @@ export class Api {
         note,
       };
     });
-    // while the history is being made the store has later ticks the next time
+    // while the demo writes its history, the store has newer ticks at the next request
     if (historyDone !== undefined) this.#stored = undefined;
     return json(rows);
   }
 
   /** `/api/ticks` */
   async ticks(search: URLSearchParams): Promise<Response> {
-    const parameters = new Parameters(search, ["product", "from", "to", "limit"]);
+    const parameters = readParameters(search, LIST);
     const range = rangeOf(parameters);
-    const key = this.#product(parameters);
-    const ticks = await this.#gate.ask(() => this.#options.store.ticks(key, range));
+    const key = this.#product(parameters.product);
+    const ticks = await this.#gate.run(() => this.#options.store.ticks(key, range));
     return list(ticks.map((tick) => tickText(tick)));
   }
 
   /** `/api/candles` */
   async candles(search: URLSearchParams): Promise<Response> {
-    const parameters = new Parameters(search, ["product", "interval", "from", "to", "limit"]);
-    const interval = parameters.oneOf("interval", INTERVALS) ?? "1m";
+    const { interval = "1m", ...parameters } = readParameters(search, CANDLES);
     const range = rangeOf(parameters);
-    const key = this.#product(parameters);
+    const key = this.#product(parameters.product);
     const { store, clock } = this.#options;
-    return list(
-      (await this.#gate.ask(() => store.candles(key, interval, range, clock.now()))).map((candle) =>
-        candleText(candle)
-      ),
-    );
+    const candles = await this.#gate.run(() => store.candles(key, interval, range, clock.now()));
+    return list(candles.map((candle) => candleText(candle)));
   }
 
   /** `/api/gaps` */
   async gaps(search: URLSearchParams): Promise<Response> {
-    const parameters = new Parameters(search, ["product", "from", "to", "limit"]);
+    const parameters = readParameters(search, LIST);
     const range = rangeOf(parameters);
-    const product = parameters.text("product");
-    const key = product === undefined ? undefined : this.find(product);
-    return list((await this.#gate.ask(() => this.#options.store.gaps(key, range))).map(toGapRecord));
+    const key = parameters.product === undefined ? undefined : this.find(parameters.product);
+    return list((await this.#gate.run(() => this.#options.store.gaps(key, range))).map(toGapRecord));
   }
 
-  #product(parameters: Parameters): ProductKey {
+  #product(series = ""): ProductKey {
     const among = this.series();
-    const series = parameters.text("product");
-    if (series === undefined || series === "") {
-      throw refused("product", `one of ${briefly([...among.keys()])}`, series ?? "");
-    }
+    if (series === "") throw unusable("product", `one of ${briefly([...among.keys()])}`, series);
     return this.find(series, among);
   }
 
-  /** What was the last before this start; it does not change, and prices are told without it too. */
   async #loadStored(): Promise<void> {
     if (this.#stored !== undefined) return;
     try {
-      const ticks = await this.#gate.ask(() => this.#options.store.lastTicks());
+      const ticks = await this.#gate.run(() => this.#options.store.lastTicks());
       const { clock } = this.#options;
       this.#storedAt = { now: clock.now(), elapsed: clock.elapsed() };
       this.#stored = new Map(ticks.map((tick) => [seriesOf(tick.exchange, tick.product), tick]));
     } catch (error) {
-      // the status page tells of the store
+      // the list is useful without it, and /api/status says what is wrong with the store
       if (!(error instanceof HttpError)) throw error;
     }
   }
 }
 
-function rangeOf(parameters: Parameters): Range {
-  const from = parameters.seconds("from");
-  const to = parameters.seconds("to");
+function rangeOf({ from, to, limit = DEFAULT_LIMIT }: Parameters<typeof RANGE>): Range {
   if (from !== undefined && to !== undefined && from > to) {
-    throw refused("from", `at most to, which is ${to}`, String(from));
+    throw unusable("from", `at most to, which is ${to}`, String(from));
   }
-  return { from, to, limit: parameters.whole("limit", 1, MAX_LIMIT) ?? DEFAULT_LIMIT };
+  return { from, to, limit };
 }

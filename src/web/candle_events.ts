@@ -107,7 +107,7 @@ export class CandleEvents {
       const range = { from: first / 1000, to: (last + 1) / 1000, limit: READ_LIMIT };
       let candles;
       try {
-        candles = await gate.ask(() => store.candles(product, interval, range, clock.now()));
+        candles = await gate.run(() => store.candles(product, interval, range, clock.now()));
       } catch (error) {
         if (!(error instanceof HttpError)) throw error;
         for (const time of times) this.#changed.add(time);

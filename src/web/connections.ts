@@ -1,11 +1,12 @@
-// Accepts the connections of the status server, bounds their number and their time, and turns requests into answers. HTTP
-// itself is left to node:http. Neither server of Deno can be used as it is: Deno.serve has no limits, and a failed accept
-// ends the process; a listening node:http server never accepts again after one.
+// Accepts connections, limits their number and their time, and turns requests into answers. HTTP itself is left to node:http.
+// Deno's own servers cannot be used: Deno.serve() has no limits, and a failed accept ends the process; a listening node:http
+// server never accepts again after one.
 
+import { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { Duplex, Readable } from "node:stream";
 import { promisify } from "node:util";
-import { brotliCompress, constants, gzip } from "node:zlib";
+import { gzip } from "node:zlib";
 import type { Clock } from "../core/clock.ts";
 import { reasonOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
@@ -13,58 +14,55 @@ import { writeAll } from "../core/write_all.ts";
 
 /** What the connections are served by. */
 export interface ConnectionsOptions {
-  /** Gives the answer to a request, never rejects. `completed` resolves when the connection is done with the answer. */
+  /** Answers a request; never rejects. `completed` resolves when the connection is done with the answer. */
   readonly answer: (request: Request, completed: Promise<void>) => Promise<Response>;
-  /** Time. */
+  /** For the time limits. */
   readonly clock: Clock;
-  /** Told of connections that cannot be accepted, and of too many. */
-  readonly log?: Logger | undefined;
+  /** For connections that cannot be accepted or answered, and for too many of them. */
+  readonly log: Logger;
 }
 
-/** Open connections; at more, the one that waits longest is closed. Far below the usual limit of 1,024 descriptors. */
-export const MAX_CONNECTIONS = 256;
-/** Until a request must have come, ms. */
+/** Open connections. Beyond it those nearest to their time limit are closed. Far below the usual 1,024 descriptors. */
+const MAX_CONNECTIONS = 256;
+/** Time limit for the head of a request, ms. */
 export const REQUEST_MS = 15_000;
-/** Until the body of a request must have come and the answer been taken, ms. Event streams are exempt. */
+/** Time limit from there until the answer has been taken, ms. Event streams have none. */
 export const ANSWER_MS = 60_000;
 const SWEEP_MS = 1000;
-/** After an accept that failed, ms: with a connection closed in its favour, and without. */
-const RETRY_MS = [10, 1000] as const;
+/** Pause after a failed accept, ms: if connections could be closed to make room, and if not. */
+const RETRY_MS = { afterClosing: 10, otherwise: 1000 };
 /** Descriptors that are left to the rest of the program once they have run out. */
 const SPARE = 16;
-/** A failure is a warning for so long, ms. */
+/** How long a failed accept stays in the warnings, ms. */
 const WARN_MS = 600_000;
 
 /** Shorter answers are not compressed, bytes. */
 const COMPRESS_FROM = 1000;
-const compressions: readonly (readonly [encoding: string, compress: (bytes: Uint8Array) => Promise<Uint8Array>])[] = [
-  ["gzip", promisify(gzip)],
-  ["br", (bytes) => promisify(brotliCompress)(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } })],
-];
+const compress = promisify(gzip);
 
-/** A TCP connection in the form that node:http takes. */
+/** A TCP connection as a stream that node:http can use. */
 class Connection extends Duplex {
-  /** When its time began: at its accept, and again with its request. */
-  since: number;
+  /** When it is closed, elapsed ms. */
+  deadline: number;
   readonly #conn: Deno.TcpConn;
   readonly #buffer = new Uint8Array(4096);
   #peerEnded = false;
   #endsWithPeer = false;
 
-  constructor(conn: Deno.TcpConn, since: number) {
+  constructor(conn: Deno.TcpConn, deadline: number) {
     super();
     this.#conn = conn;
-    this.since = since;
+    this.deadline = deadline;
     try {
       conn.setNoDelay(true);
     } catch {
-      // the peer is gone: the first read will tell
+      // the peer is gone: the first read will fail
     }
-    // the peer is gone: nobody has to be told
+    // an error means that the peer is gone, which needs no message
     this.on("error", () => {});
   }
 
-  /** From now on a peer that sends no more is gone. Before, it may have closed its own side only, and wait for the answer. */
+  /** From now on the end of the peer's data closes the connection. Until then the peer may still wait for its answer. */
   endWithPeer(): void {
     this.#endsWithPeer = true;
     if (this.#peerEnded) this.destroy();
@@ -82,20 +80,14 @@ class Connection extends Duplex {
   }
 
   override _writev(chunks: { chunk: Uint8Array }[], done: (error?: Error) => void): void {
-    const bytes = new Uint8Array(chunks.reduce((sum, { chunk }) => sum + chunk.length, 0));
-    let at = 0;
-    for (const { chunk } of chunks) {
-      bytes.set(chunk, at);
-      at += chunk.length;
-    }
-    this._write(bytes, "buffer", done);
+    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), "buffer", done);
   }
 
   override _write(bytes: Uint8Array, _: string, done: (error?: Error) => void): void {
     writeAll(this.#conn, bytes).then(() => done(), done);
   }
 
-  /** What node:http calls after the last answer; a bare Duplex would stay open until the peer closes it. */
+  /** Called by node:http after the last answer; a plain Duplex would stay open until the peer closes it. */
   destroySoon(): void {
     this.end(() => this.destroy());
   }
@@ -110,18 +102,15 @@ class Connection extends Duplex {
   }
 }
 
-/** The open connections of one listener: one request each, then it is closed. */
+/** The open connections of one listener. Each serves one request and is then closed. */
 export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #listener: Deno.TcpListener;
   readonly #http: Server;
-  /** Without a whole request head, the oldest first. */
-  readonly #waiting = new Set<Connection>();
-  /** With an answer that has an end, the oldest first. */
-  readonly #answering = new Set<Connection>();
-  readonly #streaming = new Set<Connection>();
+  readonly #open = new Set<Connection>();
   readonly #over = new AbortController();
   readonly #accepting: Promise<void>;
+  /** Set while there are connections whose time is limited. */
   #sweeping: AbortController | undefined;
   #most = MAX_CONNECTIONS;
   #failures = 0;
@@ -136,22 +125,18 @@ export class Connections {
     this.#accepting = this.#accept();
   }
 
-  /** Why connections could not be accepted lately; undefined: they all were. */
+  /** Which connections could not be accepted in the last ten minutes; undefined: none. */
   get trouble(): string | undefined {
     if (this.#failures === 0 || this.#options.clock.elapsed() - this.#failedAt > WARN_MS) return undefined;
-    return `${this.#failures} connections could not be accepted, the last for: ${this.#failure}`;
+    return `could not accept ${this.#failures} connections, the last one because of: ${this.#failure}`;
   }
 
-  /** Stops accepting and cuts what is open. */
+  /** Stops accepting and closes what is open. */
   async close(): Promise<void> {
     this.#over.abort();
     this.#listener.close();
-    for (const connection of this.#all()) connection.destroy();
+    for (const connection of this.#open) connection.destroy();
     await this.#accepting;
-  }
-
-  #all(): Connection[] {
-    return [...this.#waiting, ...this.#answering, ...this.#streaming];
   }
 
   async #accept(): Promise<void> {
@@ -161,7 +146,7 @@ export class Connections {
       try {
         conn = await this.#listener.accept();
       } catch (error) {
-        // the peer left while it was in the queue
+        // the peer left before it was accepted
         if (error instanceof Deno.errors.ConnectionAborted || error instanceof Deno.errors.ConnectionReset) continue;
         if (!signal.aborted) await this.#fail(error);
         continue;
@@ -174,51 +159,59 @@ export class Connections {
   #take(conn: Deno.TcpConn): void {
     const { clock, log } = this.#options;
     if (this.#makeRoom(this.#most - 1)) {
-      log?.often("warn", "Too many connections to the pages, those that waited longest are closed", {
+      log.often("warn", "Too many connections to the web server, those that waited longest are closed", {
         most: this.#most,
       });
     }
-    const connection = new Connection(conn, clock.elapsed());
-    this.#waiting.add(connection);
+    const connection = new Connection(conn, clock.elapsed() + REQUEST_MS);
+    this.#open.add(connection);
+    connection.once("close", () => this.#remove(connection));
     this.#watchTime();
-    connection.once("close", () => {
-      for (const set of [this.#waiting, this.#answering, this.#streaming]) set.delete(connection);
-      this.#watchTime();
-    });
     this.#http.emit("connection", connection);
   }
 
-  /** Closes connections until there are no more than these. Streams are many fewer than that, and are left alone. */
+  /** Closes connections until there are no more than this. Streams are far fewer, and stay open. */
   #makeRoom(most: number): boolean {
-    const excess = this.#waiting.size + this.#answering.size + this.#streaming.size - most;
+    const excess = this.#open.size - most;
     if (excess <= 0) return false;
-    const oldest = [...this.#waiting, ...this.#answering].slice(0, excess);
+    const closable = [...this.#open].filter(({ deadline }) => deadline < Infinity);
+    const oldest = closable.sort((a, b) => a.deadline - b.deadline).slice(0, excess);
     for (const connection of oldest) this.#cut(connection);
     return oldest.length > 0;
   }
 
   #cut(connection: Connection): void {
-    this.#waiting.delete(connection);
-    this.#answering.delete(connection);
+    // at once: the event `close` comes later
+    this.#remove(connection);
     connection.destroy();
   }
 
-  /** Descriptors have run out, most likely: that must not end the program. */
+  #remove(connection: Connection): void {
+    this.#open.delete(connection);
+    this.#watchTime();
+  }
+
+  /** Most likely there are no descriptors left: that must not end the program. */
   async #fail(error: unknown): Promise<void> {
     const { clock, log } = this.#options;
     this.#failures++;
     this.#failedAt = clock.elapsed();
     this.#failure = reasonOf(error);
-    const open = this.#all().length;
-    log?.often("warn", "Cannot accept a connection to the pages, trying again", { error: this.#failure, open });
+    const open = this.#open.size;
+    log.often("warn", "Cannot accept a connection to the web server, trying again", { error: this.#failure, open });
     this.#most = Math.max(SPARE, Math.min(this.#most, open - SPARE));
-    const hasRoom = this.#makeRoom(this.#most);
-    await clock.sleep(RETRY_MS[hasRoom ? 0 : 1], this.#over.signal).catch(() => {});
+    const pauseMs = this.#makeRoom(this.#most) ? RETRY_MS.afterClosing : RETRY_MS.otherwise;
+    await clock.sleep(pauseMs, this.#over.signal).catch(() => {});
   }
 
-  /** Time is looked at only while there is a connection with a limit. */
+  #limit(connection: Connection, deadline: number): void {
+    connection.deadline = deadline;
+    this.#watchTime();
+  }
+
   #watchTime(): void {
-    if (this.#waiting.size + this.#answering.size === 0) {
+    const isNeeded = [...this.#open].some(({ deadline }) => deadline < Infinity);
+    if (!isNeeded) {
       this.#sweeping?.abort();
       this.#sweeping = undefined;
     } else if (this.#sweeping === undefined) {
@@ -227,58 +220,45 @@ export class Connections {
     }
   }
 
+  /** Closes connections whose time is over. */
   async #sweep(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
-    while (true) {
+    while (!signal.aborted) {
       await clock.sleep(SWEEP_MS, signal).catch(() => {});
-      if (signal.aborted) return;
       const now = clock.elapsed();
-      for (const [set, limitMs] of [[this.#waiting, REQUEST_MS], [this.#answering, ANSWER_MS]] as const) {
-        for (const connection of set) {
-          if (now - connection.since < limitMs) break;
-          this.#cut(connection);
-        }
+      for (const connection of this.#open) {
+        if (now >= connection.deadline) this.#cut(connection);
       }
     }
   }
 
   async #serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const { answer, clock, log } = this.#options;
     const connection = incoming.socket as Duplex as Connection;
     const completed = new Promise<void>((resolve) => outgoing.once("close", resolve));
     outgoing.setHeader("connection", "close");
-    this.#restart(connection);
+    this.#limit(connection, clock.elapsed() + ANSWER_MS);
     try {
       const request = requestOf(incoming);
       if (request === undefined) return void outgoing.writeHead(400).end();
-      const response = await this.#options.answer(request, completed);
+      const response = await answer(request, completed);
       outgoing.statusCode = response.status;
       for (const [name, value] of response.headers) outgoing.setHeader(name, value);
       const isStream = response.headers.get("content-type") === "text/event-stream" && response.body !== null;
       if (!isStream) return await sendWhole(incoming, outgoing, response);
-      this.#answering.delete(connection);
-      this.#streaming.add(connection);
-      this.#watchTime();
+      this.#limit(connection, Infinity);
       connection.endWithPeer();
       await sendStream(outgoing, response.body);
-      this.#streaming.delete(connection);
-      // one who is shed, or does not read the end
-      this.#restart(connection);
+      // the last bytes may be in the way of a client that does not read
+      this.#limit(connection, clock.elapsed() + ANSWER_MS);
     } catch (error) {
-      this.#options.log?.often("warn", "An answer could not be sent", { error: reasonOf(error) });
+      log.often("warn", "An answer could not be sent", { error: reasonOf(error) });
       connection.destroy();
     }
   }
-
-  #restart(connection: Connection): void {
-    this.#waiting.delete(connection);
-    if (connection.destroyed) return;
-    connection.since = this.#options.clock.elapsed();
-    this.#answering.add(connection);
-    this.#watchTime();
-  }
 }
 
-/** The host is left to the header: what stands there may be no part of an address. */
+/** The address has no true host: the `Host` header may hold text that is not valid in an address. */
 function requestOf(incoming: IncomingMessage): Request | undefined {
   const { method = "", url = "", rawHeaders } = incoming;
   const address = URL.parse(url.startsWith("/") ? `http://localhost${url}` : url);
@@ -301,19 +281,19 @@ async function sendWhole({ method, headers }: IncomingMessage, outgoing: ServerR
     const vary = outgoing.getHeader("vary");
     outgoing.setHeader("vary", vary === undefined ? "accept-encoding" : `${vary}, accept-encoding`);
     const accepted = String(headers["accept-encoding"] ?? "").split(",").map((each) => each.trim());
-    const [encoding, compress] = compressions.find(([encoding]) => accepted.includes(encoding)) ?? [];
-    if (encoding !== undefined && compress !== undefined) {
+    if (accepted.includes("gzip")) {
       bytes = await compress(bytes);
-      outgoing.setHeader("content-encoding", encoding);
+      outgoing.setHeader("content-encoding", "gzip");
       const tag = outgoing.getHeader("etag");
       if (typeof tag === "string") outgoing.setHeader("etag", `W/${tag}`);
     }
   }
   outgoing.setHeader("content-length", bytes.length);
+  // the answer to HEAD has the length of the body, but no body
   outgoing.end(method === "HEAD" ? undefined : bytes);
 }
 
-/** Resolves when all is handed to the connection, or the reader is gone. */
+/** Resolves when everything is passed to the connection, or the client is gone. */
 async function sendStream(outgoing: ServerResponse, body: ReadableStream<Uint8Array>): Promise<void> {
   const reader = body.getReader();
   let wake = () => {};

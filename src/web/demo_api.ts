@@ -1,9 +1,8 @@
-// The demo's levers over HTTP: /api/demo lists them, a POST pulls one. Only the demo passes levers to the server, only its
-// own page may pull them, and what a lever does is up to the demo.
+// The demo's levers over HTTP: /api/demo lists them, a POST pulls one. Only the demo's own page may pull them.
 
-import { HttpError, isOwnOrigin, json, shown } from "./request.ts";
+import { HttpError, isOwnOrigin, json, quoted } from "./request.ts";
 
-/** One lever as a person sees it. */
+/** One lever, as the page shows it. */
 export interface Lever {
   /** Its name in the path. */
   readonly name: string;
@@ -19,24 +18,22 @@ export interface Lever {
   readonly on?: boolean;
 }
 
-/** The levers, as the demo passes them to the server. */
+/** The demo's levers, as the server uses them. */
 export interface DemoLevers {
   /** All levers with their current state. */
   list(): Lever[];
   /**
-   * Pulls one. Resolves with fields for the answer, or with false if there is no such lever; rejects with a RangeError,
-   * whose message goes to the client, if the arguments cannot be used.
+   * Pulls one. Resolves with fields for the answer, or with false if there is no such lever. Rejects with a RangeError if
+   * the arguments cannot be used; its message goes to the client.
    */
   pull(name: string, args: unknown): Promise<unknown>;
 }
 
-/** Path of the levers, followed by a name. */
+/** Path of a lever, without its name. */
 export const LEVERS_PATH = "/api/demo/levers/";
 
-/** Longest body, bytes. */
+/** Longest body, characters. How long it may take to arrive is limited by the connection. */
 const MAX_BODY = 4096;
-/** How long the body may take to arrive, ms. */
-const BODY_MS = 5000;
 
 /** `GET /api/demo` */
 export function listLevers(levers: DemoLevers): Response {
@@ -47,63 +44,45 @@ export function listLevers(levers: DemoLevers): Response {
  * `POST /api/demo/levers/<name>`. A page of another origin needs a CORS preflight for this content type, and never gets it;
  * if the browser names the origin, it must be the page itself.
  */
-export async function pullLever(request: Request, url: URL, levers: DemoLevers): Promise<Response> {
-  const name = url.pathname.slice(LEVERS_PATH.length);
+export async function pullLever(request: Request, name: string, levers: DemoLevers): Promise<Response> {
   const origin = request.headers.get("origin");
   const site = request.headers.get("sec-fetch-site");
   if (
     (origin !== null && !isOwnOrigin(origin, request)) || (site !== null && site !== "same-origin" && site !== "none")
   ) {
-    throw new HttpError(403, `Cannot pull a lever for ${shown(origin ?? site ?? "")} as only the page itself may`);
+    throw new HttpError(403, `Cannot pull a lever for ${quoted(origin ?? site ?? "")}: only the demo's own page may`);
   }
   const type = request.headers.get("content-type") ?? "";
   if (type.split(";")[0]?.trim().toLowerCase() !== "application/json") {
-    throw new HttpError(415, `Cannot read the body as its content-type must be application/json: it is ${shown(type)}`);
+    throw new HttpError(415, `Cannot read the body: expected the content type application/json, got ${quoted(type)}`);
   }
-  const body = await readBody(request);
-  let args: unknown;
+  let result: unknown;
   try {
-    args = JSON.parse(body);
-  } catch {
-    args = undefined;
-  }
-  if (typeof args !== "object" || args === null || Array.isArray(args)) {
-    throw new HttpError(400, `Cannot use the body as it must be a JSON object like {}: it is ${shown(body)}`);
-  }
-  let told: unknown;
-  try {
-    told = await levers.pull(name, args);
+    result = await levers.pull(name, await readObject(request));
   } catch (error) {
     if (error instanceof RangeError) throw new HttpError(400, error.message);
     throw error;
   }
-  if (told === false) {
+  if (result === false) {
     const names = levers.list().map((lever) => lever.name).join(", ");
-    throw new HttpError(404, `Cannot find lever ${shown(name)}: there are ${names}`);
+    throw new HttpError(404, `Cannot find lever ${quoted(name)}: there are ${names}`);
   }
-  return json({ done: true, ...(typeof told === "object" ? told : {}) });
+  return json({ done: true, ...(typeof result === "object" ? result : {}) });
 }
 
-/** Reads the body; throws an HttpError if it is too large. */
-async function readBody(request: Request): Promise<string> {
-  if (request.body === null) return "";
-  const reader = request.body.getReader();
-  const timer = setTimeout(() => void reader.cancel().catch(() => {}), BODY_MS);
-  const decoder = new TextDecoder();
+async function readObject({ body }: Request): Promise<object> {
   let text = "";
-  let bytes = 0;
-  try {
-    while (true) {
-      const { done, value } = await reader.read();
-      if (done) return text + decoder.decode();
-      bytes += value.length;
-      if (bytes > MAX_BODY) {
-        await reader.cancel();
-        throw new HttpError(413, `Cannot read the body as it must be at most ${MAX_BODY} bytes`);
-      }
-      text += decoder.decode(value, { stream: true });
+  for await (const part of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+    text += part;
+    if (text.length > MAX_BODY) {
+      throw new HttpError(413, `Cannot read the body: expected at most ${MAX_BODY} characters`);
     }
-  } finally {
-    clearTimeout(timer);
   }
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new HttpError(400, `Cannot use the body: expected a JSON object like {}, got ${quoted(text)}`);
 }

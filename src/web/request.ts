@@ -1,17 +1,17 @@
-// What every page shares: JSON answers, refusals as errors, and parameters that are checked to the letter.
+// What all routes share: JSON answers, errors that become answers, and query parameters described by a table.
 
 import { SECONDS_WISH, secondsOf } from "../core/terminal.ts";
 
-/** An answer that is none: caught in one place and told as `{"error": "..."}`. */
+/** An error for the client: the server answers `{"error": message}` with this status. */
 export class HttpError extends Error {
-  /** See {@link Error.name}. */
+  /** To recognise it in logs. */
   override readonly name = "HttpError";
   /** 400, 404, ... */
   readonly status: number;
   /** Headers of the answer. */
   readonly headers: Readonly<Record<string, string>>;
 
-  /** The message is what the asker reads. */
+  /** The message is a sentence for the person who sent the request. */
   constructor(status: number, message: string, headers: Readonly<Record<string, string>> = {}) {
     super(message);
     this.status = status;
@@ -24,17 +24,16 @@ export function json(body: unknown, status = 200, headers: Readonly<Record<strin
   return jsonText(`${JSON.stringify(body)}\n`, status, headers);
 }
 
-/** The same of a text that is JSON already. */
+/** As {@link json}, of a text that is JSON already. */
 export function jsonText(text: string, status = 200, headers: Readonly<Record<string, string>> = {}): Response {
   return new Response(text, { status, headers: { "content-type": "application/json", ...headers } });
 }
 
-/** Longer values are cut in messages. */
-const SHOWN = 60;
+const MAX_QUOTED = 60;
 
-/** A value as it stands in a message. */
-export function shown(value: string): string {
-  return JSON.stringify(value.length > SHOWN ? `${value.slice(0, SHOWN)}...` : value);
+/** A value from outside, quoted and at most 60 characters long, for a message. */
+export function quoted(value: string): string {
+  return JSON.stringify(value.length > MAX_QUOTED ? `${value.slice(0, MAX_QUOTED)}...` : value);
 }
 
 /** `a, b, c and 7 more`. */
@@ -43,71 +42,73 @@ export function briefly(names: readonly string[], most = 8): string {
   return more > 0 ? `${names.slice(0, most).join(", ")} and ${more} more` : names.join(", ");
 }
 
-/** The query of one request. What cannot be used throws a {@link HttpError} with status 400. */
-export class Parameters {
-  readonly #values = new Map<string, string>();
+/** Status 400: a parameter cannot be used. */
+export function unusable(name: string, expected: string, value: string): HttpError {
+  return new HttpError(400, `Cannot use ${name}: expected ${expected}, got ${quoted(value)}`);
+}
 
-  /**
-   * Refuses names that are not known and names that stand twice.
-   * @param known all names that the page takes
-   */
-  constructor(search: URLSearchParams, known: readonly string[]) {
-    for (const [name, value] of search) {
-      if (!known.includes(name)) {
-        const wish = known.length === 0 ? "there are no parameters" : `it must be one of ${known.join(", ")}`;
-        throw new HttpError(
-          400,
-          `Cannot use the parameter ${shown(name)} as ${wish}: current value is ${shown(value)}`,
-        );
-      }
-      const before = this.#values.get(name);
-      if (before !== undefined) {
-        const values = `${shown(before)} and ${shown(value)}`;
-        throw new HttpError(400, `Cannot use ${name} as it must be given once: current values are ${values}`);
-      }
-      this.#values.set(name, value);
-    }
-  }
+/** A type of query parameter. */
+export interface ParameterType<T> {
+  /** What it accepts, for messages. */
+  readonly expected: string;
+  /** Its value; undefined if the text cannot be used. */
+  readonly parse: (text: string) => T | undefined;
+}
 
-  /** As it was given; undefined: it was not. */
-  text(name: string): string | undefined {
-    return this.#values.get(name);
-  }
+/** Any text. */
+export const text: ParameterType<string> = { expected: "a text", parse: (text) => text };
 
-  /** A whole number, without sign, point or exponent. */
-  whole(name: string, low: number, high: number): number | undefined {
-    const text = this.#values.get(name);
-    if (text === undefined) return undefined;
-    const value = /^\d{1,15}$/.test(text) ? Number(text) : NaN;
-    if (value >= low && value <= high) return value;
-    throw refused(name, `${low} to ${high}`, text);
-  }
-
-  /** A moment: unix seconds, with or without a fraction. */
-  seconds(name: string): number | undefined {
-    const text = this.#values.get(name);
-    if (text === undefined) return undefined;
+/** Unix seconds, with or without a fraction. */
+export const seconds: ParameterType<number> = {
+  expected: SECONDS_WISH,
+  parse: (text) => {
     const value = secondsOf(text);
-    if (Number.isNaN(value)) throw refused(name, SECONDS_WISH, text);
-    return value;
-  }
+    return Number.isNaN(value) ? undefined : value;
+  },
+};
 
-  /** One of a few words. */
-  oneOf<T extends string>(name: string, choices: readonly T[]): T | undefined {
-    const text = this.#values.get(name);
-    if (text === undefined) return undefined;
-    const choice = choices.find((each) => each === text);
-    if (choice !== undefined) return choice;
-    throw refused(name, `one of ${choices.join(", ")}`, text);
-  }
+/** A whole number, without sign, point or exponent. */
+export function whole(low: number, high: number): ParameterType<number> {
+  return {
+    expected: `${low} to ${high}`,
+    parse: (text) => /^\d{1,15}$/.test(text) && Number(text) >= low && Number(text) <= high ? Number(text) : undefined,
+  };
 }
 
-/** The attempt, the wish and the value, as status 400. */
-export function refused(name: string, wish: string, value: string): HttpError {
-  return new HttpError(400, `Cannot use ${name} as it must be ${wish}: current value is ${shown(value)}`);
+/** One of a few words. */
+export function oneOf<T extends string>(choices: readonly T[]): ParameterType<T> {
+  return { expected: `one of ${choices.join(", ")}`, parse: (text) => choices.find((choice) => choice === text) };
 }
 
-/** Whether the origin is the host that was asked, whatever stands in between (TLS in front changes only the scheme). */
+/** The values of a table of parameters; undefined: not given. */
+export type Parameters<Table> = {
+  readonly [Name in keyof Table]: Table[Name] extends ParameterType<infer T> ? T | undefined : never;
+};
+
+/** Reads a query. Throws an {@link HttpError} with status 400 for unknown, repeated and unusable parameters. */
+export function readParameters<Table extends Readonly<Record<string, ParameterType<unknown>>>>(
+  search: URLSearchParams,
+  table: Table,
+): Parameters<Table> {
+  const names = Object.keys(table);
+  const values: Record<string, unknown> = {};
+  for (const [name, given] of search) {
+    if (!names.includes(name)) {
+      const expected = names.length === 0 ? "no parameters" : `one of ${names.join(", ")}`;
+      throw new HttpError(400, `Cannot use the parameter ${quoted(name)}: expected ${expected}`);
+    }
+    const all = search.getAll(name);
+    if (all.length > 1) {
+      throw new HttpError(400, `Cannot use ${name}: expected one value, got ${briefly(all.map(quoted))}`);
+    }
+    const type = table[name] as ParameterType<unknown>;
+    values[name] = type.parse(given);
+    if (values[name] === undefined) throw unusable(name, type.expected, given);
+  }
+  return values as Parameters<Table>;
+}
+
+/** Whether an `Origin` header names the host of the request. The scheme may differ: a proxy in front may speak TLS. */
 export function isOwnOrigin(origin: string, request: Request): boolean {
   return URL.canParse(origin) && new URL(origin).host === request.headers.get("host")?.toLowerCase();
 }

@@ -9,7 +9,7 @@ import type { ProductStatus } from "../pipeline/source.ts";
 import type { ProductKey, StoreReader } from "../store/reader.ts";
 import { type Api, type StoreGate, tickText } from "./api.ts";
 import { CandleEvents, type CandleSeries } from "./candle_events.ts";
-import { HttpError, Parameters, refused } from "./request.ts";
+import { HttpError, readParameters, text, unusable, whole } from "./request.ts";
 
 /** Events that a backfill may bring; beyond it there is a reset. */
 export const BACKFILL_LIMIT = 10_000;
@@ -370,18 +370,19 @@ export class Streams {
    * @param completed settles when the connection has nothing more to do with it, however that came
    */
   open(request: Request, search: URLSearchParams, completed: Promise<void>): Response {
-    const parameters = new Parameters(search, ["product", "everyMs", "candles", "lastEventId"]);
-    const wish: Wish = {
-      everyMs: parameters.whole("everyMs", MIN_EVERY_MS, MAX_EVERY_MS),
-      products: this.#wanted(parameters.text("product")),
-    };
-    const candles = this.#wantedCandles(parameters.text("candles"));
-    const asked = parameters.whole("lastEventId", 0, MAX_ID);
+    const { product, everyMs, candles: wanted, lastEventId: asked } = readParameters(search, {
+      product: text,
+      everyMs: whole(MIN_EVERY_MS, MAX_EVERY_MS),
+      candles: text,
+      lastEventId: whole(0, MAX_ID),
+    });
+    const wish: Wish = { everyMs, products: this.#wanted(product) };
+    const candles = this.#wantedCandles(wanted);
     const headers = { "content-type": "text/event-stream", "x-accel-buffering": "no" };
     if (request.method === "HEAD") return new Response(null, { headers });
     if (this.#closed || this.#open >= MAX_STREAMS) {
-      const why = this.#closed ? "the program stops" : `${MAX_STREAMS} are open`;
-      throw new HttpError(503, `Cannot open a stream as ${why}: try again`, { "retry-after": "5" });
+      const why = this.#closed ? "the program is stopping" : `${MAX_STREAMS} are open`;
+      throw new HttpError(503, `Cannot open a stream: ${why}, try again later`, { "retry-after": "5" });
     }
 
     const reader = new Reader((gone) => this.#leave(gone));
@@ -432,7 +433,7 @@ export class Streams {
   #wanted(product: string | undefined): ReadonlyMap<string, ProductKey> {
     const all = this.#options.api.series();
     if (product === undefined) return all;
-    if (product === "") throw refused("product", "one or several products, separated by commas", product);
+    if (product === "") throw unusable("product", "products separated by commas", product);
     return new Map(product.split(",").map((series) => [series, this.#options.api.find(series, all)]));
   }
 
@@ -448,11 +449,11 @@ export class Streams {
         // a product may be called kraken:BTC/USD
         const colon = key.lastIndexOf(":");
         const interval = INTERVALS.find((each) => each === key.slice(colon + 1));
-        if (colon < 0 || interval === undefined) throw refused("candles", wish, text);
+        if (colon < 0 || interval === undefined) throw unusable("candles", wish, text);
         return [key, { product: this.#options.api.find(key.slice(0, colon), all), interval }];
       }),
     );
-    if (wanted.size > MAX_CANDLE_SERIES) throw refused("candles", wish, text);
+    if (wanted.size > MAX_CANDLE_SERIES) throw unusable("candles", wish, text);
     return wanted;
   }
 
@@ -562,7 +563,7 @@ export class Streams {
     if (inMemory.isWhole) return inMemory.events;
     let stored: readonly FeedEvent[] | undefined;
     try {
-      stored = await gate.ask(() => store.since([...products.values()], from, BACKFILL_LIMIT));
+      stored = await gate.run(() => store.since([...products.values()], from, BACKFILL_LIMIT));
     } catch (error) {
       if (error instanceof HttpError) return error.message;
       throw error;

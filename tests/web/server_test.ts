@@ -66,7 +66,7 @@ for (
       ["no data from Coinbase: the upgrade was refused: 503"],
     ],
     ["it is only starting", { link: "connecting" }, [], ["no data from Coinbase: connecting"]],
-    ["the link is silent", { link: "silent", lastFrameSeconds: 16.5 }, [SINK], ["nothing from Coinbase for 16.5 s"]],
+    ["the link is silent", { link: "silent", lastFrameSeconds: 16.5 }, [SINK], ["no data from Coinbase for 16.5 s"]],
     ["no product can be had", { products: NONE_COMES }, [SINK], [
       "Coinbase sends no prices: all products are stalled or refused or not subscribed",
     ]],
@@ -86,7 +86,7 @@ for (
       "all is wrong",
       { link: "silent", lastFrameSeconds: 60 },
       [{ ...SINK, state: "closed" }],
-      ["nothing from Coinbase for 60 s", "kafka is closed: no answer yet"],
+      ["no data from Coinbase for 60 s", "kafka is closed: no answer yet"],
     ],
   ] as [string, Partial<SourceStatus>, SinkStatus[], string[]][]
 ) {
@@ -103,7 +103,7 @@ test("/readyz warns when heartbeats come so late that no age can be right", asyn
     const [delaySeconds, warnings] of [
       [5, []],
       [20.3, [
-        "heartbeats of Coinbase arrive 20 s late, so all ages are too high: the local clock is ahead, or the connection is slow",
+        "heartbeats from Coinbase arrive 20 s late, so all ages are too high: the local clock is ahead, or the connection is slow",
       ]],
     ] as const
   ) {
@@ -247,7 +247,7 @@ test("unknown pages and methods are answered in JSON, and say what there is", as
   for (const method of ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"]) {
     const { status, json, headers } = await web.ask("/api/status", { method });
     assertEquals([status, headers.get("allow")], [405, "GET, HEAD"]);
-    assertStringIncludes(String(json.error), `Cannot take method ${method}`);
+    assertStringIncludes(String(json.error), `Cannot use the method ${method}: expected GET or HEAD`);
   }
   const { status, text } = await web.ask("/healthz", { method: "HEAD" });
   assertEquals([status, text], [200, ""]);
@@ -377,10 +377,8 @@ test("answers are compressed for those who say that they can read it", async () 
   const products = Array.from({ length: 100 }, (_, i) => ({ product: `P${i}-USD`, state: "live" as const }));
   await using web = serveStore({ source: { products } });
   assertEquals((await web.ask("/api/products")).headers.get("content-encoding"), undefined);
-  for (const encoding of ["gzip", "br"]) {
-    const { headers } = await web.ask("/api/products", { headers: { "accept-encoding": encoding } });
-    assertEquals(headers.get("content-encoding"), encoding);
-  }
+  const { headers } = await web.ask("/api/products", { headers: { "accept-encoding": "br, gzip" } });
+  assertEquals(headers.get("content-encoding"), "gzip");
   const response = await fetch(`http://127.0.0.1:${web.port}/api/products`);
   assertEquals((await response.json()).length, 100);
 });
@@ -556,7 +554,7 @@ test("shutdown() lets an answer that is under way go out, and takes no new quest
   await asked.promise;
   const stopping = web.stop();
   const { status, json } = await web.ask("/healthz");
-  assertEquals([status, json.error], [503, "Cannot answer as the program stops"]);
+  assertEquals([status, json.error], [503, "Cannot answer: the program is stopping"]);
   answered.resolve([]);
   assertEquals((await asking).json, []);
   await stopping;
@@ -571,7 +569,7 @@ function demo(pulled: unknown[] = []): DemoLevers {
     list: () => [LEVER],
     pull: (name, args) => {
       if (name !== "hangUp") return Promise.resolve(false);
-      if ("code" in (args as object)) return Promise.reject(new RangeError("Cannot use code as it must be 1000"));
+      if ("code" in (args as object)) return Promise.reject(new RangeError("Cannot use code: expected 1000"));
       pulled.push(args);
       return Promise.resolve({ on: true });
     },
@@ -633,21 +631,21 @@ for (
 
 // ---- the port
 
-test("serveStatus() says that a port is taken, or takes the next free one where it may", async () => {
+test("serve() says that a port is taken, or takes the next free one where it may", async () => {
   await using first = serve();
   const error = assertThrows(() => serve({ port: first.port }), ConfigError);
   assertEquals(error.problems, [
-    `Cannot listen on 127.0.0.1:${first.port} as PORT must be a free port: it is taken by another program`,
+    `Cannot listen on 127.0.0.1:${first.port}: expected PORT to be a free port, another program uses it`,
   ]);
   await using second = serve({ port: first.port, nextFreePort: true });
   assert(second.port > first.port && second.port <= first.port + 20, `${second.port} after ${first.port}`);
   assertEquals((await second.ask("/healthz")).status, 200);
 });
 
-test("serveStatus() says that an address is none of this machine's", () => {
+test("serve() says that an address is none of this machine's", () => {
   // from the block that is set aside for documentation
   const error = assertThrows(() => serve({ host: "192.0.2.1", nextFreePort: true }), ConfigError);
-  assertStringIncludes(error.message, "Cannot listen on 192.0.2.1:0 as HOST and PORT must be an address of this");
+  assertStringIncludes(error.message, "Cannot listen on 192.0.2.1:0: expected HOST to be an address of this machine");
   return Promise.resolve();
 });
 

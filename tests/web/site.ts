@@ -1,13 +1,14 @@
 // A server on a free port whose parts say what the test wants, and ways to ask it: by hand, and as a browser reads a stream.
 
 import { systemClock } from "../../src/core/clock.ts";
+import { DEFAULT_EXCHANGE } from "../../src/exchanges/mod.ts";
 import type { SinkStatus } from "../../src/pipeline/delivery.ts";
 import type { FeedEvent } from "../../src/core/record.ts";
 import { LiveSink } from "../../src/web/live.ts";
 import type { ProductStatus, SourceStatus } from "../../src/pipeline/source.ts";
 import { Stats } from "../../src/core/stats.ts";
 import type { StoreReader } from "../../src/store/reader.ts";
-import { serveStatus, type StatusServer, type WebOptions } from "../../src/web/server.ts";
+import { serve, type WebOptions, type WebServer } from "../../src/web/server.ts";
 import { Notebook } from "../fakes/log.ts";
 import { FakeSource } from "../fakes/source.ts";
 import { until } from "../simulator/client.ts";
@@ -36,23 +37,25 @@ export class Site implements AsyncDisposable {
   readonly log = new Notebook();
   readonly stats: Stats;
   readonly port: number;
-  readonly #server: StatusServer;
+  readonly #server: WebServer;
 
   constructor({ source, sinks = [], capacity, ...options }: SiteOptions = {}) {
     const clock = options.clock ?? systemClock;
     this.source.state = { ...this.source.state, exchange: "Coinbase", ...source };
     this.live = new LiveSink({ clock, ...(capacity === undefined ? {} : { capacity }) });
     this.stats = options.stats ?? new Stats();
-    this.#server = serveStatus({
+    this.#server = serve({
       host: "127.0.0.1",
       port: 0,
       nextFreePort: false,
       allowedHosts: [],
       source: this.source,
+      exchange: DEFAULT_EXCHANGE,
       pipeline: { status: () => sinks },
       live: this.live,
       log: this.log,
       ...options,
+      clock,
       stats: this.stats,
     });
     this.port = this.#server.addr.port;

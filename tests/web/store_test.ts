@@ -3,13 +3,14 @@
 import { assert, assertEquals } from "@std/assert";
 import { systemClock as clock } from "../../src/core/clock.ts";
 import { foldCandles, intervalMs, INTERVALS } from "../../src/core/candle.ts";
+import { DEFAULT_EXCHANGE } from "../../src/exchanges/mod.ts";
 import { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { GapTimes, type Tick } from "../../src/core/record.ts";
 import { LiveSink } from "../../src/web/live.ts";
 import { SqliteSink } from "../../src/store/sink.ts";
 import { Stats } from "../../src/core/stats.ts";
 import { Store } from "../../src/store/store.ts";
-import { serveStatus, type StatusServer } from "../../src/web/server.ts";
+import { serve, type WebServer } from "../../src/web/server.ts";
 import { makeGap, makeTick } from "../fakes/events.ts";
 import { Notebook } from "../fakes/log.ts";
 import { Random } from "../fakes/random.ts";
@@ -36,7 +37,7 @@ class Program implements AsyncDisposable {
   readonly live: LiveSink;
   readonly port: number;
   readonly log = new Notebook();
-  readonly #server: StatusServer;
+  readonly #server: WebServer;
   readonly #running: Promise<void>;
   readonly #stop = new AbortController();
 
@@ -60,11 +61,13 @@ class Program implements AsyncDisposable {
       log,
       stats,
     });
-    this.#server = serveStatus({
+    this.#server = serve({
       host: "127.0.0.1",
       port: 0,
       nextFreePort: false,
       allowedHosts: [],
+      exchange: DEFAULT_EXCHANGE,
+      clock,
       source,
       pipeline,
       stats,

@@ -667,7 +667,7 @@ test(`beyond ${MAX_STREAMS} streams the next one is refused, until one ends`, as
   const conns = await Promise.all(Array.from({ length: MAX_STREAMS }, () => deaf(web)));
   for (const conn of conns) await conn.read(new Uint8Array(4096));
   const { status, json, headers } = await web.ask("/api/stream");
-  assertEquals([status, json.error], [503, `Cannot open a stream as ${MAX_STREAMS} are open: try again`]);
+  assertEquals([status, json.error], [503, `Cannot open a stream: ${MAX_STREAMS} are open, try again later`]);
   assert(headers.has("retry-after"));
   assertEquals((await web.ask("/healthz")).status, 200);
   conns.pop()?.close();
