@@ -1,7 +1,7 @@
 // The levers of the demo's page: each causes one realistic fault with the simulator's levers, a slow sink or a cut
 // connection, and says what it teaches and what to watch.
 
-import { JUNK } from "../simulator/junk.ts";
+import { INVALID_FRAMES } from "../simulator/invalid_frames.ts";
 import { ON, readArguments } from "../simulator/levers.ts";
 import type { Simulator } from "../simulator/server.ts";
 import type { DemoLevers, Lever } from "../web/demo_api.ts";
@@ -158,12 +158,13 @@ export class LeverPanel implements DemoLevers, Disposable {
       junk: {
         title: "Junk frames",
         // the test of this lever proves these numbers
-        teaches: `${JUNK.length} messages arrive that are not prices (not JSON, cut short, a price of zero, of true, ` +
+        teaches:
+          `${INVALID_FRAMES.length} messages arrive that are not prices (not JSON, cut short, a price of zero, of true, ` +
           'of "1e999"): everything from the network is checked before it is used.',
         watch:
           "On the road the box decode turns red: 29 rejected, each with its reason, and 1 ignored because of its " +
           "unknown type; 1 is an error message, counted as control, and no price moves.",
-        pull: () => ({ reached: levers.junk(JUNK.length), frames: JUNK.length }),
+        pull: () => ({ reached: levers.junk(INVALID_FRAMES.length), frames: INVALID_FRAMES.length }),
       },
       repeats: {
         title: "Repeats",

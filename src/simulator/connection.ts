@@ -1,21 +1,15 @@
 // One client of the simulated exchange: its socket, its subscriptions, and the frames delayed on their way to it.
 
+import { SLOW_CLIENT, Subscriptions } from "./coinbase.ts";
 import type { Trade } from "./market.ts";
-import { Subscriptions } from "./protocol.ts";
 import type { ServerSocket } from "./socket.ts";
+import type { Switches } from "./switches.ts";
 
-/** A client with more unsent bytes than this is too slow: its connection is closed to bound the memory. */
-const SLOW_CLIENT_BYTES: number = 8 * 1024 * 1024;
+/** A client with more unsent frames than this is too slow: its connection is closed to bound the memory. */
+const MAX_UNSENT_FRAMES = 20_000;
 
-/** What a connection needs from the exchange. */
-export interface House {
-  /** `silent`: nothing is sent. `delayMs`: how long each frame is delayed. */
-  readonly switches: { readonly silent: boolean; readonly delayMs: number };
-  /** Called for every ticker handed to the socket. */
-  left(trade: Trade, connection: number): void;
-}
-
-interface Held {
+interface DelayedFrame {
+  /** By `performance.now()`. */
   readonly due: number;
   readonly frame: string | Uint8Array;
   readonly trade: Trade | undefined;
@@ -28,79 +22,78 @@ export class Connection {
   /** ms since the epoch. */
   readonly openedAt: number;
   /** Opened while the lever `mute` was on: it never receives anything. */
-  readonly muted: boolean;
+  readonly isMuted: boolean;
   /** What it has subscribed to. */
   readonly subscriptions: Subscriptions = new Subscriptions();
   /** Its WebSocket. */
   readonly socket: ServerSocket;
   /** Whether it has sent a subscribe. */
-  asked = false;
+  hasSubscribed = false;
   /** The last ticker it was sent. */
   lastTicker: string | undefined;
   /** Product -> sequence of its last ticker on `ticker_batch`. */
-  readonly batched: Map<string, number> = new Map();
-  readonly #house: House;
-  #held: Held[] = [];
-  #heldBytes = 0;
+  readonly sampled: Map<string, number> = new Map();
+  readonly #switches: Switches;
+  readonly #onSent: (trade: Trade) => void;
+  #delayed: DelayedFrame[] = [];
 
-  /** Takes over an upgraded socket. */
-  constructor(number: number, openedAt: number, socket: ServerSocket, muted: boolean, house: House) {
+  /** `onSent` is called for every ticker handed to the socket. */
+  constructor(
+    number: number,
+    openedAt: number,
+    socket: ServerSocket,
+    switches: Switches,
+    onSent: (trade: Trade) => void,
+  ) {
     this.number = number;
     this.openedAt = openedAt;
     this.socket = socket;
-    this.muted = muted;
-    this.#house = house;
+    this.isMuted = switches.mute;
+    this.#switches = switches;
+    this.#onSent = onSent;
   }
 
   /** Whether frames are sent to it now. */
-  get hears(): boolean {
-    return this.socket.open && !this.muted && !this.#house.switches.silent;
+  get canReceive(): boolean {
+    return this.socket.isOpen && !this.isMuted && !this.#switches.silent;
   }
 
   /** Sends one frame, after the delay if there is one; false if it cannot receive. */
   send(frame: string | Uint8Array, trade?: Trade): boolean {
-    if (!this.hears) return false;
-    const { delayMs } = this.#house.switches;
+    if (!this.canReceive) return false;
+    const { delayMs } = this.#switches;
     // delayed frames go first, or ending the delay would change the order
-    if (delayMs === 0 && this.#held.length === 0) return this.#hand(frame, trade);
-    this.#heldBytes += frame.length;
-    if (this.#heldBytes > SLOW_CLIENT_BYTES) return this.#hangUpOnSlow();
-    this.#held.push({ due: performance.now() + delayMs, frame, trade });
+    if (delayMs === 0 && this.#delayed.length === 0) return this.#sendNow(frame, trade);
+    if (this.#delayed.length > MAX_UNSENT_FRAMES) return this.#closeSlow();
+    this.#delayed.push({ due: performance.now() + delayMs, frame, trade });
     return true;
   }
 
   /** Sends a ticker. */
-  tell(trade: Trade): boolean {
+  sendTicker(trade: Trade): boolean {
     return this.send(trade.text, trade);
   }
 
   /** Sends the delayed frames that are due. */
-  release(now: number): void {
-    if (this.#held.length === 0) return;
-    let count = 0;
-    for (const { due, frame, trade } of this.#held) {
-      if (due > now) break;
-      count++;
-      this.#heldBytes -= frame.length;
-      if (this.hears) this.#hand(frame, trade);
-    }
-    if (count > 0) this.#held = this.#held.slice(count);
+  sendDelayed(now: number): void {
+    const count = this.#delayed.findIndex(({ due }) => due > now);
+    const frames = this.#delayed.splice(0, count < 0 ? this.#delayed.length : count);
+    for (const { frame, trade } of frames) if (this.canReceive) this.#sendNow(frame, trade);
   }
 
-  #hand(frame: string | Uint8Array, trade: Trade | undefined): boolean {
-    if (this.socket.queuedBytes > SLOW_CLIENT_BYTES) return this.#hangUpOnSlow();
-    const taken = typeof frame === "string" ? this.socket.sendText(frame) : this.socket.sendBytes(frame);
-    if (taken && trade !== undefined) {
+  #sendNow(frame: string | Uint8Array, trade: Trade | undefined): boolean {
+    if (this.socket.unsentFrames > MAX_UNSENT_FRAMES) return this.#closeSlow();
+    const isSent = this.socket.send(frame);
+    if (isSent && trade !== undefined) {
       this.lastTicker = trade.text;
-      this.#house.left(trade, this.number);
+      this.#onSent(trade);
     }
-    return taken;
+    return isSent;
   }
 
-  /** The reason is from Coinbase's documentation; its close code was never captured. */
-  #hangUpOnSlow(): false {
-    this.#held = [];
-    this.socket.close(1008, "ErrSlowConsume");
+  #closeSlow(): false {
+    this.#delayed = [];
+    this.socket.close(SLOW_CLIENT.code, SLOW_CLIENT.reason);
     return false;
   }
 }

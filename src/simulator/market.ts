@@ -1,11 +1,11 @@
-// The simulated market: seeded price walks, and the `ticker` message of each trade as Coinbase writes it. Pure: the
-// caller passes the time of a trade, and the same seed gives the same prices in the same order.
+// The simulated market: products whose prices walk at random from a seed. Pure: the caller passes the times, and the same
+// seed gives the same prices in the same order. How a trade is written as a message is up to the exchange.
 
-import { LastDay } from "./last_day.ts";
+import { DayOpen } from "./day_open.ts";
 import { PricePath } from "./price_path.ts";
 import { mixSeed, seededRandom } from "./random.ts";
 
-/** One trade on the simulated exchange, with its ticker message. */
+/** One trade, with its message. */
 export interface Trade {
   /** The exchange's id of the product, such as `BTC-USD`. */
   readonly product: string;
@@ -20,7 +20,33 @@ export interface Trade {
   /** The whole ticker message. */
   readonly text: string;
   /** Whether it was sent to a client; set by the sender. */
-  left: boolean;
+  wasSent: boolean;
+}
+
+/** What a ticker message says of a trade, besides its ids. Numbers are decimal text. */
+export interface TickerValues extends Omit<Trade, "text" | "wasSent"> {
+  /** The taker's. */
+  readonly side: "buy" | "sell";
+  /** Of the trade, with eight decimals, as all sizes and volumes. */
+  readonly size: string;
+  /** The highest bid. */
+  readonly bid: string;
+  /** Its size. */
+  readonly bidSize: string;
+  /** The lowest ask. */
+  readonly ask: string;
+  /** Its size. */
+  readonly askSize: string;
+  /** Price 24 hours ago. */
+  readonly open: string;
+  /** Lowest price since the start, instead of in the last 24 hours. */
+  readonly low: string;
+  /** Highest price since the start. */
+  readonly high: string;
+  /** Volume of 24 hours: invented, and always the same. */
+  readonly volume: string;
+  /** Volume of 30 days: invented, too. */
+  readonly monthVolume: string;
 }
 
 /** Where a known product starts: its price, and how many decimals its price has. */
@@ -62,233 +88,202 @@ export function decimalText(units: number, decimals: number, cut = false): strin
 let cachedMinute = Number.NaN;
 let cachedText = "";
 
-/** Microseconds since the epoch as Coinbase writes a time: `2026-10-03T20:58:31.127510Z`. */
-export function timeText(micros: number): string {
-  const minute = Math.floor(micros / 60_000_000);
+/** Microseconds since the epoch in RFC 3339: `2026-10-03T20:58:31.127510Z`. */
+export function timeText(timeUs: number): string {
+  const minute = Math.floor(timeUs / 60_000_000);
   if (minute !== cachedMinute) {
     cachedMinute = minute;
     cachedText = new Date(minute * 60_000).toISOString().slice(0, 17);
   }
-  return `${cachedText}${decimalText(micros - minute * 60_000_000 + 100_000_000, 6).slice(1)}Z`;
+  return `${cachedText}${decimalText(timeUs - minute * 60_000_000 + 100_000_000, 6).slice(1)}Z`;
 }
 
-/** The walk of one product. */
-class Walk {
-  last: Trade | undefined;
+/** How a trade differs from the usual one. */
+export interface TradeOptions {
+  /** It has the same time as the previous trade, because both are part of one order. */
+  readonly isSameOrder?: boolean;
+  /** Its price, as decimal text; default the next price of the walk. */
+  readonly price?: string | undefined;
+  /** Its time is exactly the given one, however wrong, and does not affect later trades. */
+  readonly isWrongTime?: boolean;
+}
+
+/** One product and its trades. */
+export class Product {
+  /** The exchange's id. */
+  readonly id: string;
+  /** Whether clients may subscribe to it. */
+  isListed = true;
+  /** Whether it trades. */
+  isTrading = true;
+  /** Whether its trades are sent to clients. */
+  isPublished = true;
+  /** How many trades there were. */
   traded = 0;
-  readonly #product: string;
+  readonly #writeTicker: (values: TickerValues) => string;
   readonly #decimals: number;
   readonly #random: () => number;
-  readonly #crowd: () => number;
+  readonly #orderRandom: () => number;
   readonly #path: PricePath;
-  #day: LastDay;
+  readonly #volume: number;
+  /** How long until the next order, in average times between two trades. */
+  #untilOrder: number;
+  #dayOpen: DayOpen;
+  #low: number;
+  #high: number;
+  // the last trade; prices in smallest units, sizes in 1e-8
   #sequence: number;
   #tradeId: number;
-  #micros = 0;
-  // of the last trade, with or without a message
-  #units: number;
-  #buy = true;
+  #timeUs = 0;
+  #shownTimeUs = 0;
+  #price: number;
+  #priceText: string | undefined;
+  #isBuy = true;
   #size = 1;
+  #last: Trade | undefined;
 
-  constructor(product: string, seed: number, startedAt: number) {
-    const own = mixSeed(seed, product);
-    this.#product = product;
-    this.#random = seededRandom(own);
+  /** `startedAt` (ms since the epoch) decides where sequences and trade ids start. */
+  constructor(id: string, seed: number, startedAt: number, writeTicker: (values: TickerValues) => string) {
+    const ownSeed = mixSeed(seed, id);
+    this.id = id;
+    this.#writeTicker = writeTicker;
+    this.#random = seededRandom(ownSeed);
     // separate from the prices, or a lever that makes one trade would change every later price
-    this.#crowd = seededRandom(own ^ 0x5BD1E995);
-    const inDollars = product.replace(OTHER_MONEY, "-USD");
-    const listing = LISTINGS[product] ?? LISTINGS[inDollars] ??
+    this.#orderRandom = seededRandom(ownSeed ^ 0x5BD1E995);
+    const listing = LISTINGS[id] ?? LISTINGS[id.replace(OTHER_MONEY, "-USD")] ??
       { price: 1 + Math.floor(this.#random() * 500), decimals: 4 };
     this.#decimals = listing.decimals;
-    const start = this.#units = Math.round(listing.price * 10 ** listing.decimals);
-    this.#path = new PricePath(start, seed, this.#random);
-    const open = Math.round(start * (0.98 + this.#random() * 0.04));
-    this.#day = new LastDay(
-      open,
-      Math.min(open, Math.round(start * (0.97 + this.#random() * 0.02))),
-      Math.max(open, Math.round(start * (1.01 + this.#random() * 0.02))),
-      (5e7 + this.#random() * 5e8) / listing.price,
-    );
+    this.#price = Math.round(listing.price * 10 ** listing.decimals);
+    this.#path = new PricePath(this.#price, seed, this.#random);
+    const open = Math.round(this.#price * (0.98 + this.#random() * 0.04));
+    this.#dayOpen = new DayOpen(open);
+    this.#low = Math.min(open, Math.round(this.#price * (0.97 + this.#random() * 0.02)));
+    this.#high = Math.max(open, Math.round(this.#price * (1.01 + this.#random() * 0.02)));
+    this.#volume = (5e7 + this.#random() * 5e8) / listing.price;
     const age = Math.max(0, Math.floor(startedAt) - NUMBERS_SINCE);
     // far apart, as in reality: two products rarely share a number
-    this.#sequence = (130 + own % 997) * 1_000_000_000 + age * 16;
-    this.#tradeId = (1 + own % 89) * 1_000_000_000 + age * 8;
+    this.#sequence = (130 + ownSeed % 997) * 1_000_000_000 + age * 16;
+    this.#tradeId = (1 + ownSeed % 89) * 1_000_000_000 + age * 8;
+    // products must not all trade at the same moment
+    this.#untilOrder = 1 - this.#orderRandom();
   }
 
-  /** How many trades the next order causes; they share their microsecond, as 40 % do in reality. */
-  crowd(): number {
-    const draw = this.#crowd();
-    return draw < 0.88 ? 1 : draw < 0.96 ? 2 : 3;
+  /** The last trade; undefined before the first. Its message is the same each time. */
+  get last(): Trade | undefined {
+    return this.traded === 0 ? undefined : this.#last ??= this.#describe();
   }
 
-  /** From 0 to below 1, so that products do not all trade at the same moment. */
-  phase(): number {
-    return this.#crowd();
+  /**
+   * Makes the trades of the next `ms`. Now and then an order is large: several trades in one microsecond, followed by a
+   * longer pause.
+   *
+   * @param timeOf the time in us of an order that is due `afterMs` from the start; `random` is from 0 to below 1
+   * @param onTrade called after each trade
+   */
+  advance(
+    ms: number,
+    tradesPerSecond: number,
+    timeOf: (afterMs: number, random: number) => number,
+    onTrade?: (trade: Trade) => void,
+  ): void {
+    if (tradesPerSecond === 0) return;
+    const spacing = 1000 / tradesPerSecond;
+    let due = this.#untilOrder * spacing;
+    while (due <= ms) {
+      const draw = this.#orderRandom();
+      // 40 % of all trades share their microsecond in reality, too
+      const trades = draw < 0.88 ? 1 : draw < 0.96 ? 2 : 3;
+      const timeUs = timeOf(due, this.#orderRandom());
+      for (let i = 0; i < trades; i++) {
+        this.trade(timeUs, { isSameOrder: i > 0 });
+        onTrade?.(this.#last ??= this.#describe());
+      }
+      due += trades * spacing;
+    }
+    this.#untilOrder = (due - ms) / spacing;
   }
 
-  /** A trade without a message; {@link tell} writes it. */
-  pass(micros: number, shared: boolean): void {
-    if (!shared || this.traded === 0) this.#micros = micros > this.#micros ? micros : this.#micros + 1;
-    this.#trade(this.#micros);
-  }
-
-  trade(micros: number, shared: boolean, price?: string): Trade {
-    if (!shared || this.traded === 0) this.#micros = micros > this.#micros ? micros : this.#micros + 1;
-    this.#trade(this.#micros, price);
-    return this.tell(this.#micros, price);
-  }
-
-  /** A trade with this time, however wrong; later trades are not affected. */
-  tradeAt(micros: number): Trade {
-    this.#trade(this.#micros);
-    return this.tell(micros);
+  /** Makes the next trade at the given microsecond, or just after the previous trade if that was later. */
+  trade(timeUs: number, { isSameOrder = false, price, isWrongTime = false }: TradeOptions = {}): void {
+    if (!isWrongTime && (!isSameOrder || this.traded === 0)) this.#timeUs = Math.max(timeUs, this.#timeUs + 1);
+    this.#shownTimeUs = isWrongTime ? timeUs : this.#timeUs;
+    const draw = this.#random() * 4;
+    this.#isBuy = draw < 2;
+    this.#sequence += draw % 2 < 1 ? 2 : 3;
+    this.#path.step();
+    this.#size = Math.floor(10 ** (this.#random() * 8));
+    this.#priceText = price;
+    if (price !== undefined) this.#setPrice(price);
+    // buys are a little above the path and sells below; visible where the price increment is coarse
+    else this.#price = Math.max(1, Math.round(this.#path.value + (this.#isBuy ? 0.25 : -0.25)));
+    this.#tradeId++;
+    this.traded++;
+    this.#last = undefined;
+    this.#dayOpen.add(this.#timeUs, this.#price);
+    if (this.#price < this.#low) this.#low = this.#price;
+    if (this.#price > this.#high) this.#high = this.#price;
   }
 
   /** Allows the next trade to be earlier than the last one, as when the exchange's clock is set back. */
   rewind(): void {
-    this.#micros = 0;
-    const { open, low, high, volume } = this.#day;
-    this.#day = new LastDay(open, low, high, volume);
+    this.#timeUs = 0;
+    this.#dayOpen = new DayOpen(this.#dayOpen.price);
   }
 
   /** Takes a recorded trade as the last one, so that levers continue from its numbers. */
   adopt(trade: Trade): void {
-    this.last = trade;
+    this.#sequence = this.traded === 0 ? trade.sequence : Math.max(this.#sequence, trade.sequence);
+    this.#tradeId = this.traded === 0 ? trade.tradeId : Math.max(this.#tradeId, trade.tradeId);
     this.traded++;
-    this.#sequence = Math.max(this.traded === 1 ? 0 : this.#sequence, trade.sequence);
-    this.#tradeId = Math.max(this.traded === 1 ? 0 : this.#tradeId, trade.tradeId);
     this.#setPrice(trade.price);
+    this.#last = trade;
   }
 
   #setPrice(price: string): void {
-    this.#units = Math.max(1, Math.round(Number(price) * 10 ** this.#decimals));
-    this.#path.value = this.#units;
+    this.#price = Math.max(1, Math.round(Number(price) * 10 ** this.#decimals));
+    this.#path.value = this.#price;
   }
 
-  #trade(micros: number, price?: string): void {
-    const draw = this.#random() * 4;
-    this.#buy = draw < 2;
-    this.#sequence += draw % 2 < 1 ? 2 : 3;
-    this.#path.step();
-    this.#size = Math.floor(10 ** (this.#random() * 8));
-    if (price !== undefined) this.#setPrice(price);
-    // buys are a little above the path and sells below; visible where the price increment is coarse
-    else this.#units = Math.max(1, Math.round(this.#path.value + (this.#buy ? 0.25 : -0.25)));
-    this.#tradeId++;
-    this.traded++;
-    this.#day.add(micros, this.#units, this.#size / 1e8);
-  }
-
-  /** The message of the last trade, with this time or its own. */
-  tell(micros = this.#micros, price?: string): Trade {
-    const d = this.#decimals;
-    const units = this.#units;
-    const { open, low, high, volume } = this.#day;
-    // seeded by the trade, so that every message of a trade has the same book
-    const book = seededRandom(this.#tradeId);
-    const gap = 1 + Math.floor(book() * 3);
-    const bid = this.#buy ? Math.max(1, units - gap) : units;
-    const ask = this.#buy ? units : units + gap;
-    const text = price ?? decimalText(units, d, true);
-    const time = timeText(micros);
-    const trade: Trade = {
-      product: this.#product,
+  #describe(): Trade {
+    const price = (units: number) => decimalText(units, this.#decimals);
+    const shortPrice = (units: number) => decimalText(units, this.#decimals, true);
+    // seeded by the trade, so that every message of a trade has the same order book
+    const random = seededRandom(this.#tradeId);
+    const spread = 1 + Math.floor(random() * 3);
+    const bid = this.#isBuy ? Math.max(1, this.#price - spread) : this.#price;
+    const ask = this.#isBuy ? this.#price : this.#price + spread;
+    const values: TickerValues = {
+      product: this.id,
       sequence: this.#sequence,
       tradeId: this.#tradeId,
-      price: text,
-      time,
-      // keys in the order of the wire; price without trailing zeros, book with all, sizes and volumes with eight digits
-      text:
-        `{"type":"ticker","sequence":${this.#sequence},"product_id":"${this.#product}","price":"${text}","open_24h":"${
-          decimalText(open, d, true)
-        }","volume_24h":"${volume.toFixed(8)}","low_24h":"${decimalText(low, d, true)}","high_24h":"${
-          decimalText(high, d, true)
-        }","volume_30d":"${(volume * 28.6).toFixed(8)}","best_bid":"${decimalText(bid, d)}","best_bid_size":"${
-          decimalText(1 + Math.floor(book() * 2e8), 8)
-        }","best_ask":"${decimalText(ask, d)}","best_ask_size":"${
-          decimalText(1 + Math.floor(book() * 2e8), 8)
-        }","side":"${this.#buy ? "buy" : "sell"}","time":"${time}","trade_id":${this.#tradeId},"last_size":"${
-          decimalText(this.#size, 8)
-        }"}`,
-      left: false,
+      price: this.#priceText ?? shortPrice(this.#price),
+      time: timeText(this.#shownTimeUs),
+      side: this.#isBuy ? "buy" : "sell",
+      size: decimalText(this.#size, 8),
+      bid: price(bid),
+      bidSize: decimalText(1 + Math.floor(random() * 2e8), 8),
+      ask: price(ask),
+      askSize: decimalText(1 + Math.floor(random() * 2e8), 8),
+      open: shortPrice(this.#dayOpen.price),
+      low: shortPrice(this.#low),
+      high: shortPrice(this.#high),
+      volume: this.#volume.toFixed(8),
+      monthVolume: (this.#volume * 28.6).toFixed(8),
     };
-    this.last = trade;
-    return trade;
+    const { product, sequence, tradeId, time } = values;
+    return { product, sequence, tradeId, price: values.price, time, text: this.#writeTicker(values), wasSent: false };
   }
 }
 
-/** All products of the simulated exchange, each with its own walk. */
-export class Market {
-  /** The products, in the order in which they are listed in replies. */
-  readonly products: readonly string[];
-  readonly #walks = new Map<string, Walk>();
+/** All products of the simulated exchange by id, in the order in which they are listed in replies. */
+export type Market = ReadonlyMap<string, Product>;
 
-  /** `startedAt` (ms since the epoch) decides where sequences and trade ids start. */
-  constructor(products: readonly string[], seed: number, startedAt: number) {
-    this.products = [...new Set(products)];
-    for (const product of this.products) this.#walks.set(product, new Walk(product, seed, startedAt));
-  }
-
-  /** Whether the product has ever been listed. */
-  has(product: string): boolean {
-    return this.#walks.has(product);
-  }
-
-  /** The product's last trade; undefined before the first. */
-  last(product: string): Trade | undefined {
-    return this.#walks.get(product)?.last;
-  }
-
-  /** How many trades of the product there were. */
-  traded(product: string): number {
-    return this.#walks.get(product)?.traded ?? 0;
-  }
-
-  /** A random number from 0 to below 1, for when the product trades. */
-  phase(product: string): number {
-    return this.#walk(product).phase();
-  }
-
-  /** How many trades the product's next order causes at once, 1 to 3. */
-  crowd(product: string): number {
-    return this.#walk(product).crowd();
-  }
-
-  /**
-   * The next trade, at the given microsecond or just after the previous trade; `shared` uses the previous one's time.
-   */
-  trade(product: string, micros: number, shared = false, price?: string): Trade {
-    return this.#walk(product).trade(micros, shared, price);
-  }
-
-  /** As {@link trade}, but writes no message and leaves `last()` as it is. */
-  pass(product: string, micros: number, shared = false): void {
-    this.#walk(product).pass(micros, shared);
-  }
-
-  /** Writes the message of the product's newest trade, after {@link pass}. */
-  tell(product: string): Trade {
-    return this.#walk(product).tell();
-  }
-
-  /** The next trade with exactly this time, however wrong: for late and future tickers. */
-  tradeAt(product: string, micros: number): Trade {
-    return this.#walk(product).tradeAt(micros);
-  }
-
-  /** Forgets the times so far, so that the next trades show a clock that was set back. */
-  rewind(): void {
-    for (const walk of this.#walks.values()) walk.rewind();
-  }
-
-  /** Takes a recorded trade as the product's last. */
-  adopt(trade: Trade): void {
-    this.#walk(trade.product).adopt(trade);
-  }
-
-  #walk(product: string): Walk {
-    const walk = this.#walks.get(product);
-    if (walk === undefined) throw new RangeError(`Cannot trade as the product is not listed: "${product}"`);
-    return walk;
-  }
+/** Products without a trade. */
+export function createMarket(
+  ids: readonly string[],
+  seed: number,
+  startedAt: number,
+  writeTicker: (values: TickerValues) => string,
+): Market {
+  return new Map(ids.map((id) => [id, new Product(id, seed, startedAt, writeTicker)]));
 }

@@ -18,55 +18,36 @@ export interface Recording {
   readonly speed: number;
 }
 
-interface Cue {
-  /** ms after the first frame, at the replay speed. */
-  readonly due: number;
-  readonly trade: Trade;
-}
-
-/** The trade in a ticker message; undefined for any other message. */
-function readTrade(text: string): Trade | undefined {
-  let message: unknown;
-  try {
-    message = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  if (typeof message !== "object" || message === null) return undefined;
-  const { type, product_id, sequence, trade_id, price, time } = message as Record<string, unknown>;
-  if (type !== "ticker" || typeof product_id !== "string" || typeof sequence !== "number") return undefined;
-  if (typeof trade_id !== "number" || typeof price !== "string" || typeof time !== "string") return undefined;
-  return { product: product_id, sequence, tradeId: trade_id, price, time, text, left: false };
-}
-
 /** A recording being replayed. */
 export class Player {
   /** The products in it. */
   readonly products: readonly string[];
-  readonly #cues: Cue[] = [];
+  /** Whether the recording is sent as fast as the sockets accept. */
+  readonly isUnpaced: boolean;
+  /** `dueMs` is counted from the start of the replay, at its speed. */
+  readonly #trades: readonly { readonly dueMs: number; readonly trade: Trade }[];
   #next = 0;
   #startedAt: number | undefined;
 
-  /** Reads all frames at once. */
-  constructor(recording: Recording) {
-    const products = new Set<string>();
+  /** `readTicker` gives the trade in a ticker message, and undefined for any other. */
+  constructor({ frames, speed }: Recording, readTicker: (text: string) => Trade | undefined) {
     let first: number | undefined;
-    let due = 0;
-    for (const { at, text } of recording.frames) {
-      const trade = readTrade(text);
-      if (trade === undefined) continue;
+    let dueMs = 0;
+    this.#trades = frames.flatMap(({ at, text }) => {
+      const trade = readTicker(text);
+      if (trade === undefined) return [];
       first ??= at;
       // in some recordings an arrival time is before the previous one; the order is kept
-      due = Math.max(due, (at - first) / recording.speed);
-      products.add(trade.product);
-      this.#cues.push({ due, trade });
-    }
-    this.products = [...products];
+      dueMs = Math.max(dueMs, (at - first) / speed);
+      return { dueMs, trade };
+    });
+    this.products = [...new Set(this.#trades.map(({ trade }) => trade.product))];
+    this.isUnpaced = speed === Infinity;
   }
 
-  /** How many frames there are. */
+  /** How many trades there are. */
   get total(): number {
-    return this.#cues.length;
+    return this.#trades.length;
   }
 
   /** How many have been played. */
@@ -81,10 +62,10 @@ export class Player {
 
   /** The next trade that is due; each is returned once. */
   take(now: number): Trade | undefined {
-    const cue = this.#cues[this.#next];
-    if (this.#startedAt === undefined || cue === undefined || cue.due > now - this.#startedAt) return undefined;
+    const next = this.#trades[this.#next];
+    if (this.#startedAt === undefined || next === undefined || next.dueMs > now - this.#startedAt) return undefined;
     this.#next++;
-    return cue.trade;
+    return next.trade;
   }
 }
 

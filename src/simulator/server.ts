@@ -2,30 +2,26 @@
 // shares no code with the program it tests, so that both cannot contain the same mistake. Prices are simulated or
 // recorded; the levers cause faults.
 
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { Readable } from "node:stream";
+import { text as readText } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
+import { tickerId } from "./coinbase.ts";
 import { Connection } from "./connection.ts";
-import { Floor, type FloorOptions, PUMP_MS } from "./floor.ts";
-import type { Reply, Request } from "./http.ts";
-import { foreign, readBody, readRequest, upgradeKey, writeReply, writeUpgrade } from "./http.ts";
-import type { ReceivedText, SentTick } from "./ledger.ts";
-import { Newest } from "./ledger.ts";
-import type { Levers } from "./levers.ts";
-import { createLevers, describeLevers, LeverError, pullLever } from "./levers.ts";
-import { DEFAULT_PRODUCTS } from "./market.ts";
+import { Exchange, type ExchangeOptions, PUMP_MS, type ReceivedText } from "./exchange.ts";
+import { createLevers, describeLevers, LeverError, type Levers, pullLever } from "./levers.ts";
 import type { Sample } from "./past.ts";
-import { acceptKey, cut, ServerSocket } from "./socket.ts";
-
-export type { SentTick } from "./ledger.ts";
+import { Recent } from "./recent.ts";
+import { acceptKey, ServerSocket } from "./socket.ts";
 
 /** How long closing waits for the clients to answer the Close before it cuts their connections, ms. */
-const FAREWELL_MS = 250;
-const CONNECTIONS_LIMIT = 10_000;
-/** How long a client may take to send its request, ms. */
-const REQUEST_MS = 15_000;
-/** Wait after a failed accept, ms. */
-const ACCEPT_AGAIN_MS = 100;
+const CLOSE_GRACE_MS = 250;
+const MAX_CONNECTIONS_REMEMBERED = 10_000;
+const MAX_BODY_BYTES = 65_536;
 
 /** How the simulated exchange behaves before any lever is pulled, and where it listens. */
-export interface SimulatorOptions extends Partial<FloorOptions> {
+export interface SimulatorOptions extends ExchangeOptions {
   /** Address to listen on. Default `127.0.0.1`. */
   readonly hostname?: string;
   /** Port to listen on. Default 0: a free one. */
@@ -44,6 +40,32 @@ export interface ConnectionInfo {
   readonly closed?: number;
 }
 
+/** A valid ticker that was sent to at least one client. */
+export interface SentTick {
+  /** `coinbase:<product>:<sequence>`: the same for each copy of the same ticker. */
+  readonly id: string;
+  /** The exchange's id of the product, such as `BTC-USD`. */
+  readonly product: string;
+  /** Position in the product's order book. */
+  readonly sequence: number;
+  /** The exchange's number of the trade. */
+  readonly tradeId: number;
+  /** Decimal text, exactly as sent. */
+  readonly price: string;
+  /** RFC 3339 text, exactly as sent. */
+  readonly time: string;
+  /** When it was sent: ms since the epoch with a fraction, by the machine's clock, never shifted by a lever. */
+  readonly at: number;
+  /** The connection that got it first. */
+  readonly connection: number;
+}
+
+/** The answer to an HTTP request: a value to send as JSON, or lines of JSON. */
+interface Reply {
+  readonly status: number;
+  readonly body: object | Iterable<string>;
+}
+
 /** The simulated exchange. It listens from `start()` until it is disposed of. */
 export class Simulator implements AsyncDisposable {
   /** Where clients connect: `ws://127.0.0.1:<port>`. */
@@ -54,56 +76,42 @@ export class Simulator implements AsyncDisposable {
   readonly port: number;
   /** The faults it can cause. */
   readonly levers: Levers;
-  readonly #floor: Floor;
-  readonly #listener: Deno.TcpListener;
+  readonly #exchange: Exchange;
+  readonly #server: Server;
   readonly #timer: ReturnType<typeof setInterval>;
-  readonly #accepting: Promise<void>;
-  readonly #serving = new Set<Promise<void>>();
-  /** Connections that are not, or not yet, WebSockets. */
-  readonly #lines = new Set<Deno.Conn>();
-  readonly #past = new Newest<ConnectionInfo>(CONNECTIONS_LIMIT);
+  readonly #closed: Recent<ConnectionInfo> = new Recent(MAX_CONNECTIONS_REMEMBERED);
   #opened = 0;
-  #failure: unknown;
   #closing: Promise<void> | undefined;
 
-  private constructor(options: SimulatorOptions) {
-    const { hostname = "127.0.0.1", port = 0, recording } = options;
-    this.#floor = new Floor({
-      products: options.products ?? (recording === undefined ? DEFAULT_PRODUCTS : []),
-      seed: options.seed ?? 1,
-      ticksPerSecond: atLeast("ticksPerSecond", options.ticksPerSecond ?? 1, 0),
-      batchMs: atLeast("batchMs", options.batchMs ?? 5000, PUMP_MS),
-      heartbeatMs: atLeast("heartbeatMs", options.heartbeatMs ?? 1000, PUMP_MS),
-      subscribeWithinMs: atLeast("subscribeWithinMs", options.subscribeWithinMs ?? 5000, 0),
-      rememberTicks: atLeast("rememberTicks", options.rememberTicks ?? 2_000_000, 0),
-      pastMs: atLeast("pastMs", options.pastMs ?? 0, 0),
-      recording,
-    });
-    if (recording !== undefined && (options.pastMs ?? 0) > 0) {
-      throw new RangeError(`Cannot use pastMs beside a recording: current value is ${options.pastMs}`);
-    }
-    if (recording !== undefined && !(recording.speed > 0)) {
-      throw new RangeError(`Cannot use speed as it must be above 0: current value is ${recording.speed}`);
-    }
-    this.levers = createLevers(this.#floor);
-    this.#listener = Deno.listen({ hostname, port, transport: "tcp" });
-    this.port = this.#listener.addr.port;
-    const shown = hostname === "0.0.0.0" || hostname === "::" ? "127.0.0.1" : hostname;
-    const authority = `${shown.includes(":") ? `[${shown}]` : shown}:${this.port}`;
+  private constructor(exchange: Exchange, server: Server) {
+    this.#exchange = exchange;
+    this.#server = server;
+    const { port, address } = server.address() as AddressInfo;
+    const shown = address === "0.0.0.0" || address === "::" ? "127.0.0.1" : address;
+    const authority = `${shown.includes(":") ? `[${shown}]` : shown}:${port}`;
+    this.port = port;
     this.url = `ws://${authority}`;
     this.httpUrl = `http://${authority}`;
-    this.#timer = setInterval(() => this.#floor.pump(), PUMP_MS);
-    this.#accepting = this.#accept();
+    this.levers = createLevers(exchange);
+    this.#timer = setInterval(() => exchange.pump(), PUMP_MS);
+    server.on("request", (request: IncomingMessage, response: ServerResponse) => void this.#serve(request, response));
+    server.on("upgrade", (request: IncomingMessage, socket: Socket) => this.#upgrade(request, socket));
   }
 
   /** Starts to listen. Rejects if the options are invalid or the address cannot be used. */
-  static start(options: SimulatorOptions = {}): Promise<Simulator> {
-    return new Promise((resolve) => resolve(new Simulator(options)));
+  static async start({ hostname = "127.0.0.1", port = 0, ...options }: SimulatorOptions = {}): Promise<Simulator> {
+    const exchange = new Exchange(options);
+    const server = createServer();
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(port, hostname, resolve);
+    });
+    return new Simulator(exchange, server);
   }
 
   /** The products it lists. */
   get products(): readonly string[] {
-    return this.#floor.market.products;
+    return [...this.#exchange.market.keys()];
   }
 
   /**
@@ -112,7 +120,7 @@ export class Simulator implements AsyncDisposable {
    * client has subscribed.
    */
   past(): Generator<Sample> {
-    return this.#floor.past();
+    return this.#exchange.past();
   }
 
   /**
@@ -120,47 +128,36 @@ export class Simulator implements AsyncDisposable {
    * many of all that were ever sent.
    */
   sent(since = 0): readonly SentTick[] {
-    return [...this.#floor.ledger.since(since)];
+    return this.#exchange.sent.since(since).map(({ trade, at, connection }) => {
+      const { product, sequence, tradeId, price, time } = trade;
+      return { id: tickerId(trade), product, sequence, tradeId, price, time, at, connection };
+    });
   }
 
   /** How many tickers were sent since the start. */
   get sentCount(): number {
-    return this.#floor.ledger.count;
-  }
-
-  /** How many of the oldest tickers are no longer in `sent()`. */
-  get forgotten(): number {
-    return this.#floor.ledger.forgotten;
+    return this.#exchange.sent.count;
   }
 
   /** Trades of each product since the start, sent or not, with the ids of the last one. */
   traded(): Readonly<Record<string, { count: number; sequence: number; tradeId: number }>> {
-    const { market } = this.#floor;
-    return Object.fromEntries(market.products.map((product) => {
-      const last = market.last(product);
-      return [product, {
-        count: market.traded(product),
-        sequence: last?.sequence ?? 0,
-        tradeId: last?.tradeId ?? 0,
-      }];
-    }));
+    return Object.fromEntries(
+      [...this.#exchange.market].map(([id, { traded, last }]) => {
+        const { sequence = 0, tradeId = 0 } = last ?? {};
+        return [id, { count: traded, sequence, tradeId }];
+      }),
+    );
   }
 
   /** The newest ten thousand connections, oldest first. */
   connections(): readonly ConnectionInfo[] {
-    const live = [...this.#floor.clients].map((client) => describe(client));
-    return [...this.#past.list(), ...live].sort((a, b) => a.number - b.number);
+    const open = [...this.#exchange.clients].map(describe);
+    return [...this.#closed.since(), ...open].sort((a, b) => a.number - b.number);
   }
 
   /** The newest ten thousand messages of clients. */
   received(): readonly ReceivedText[] {
-    return this.#floor.received.list();
-  }
-
-  /** Progress of the recording: equal numbers when it is over, both 0 without one. */
-  playback(): { readonly played: number; readonly total: number } {
-    const player = this.#floor.player;
-    return { played: player?.played ?? 0, total: player?.total ?? 0 };
+    return this.#exchange.received.since();
   }
 
   /**
@@ -168,142 +165,124 @@ export class Simulator implements AsyncDisposable {
    * first.
    */
   [Symbol.asyncDispose](): Promise<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
+    return this.#closing ??= this.#close();
   }
 
   async #close(): Promise<void> {
     clearInterval(this.#timer);
-    this.#listener.close();
-    await this.#accepting;
-    for (const { socket } of this.#floor.clients) {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeAllConnections();
+    const sockets = [...this.#exchange.clients].map(({ socket }) => socket);
+    for (const socket of sockets) {
       socket.hush(false);
       socket.close(1001, "simulator closes");
     }
-    for (const line of this.#lines) cut(line);
-    const late = setTimeout(() => {
-      for (const { socket } of this.#floor.clients) socket.drop();
-    }, FAREWELL_MS);
-    await Promise.all(this.#serving);
-    clearTimeout(late);
-    // a bug of the simulator must not look like one of the program under test
-    if (this.#failure !== undefined) throw this.#failure;
+    const timer = setTimeout(() => sockets.forEach((socket) => socket.drop()), CLOSE_GRACE_MS);
+    await Promise.all([closed, ...sockets.map((socket) => socket.closed)]);
+    clearTimeout(timer);
   }
 
-  async #accept(): Promise<void> {
-    for (;;) {
-      let conn: Deno.TcpConn;
-      try {
-        conn = await this.#listener.accept();
-      } catch (error) {
-        if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) return;
-        // out of file descriptors, or the peer left while it was in the queue: try the next one
-        const [oldest] = this.#lines;
-        if (oldest !== undefined) cut(oldest);
-        await new Promise((resolve) => setTimeout(resolve, ACCEPT_AGAIN_MS));
-        continue;
-      }
-      const serving = this.#serve(conn).finally(() => this.#serving.delete(serving));
-      this.#serving.add(serving);
+  #upgrade(request: IncomingMessage, connection: Socket): void {
+    const { switches, clients } = this.#exchange;
+    const key = request.headers["sec-websocket-key"];
+    const isWebSocket = request.headers.upgrade?.toLowerCase() === "websocket" && key !== undefined &&
+      request.headers["sec-websocket-version"] === "13";
+    const status = isWebSocket ? switches.refuseUpgrade : 400;
+    if (status !== undefined || key === undefined) {
+      connection.end(`HTTP/1.1 ${status} Refused\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+      return;
     }
-  }
-
-  /** Serves one connection to its end. Never rejects. */
-  async #serve(conn: Deno.TcpConn): Promise<void> {
-    this.#lines.add(conn);
-    const late = setTimeout(() => cut(conn), REQUEST_MS);
-    try {
-      conn.setNoDelay(true);
-      const request = await readRequest(conn);
-      clearTimeout(late);
-      const key = request === undefined ? undefined : upgradeKey(request);
-      if (request === undefined) await writeReply(conn, { status: 400, body: refusal("Cannot read the request") });
-      else if (key === undefined) await writeReply(conn, await this.#answer(conn, request));
-      else if (this.#floor.switches.refuseUpgrade === undefined) await this.#upgrade(conn, key, request.rest);
-      else await writeReply(conn, { status: this.#floor.switches.refuseUpgrade, body: "refused", type: "text/plain" });
-    } catch (error) {
-      if (!isLineError(error)) this.#failure ??= error;
-    } finally {
-      clearTimeout(late);
-      this.#lines.delete(conn);
-      cut(conn);
-    }
-  }
-
-  async #upgrade(conn: Deno.TcpConn, key: string, rest: Uint8Array): Promise<void> {
-    await writeUpgrade(conn, await acceptKey(key));
-    const { switches, clients } = this.#floor;
-    this.#lines.delete(conn);
-    const socket = new ServerSocket(conn, rest);
-    const client = new Connection(++this.#opened, this.#floor.wallMs(), socket, switches.mute, this.#floor);
+    connection.write(
+      "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n" +
+        `sec-websocket-accept: ${acceptKey(key)}\r\n\r\n`,
+    );
+    const socket = new ServerSocket(connection, (text) => this.#exchange.hear(client, text));
+    const number = ++this.#opened;
+    const client = new Connection(
+      number,
+      this.#exchange.wallMs(),
+      socket,
+      switches,
+      (trade) => this.#exchange.noteSent(trade, number),
+    );
     clients.add(client);
-    try {
-      socket.hush(switches.silent || switches.mute);
-      if (switches.hangUpAtOnce) socket.close(1001);
-      await socket.run((text) => this.#floor.hear(client, text));
-    } finally {
-      socket.drop();
+    socket.hush(switches.silent || switches.mute);
+    if (switches.hangUpAtOnce) socket.close(1001);
+    void socket.closed.then(() => {
       clients.delete(client);
-      this.#past.add(describe(client));
-    }
+      this.#closed.add(describe(client));
+    });
   }
 
-  async #answer(conn: Deno.Conn, request: Request): Promise<Reply> {
-    const reason = foreign(request);
-    if (reason !== undefined) return { status: 403, body: refusal(reason) };
-    const { method, url } = request;
-    const lever = /^\/levers\/(\w+)$/.exec(url.pathname)?.[1];
-    if (method === "POST" && lever !== undefined) {
-      const body = await readBody(conn, request);
-      if (body === undefined) {
-        return { status: 400, body: refusal("Cannot read the body as it must be 0 to 65536 bytes") };
-      }
-      return this.#pull(lever, body);
-    }
-    if (method === "GET" && url.pathname === "/") {
-      return { status: 200, body: `${JSON.stringify(this.#state(), null, 2)}\n` };
-    }
-    if (method === "GET" && url.pathname === "/sent") {
-      const since = url.searchParams.get("since") ?? "0";
-      if (!/^\d{1,15}$/.test(since)) {
-        const wish = "Cannot use since as it must be a whole number from 0 on";
-        return { status: 400, body: refusal(`${wish}: current value is ${JSON.stringify(since)}`) };
-      }
-      return { status: 200, type: "application/x-ndjson", body: jsonLines(this.#floor.ledger.since(Number(since))) };
-    }
-    const known = lever !== undefined || url.pathname === "/" || url.pathname === "/sent";
-    return { status: known ? 405 : 404, body: refusal(`Cannot find ${method} ${url.pathname}`) };
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { status, body } = await this.#answer(request);
+    const isJson = !(Symbol.iterator in body);
+    const headers = {
+      "content-type": isJson ? "application/json" : "application/x-ndjson",
+      "cache-control": "no-store",
+      "connection": "close",
+    };
+    response.writeHead(status, headers);
+    if (isJson) response.end(`${JSON.stringify(body, null, request.method === "GET" ? 2 : 0)}\n`);
+    // rejects if the client leaves
+    else await pipeline(Readable.from(body), response).catch(() => {});
   }
 
-  #pull(name: string, body: string): Reply {
-    let args: unknown = {};
-    try {
-      if (body.trim() !== "") args = JSON.parse(body);
-    } catch {
-      const wish = `Cannot pull ${name} as the body must be JSON`;
-      return { status: 400, body: refusal(`${wish}: current value is ${JSON.stringify(body.slice(0, 100))}`) };
+  async #answer(request: IncomingMessage): Promise<Reply> {
+    const problem = foreignRequest(request);
+    if (problem !== undefined) return { status: 403, body: { error: problem } };
+    const { method } = request;
+    const { pathname, searchParams } = new URL(request.url ?? "/", "http://simulator");
+    const lever = /^\/levers\/(\w+)$/.exec(pathname)?.[1];
+    if (method === "POST" && lever !== undefined) return await this.#pull(lever, request);
+    if (method === "GET" && pathname === "/") return { status: 200, body: this.#state() };
+    if (method === "GET" && pathname === "/sent") {
+      const since = searchParams.get("since") ?? "0";
+      if (/^\d{1,15}$/.test(since)) return { status: 200, body: jsonLines(this.sent(Number(since))) };
+      const error = `Cannot use since: expected a whole number from 0, got ${JSON.stringify(since)}`;
+      return { status: 400, body: { error } };
     }
+    const isKnown = lever !== undefined || pathname === "/" || pathname === "/sent";
+    const error = `Cannot find ${method} ${pathname}: there are GET /, GET /sent and POST /levers/<name>`;
+    return { status: isKnown ? 405 : 404, body: { error } };
+  }
+
+  async #pull(name: string, request: IncomingMessage): Promise<Reply> {
+    const bytes = Number(request.headers["content-length"] ?? (request.headers["transfer-encoding"] ? NaN : 0));
+    if (!(bytes <= MAX_BODY_BYTES)) {
+      const error = `Cannot pull ${name}: expected a body of at most ${MAX_BODY_BYTES} bytes, with a Content-Length`;
+      return { status: 413, body: { error } };
+    }
+    // rejects if the client leaves
+    const text = await readText(request).catch(() => "");
     try {
-      const pulled = pullLever(this.#floor, name, args);
-      if (pulled !== undefined) return { status: 200, body: `${JSON.stringify({ lever: name, ...pulled })}\n` };
-      const names = Object.keys(this.levers).join(", ");
-      return { status: 404, body: refusal(`Cannot find the lever "${name}": there are ${names}`) };
+      const pulled = pullLever(this.#exchange, name, text.trim() === "" ? {} : JSON.parse(text));
+      if (pulled !== undefined) return { status: 200, body: { lever: name, ...pulled } };
+      const error = `Cannot find the lever "${name}": there are ${Object.keys(this.levers).join(", ")}`;
+      return { status: 404, body: { error } };
     } catch (error) {
-      if (error instanceof LeverError) return { status: 400, body: refusal(error.message) };
-      throw error;
+      if (error instanceof LeverError) return { status: 400, body: { error: error.message } };
+      if (!(error instanceof SyntaxError)) throw error;
+      const found = JSON.stringify(text.slice(0, 100));
+      return { status: 400, body: { error: `Cannot pull ${name}: expected JSON in the body, got ${found}` } };
     }
   }
 
   #state(): Record<string, unknown> {
-    const { switches, quiet, lost } = this.#floor;
+    const { switches, market, player, sent, clients } = this.#exchange;
+    const ids = (isMeant: (id: string) => boolean) => [...market.keys()].filter(isMeant);
     return {
       url: this.url,
-      connections: [...this.#floor.clients].map((client) => describe(client)),
-      sent: this.sentCount,
-      forgotten: this.forgotten,
+      connections: [...clients].map(describe),
+      sent: sent.count,
+      forgotten: sent.forgotten,
       traded: this.traded(),
-      playback: this.playback(),
-      switches: { ...switches, quiet: [...quiet], lost: [...lost] },
+      playback: { played: player?.played ?? 0, total: player?.total ?? 0 },
+      switches: {
+        ...switches,
+        quiet: ids((id) => market.get(id)?.isTrading === false),
+        lost: ids((id) => market.get(id)?.isPublished === false),
+      },
       levers: describeLevers(this.products),
     };
   }
@@ -314,23 +293,27 @@ function describe({ number, openedAt, subscriptions, socket }: Connection): Conn
   return socket.code === undefined ? info : { ...info, closed: socket.code };
 }
 
-function refusal(error: string): string {
-  return `${JSON.stringify({ error })}\n`;
+/** In pieces, because a line at a time would be slow. */
+function* jsonLines(rows: readonly unknown[]): Generator<string> {
+  for (let i = 0; i < rows.length; i += 1000) {
+    yield rows.slice(i, i + 1000).map((row) => `${JSON.stringify(row)}\n`).join("");
+  }
 }
 
-function* jsonLines(rows: Iterable<unknown>): Generator<string> {
-  for (const row of rows) yield `${JSON.stringify(row)}\n`;
-}
-
-function atLeast(name: string, value: number, min: number): number {
-  if (value >= min) return value;
-  throw new RangeError(`Cannot use ${name} as it must be at least ${min}: current value is ${value}`);
-}
-
-/** Whether the error only means that the connection ended. */
-function isLineError(error: unknown): boolean {
-  const { BadResource, BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, NotConnected, UnexpectedEof } =
-    Deno.errors;
-  return [BadResource, BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, NotConnected, UnexpectedEof]
-    .some((kind) => error instanceof kind);
+/**
+ * Why a request may not use the levers; undefined if it may. Otherwise a page of another origin could pull them through
+ * the user's browser, and read the answers through a host name that resolves to 127.0.0.1.
+ */
+function foreignRequest({ headers }: IncomingMessage): string | undefined {
+  const refused = (header: string, expected: string, value: unknown) =>
+    `Cannot serve the request: expected ${header} to be ${expected}, got ${JSON.stringify(value)}`;
+  const { host = "", origin, "sec-fetch-site": site } = headers;
+  if (!/^(?:(?:\d{1,3}\.){3}\d{1,3}|\[[\da-f:.]+\]|localhost)(?::\d+)?$/i.test(host)) {
+    return refused("Host", "localhost or an IP address", host);
+  }
+  if (origin !== undefined && origin !== `http://${host}`) return refused("Origin", "the simulator's own", origin);
+  if (site !== undefined && site !== "same-origin" && site !== "none") {
+    return refused("Sec-Fetch-Site", "same-origin or none", site);
+  }
+  return undefined;
 }

@@ -67,6 +67,7 @@ Deno.test({
     await free[Symbol.asyncDispose]();
     const stop = new AbortController();
     const running = runSimulator(["--port", String(free.port), "--rate", "50"], stop.signal);
+    await isListening(free);
     const client = await Client.subscribe(free.url, ["BTC-USD"], ["ticker"]);
     await until("there are tickers", () => client.tickers().length > 5);
     stop.abort();
@@ -75,6 +76,11 @@ Deno.test({
     assertEquals(client.closed?.code, 1001);
   },
 });
+
+/** Waits until a simulator listens at this one's address. */
+async function isListening({ httpUrl }: Simulator): Promise<void> {
+  await until("it listens", () => fetch(httpUrl).then((response) => response.text()).then(() => true, () => false));
+}
 
 for (
   const [value, had] of [
@@ -90,6 +96,7 @@ for (
       await free[Symbol.asyncDispose]();
       const stop = new AbortController();
       const running = runSimulator(["--port", String(free.port), `--products=${value}`], stop.signal);
+      await isListening(free);
       const client = await Client.subscribe(free.url, [...had, "NO-USD"], ["ticker"]);
       await until("all have told their last trade", () => had.every((product) => client.tickers(product).length > 0));
       stop.abort();

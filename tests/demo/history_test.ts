@@ -5,16 +5,16 @@ import { foldCandles } from "../../src/core/candle.ts";
 import { HISTORY_BATCH, readHistory } from "../../src/demo/history.ts";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
 import type { Tick } from "../../src/core/record.ts";
-import { Market } from "../../src/simulator/market.ts";
 import { second } from "../fakes/second_exchange.ts";
 import { Past, type Sample } from "../../src/simulator/past.ts";
+import { marketOf } from "../simulator/trades.ts";
 
 const NOW = Date.UTC(2026, 9, 3, 20, 58, 31, 250);
 const PRODUCTS = ["ETH-USD", "BTC-USD", "DOT-USD"];
 
 function samplesOf(seed: number, hours: number): Sample[] {
   const from = NOW - hours * 3_600_000;
-  const past = new Past(new Market(PRODUCTS, seed, from), { from, ticksPerSecond: 1, batchMs: 5000 });
+  const past = new Past(marketOf(PRODUCTS, seed, from), { from, ticksPerSecond: 1, batchMs: 5000 });
   const samples: Sample[] = [];
   for (let sample = past.next(NOW); sample !== undefined; sample = past.next(NOW)) samples.push(sample);
   return samples;

@@ -23,7 +23,7 @@ Deno.test({
     assertEquals(JSON.stringify(state.connections).includes('"ticker":["BTC-USD"]'), true);
     assertEquals(state.levers?.refuseUpgrade, {
       does: "Answers new connections with this HTTP status (default 503) instead of a WebSocket.",
-      takes: { on: "true or false", status: "a whole number of 400 to 599 (optional)" },
+      takes: { on: "true or false", status: "a whole number from 400 to 599 (optional)" },
     });
   },
 });
@@ -43,7 +43,7 @@ Deno.test({
     }
     const bad = await fetch(`${simulator.httpUrl}/sent?since=-1`);
     assertEquals([bad.status, await bad.json()], [400, {
-      error: 'Cannot use since as it must be a whole number from 0 on: current value is "-1"',
+      error: 'Cannot use since: expected a whole number from 0, got "-1"',
     }]);
   },
 });
@@ -68,25 +68,18 @@ Deno.test({
 
 for (
   const [name, body, error] of [
-    ["silent", "{}", "Cannot pull silent as on must be true or false: current value is null"],
-    ["silent", '{"on":1}', "Cannot pull silent as on must be true or false: current value is 1"],
-    ["hangUp", '{"code":12}', "Cannot pull hangUp as code must be a close code of 1000 to 4999: current value is 12"],
-    ["junk", '{"n":1.5}', "Cannot pull junk as n must be a whole number of 1 to 10000: current value is 1.5"],
-    ["junk", '{"m":1}', 'Cannot pull junk as it takes no "m": current value is 1'],
-    ["junk", "[]", "Cannot pull junk as the body must be a JSON object: current value is []"],
-    ["junk", "{", 'Cannot pull junk as the body must be JSON: current value is "{"'],
-    [
-      "huge",
-      '{"bytes":1e12}',
-      "Cannot pull huge as bytes must be a whole number of 0 to 67108864: current value is 1000000000000",
-    ],
-    [
-      "quiet",
-      '{"product":"NO-USD","on":true}',
-      'Cannot pull quiet as product must be one of BTC-USD: current value is "NO-USD"',
-    ],
-    ["trade", '{"price":"1e5"}', 'Cannot pull trade as price must be decimal text above zero: current value is "1e5"'],
-    ["late", '{"ms":null}', "Cannot pull late as ms must be 0 to 315360000000: current value is null"],
+    ["silent", "{}", 'expected "on" to be true or false, got null'],
+    ["silent", '{"on":1}', 'expected "on" to be true or false, got 1'],
+    ["hangUp", '{"code":12}', 'expected "code" to be a whole number from 1000 to 4999, got 12'],
+    ["junk", '{"n":1.5}', 'expected "n" to be a whole number from 1 to 10000, got 1.5'],
+    ["junk", '{"m":1}', 'expected only n, got "m"'],
+    ["breakOff", '{"m":1}', 'expected no arguments, got "m"'],
+    ["junk", "[]", "expected a JSON object, got []"],
+    ["junk", "{", 'expected JSON in the body, got "{"'],
+    ["huge", '{"bytes":1e12}', 'expected "bytes" to be a whole number from 0 to 67108864, got 1000000000000'],
+    ["quiet", '{"product":"NO-USD","on":true}', 'expected "product" to be one of BTC-USD, got "NO-USD"'],
+    ["trade", '{"price":"1e5"}', 'expected "price" to be a decimal number above zero, as text, got "1e5"'],
+    ["late", '{"ms":null}', 'expected "ms" to be a number from 0 to 315360000000, got null'],
   ] as const
 ) {
   Deno.test({
@@ -94,7 +87,7 @@ for (
     ignore,
     async fn() {
       await using simulator = await Simulator.start({ products: ["BTC-USD"] });
-      assertEquals(await pull(simulator, name, body), [400, { error }]);
+      assertEquals(await pull(simulator, name, body), [400, { error: `Cannot pull ${name}: ${error}` }]);
     },
   });
 }
@@ -149,7 +142,7 @@ for (
     ["its own origin", "Host: 127.0.0.1:1\r\nOrigin: http://127.0.0.1:1\r\nSec-Fetch-Site: same-origin\r\n", 200],
     ["a name that may point anywhere", "Host: simulator.example\r\n", 403],
     ["a name that looks like an address", "Host: 127.0.0.1.example\r\n", 403],
-    ["no Host", "", 403],
+    ["no Host", "", 400],
     ["a foreign origin", "Host: 127.0.0.1:1\r\nOrigin: https://example.com\r\n", 403],
     ["another port's origin", "Host: 127.0.0.1:1\r\nOrigin: http://127.0.0.1:2\r\n", 403],
     ["a hidden origin", "Host: 127.0.0.1:1\r\nOrigin: null\r\n", 403],
@@ -175,10 +168,10 @@ for (
 }
 
 for (
-  const [what, rest] of [
-    ["too long a body", "Content-Length: 9999999\r\n\r\n"],
-    ["a body of unknown length", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
-    ["a length that is none", "Content-Length: -5\r\n\r\n"],
+  const [what, rest, status] of [
+    ["too long a body", "Content-Length: 9999999\r\n\r\n", 413],
+    ["a body of unknown length", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 413],
+    ["a negative length", "Content-Length: -5\r\n\r\n", 400],
   ] as const
 ) {
   Deno.test({
@@ -187,7 +180,7 @@ for (
     async fn() {
       await using simulator = await Simulator.start();
       const answer = await raw(simulator, `POST /levers/junk HTTP/1.1\r\nHost: localhost\r\n${rest}`);
-      assert(answer.startsWith("HTTP/1.1 400 "), answer);
+      assert(answer.startsWith(`HTTP/1.1 ${status} `), answer);
     },
   });
 }

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { JUNK } from "../../src/simulator/junk.ts";
+import { INVALID_FRAMES } from "../../src/simulator/invalid_frames.ts";
 import { Simulator, type SimulatorOptions } from "../../src/simulator/server.ts";
 import { Client, mayListen, until } from "./client.ts";
 
@@ -181,10 +181,10 @@ leverTest("trade() makes trades, at a price if one is given", {}, async (simulat
 
 leverTest("junk() sends frames that are no tickers, text and binary", {}, async (simulator, client) => {
   const before = client.frames.length;
-  assertEquals(simulator.levers.junk(JUNK.length + 1), 1);
-  await until("they are there", () => client.frames.length === before + JUNK.length + 1);
+  assertEquals(simulator.levers.junk(INVALID_FRAMES.length + 1), 1);
+  await until("they are there", () => client.frames.length === before + INVALID_FRAMES.length + 1);
   const told = (frame: string | Uint8Array) => typeof frame === "string" ? frame : `binary ${frame.length}`;
-  assertEquals(client.frames.slice(before), [...JUNK, JUNK[0] ?? ""].map(told));
+  assertEquals(client.frames.slice(before), [...INVALID_FRAMES, INVALID_FRAMES[0] ?? ""].map(told));
   assertEquals([client.closed, simulator.sentCount], [undefined, 1]);
 });
 
@@ -351,7 +351,7 @@ Deno.test({
   ignore: !mayListen,
   async fn() {
     await using simulator = await Simulator.start();
-    const message = "Cannot pull hangUp as code must be a close code of 1000 to 4999: current value is 12";
+    const message = 'Cannot pull hangUp: expected "code" to be a whole number from 1000 to 4999, got 12';
     assertThrows(() => simulator.levers.hangUp(12), RangeError, message);
   },
 });

@@ -1,29 +1,37 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { decimalText, DEFAULT_PRODUCTS, Market, timeText } from "../../src/simulator/market.ts";
+import { decimalText, DEFAULT_PRODUCTS, timeText } from "../../src/simulator/market.ts";
+import { productOf, tradeAt } from "./trades.ts";
 
 const NOW_MS = Date.UTC(2026, 9, 3, 20, 58, 31);
 
-function prices(seed: number, products: readonly string[], product: string): string[] {
-  const market = new Market(products, seed, NOW_MS);
-  return Array.from({ length: 200 }, (_, i) => market.trade(product, i).price);
+function prices(seed: number): string[] {
+  const product = productOf("BTC-USD", seed, NOW_MS);
+  return Array.from({ length: 200 }, (_, i) => tradeAt(product, i).price);
 }
 
-Deno.test("Market gives the same prices for the same seed", () => {
-  assertEquals(prices(7, DEFAULT_PRODUCTS, "BTC-USD"), prices(7, ["BTC-USD"], "BTC-USD"));
-  assert(prices(7, ["BTC-USD"], "BTC-USD").join() !== prices(8, ["BTC-USD"], "BTC-USD").join());
+Deno.test("Product has the same prices for the same seed", () => {
+  assertEquals(prices(7), prices(7));
+  assert(prices(7).join() !== prices(8).join());
 });
 
-Deno.test("Market gives the same prices however trades are spread over takers", () => {
-  const market = new Market(["BTC-USD"], 7, NOW_MS);
-  const walked = Array.from({ length: 200 }, (_, i) => {
-    market.crowd("BTC-USD");
-    return market.trade("BTC-USD", i * 1000, i % 3 === 0).price;
-  });
-  assertEquals(walked, prices(7, ["BTC-USD"], "BTC-USD"));
+Deno.test("Product has the same prices however its trades are spread over orders", () => {
+  const product = productOf("BTC-USD", 7, NOW_MS);
+  const walked: string[] = [];
+  product.advance(1_000_000, 1, (afterMs) => Math.floor(afterMs * 1000), ({ price }) => walked.push(price));
+  assertEquals(walked.slice(0, 200), prices(7));
 });
 
-Deno.test("Market writes a ticker with the 17 fields of Coinbase, in their order", () => {
-  const { text } = new Market(["BTC-USD"], 1, NOW_MS).trade("BTC-USD", NOW_MS * 1000 + 127_510);
+Deno.test("Product.advance() makes trades at its rate, and at no rate none", () => {
+  const product = productOf("BTC-USD", 7, NOW_MS);
+  for (let i = 0; i < 1000; i++) product.advance(10, 50, () => i);
+  assert(product.traded >= 498 && product.traded <= 502, `${product.traded} trades in 10 s`);
+  const idle = productOf("BTC-USD", 7, NOW_MS);
+  idle.advance(10_000, 0, () => 0);
+  assertEquals([idle.traded, idle.last], [0, undefined]);
+});
+
+Deno.test("tickerText() writes a ticker with the 17 fields of Coinbase, in their order", () => {
+  const { text } = tradeAt(productOf("BTC-USD", 1, NOW_MS), NOW_MS * 1000 + 127_510);
   const ticker = JSON.parse(text) as Record<string, unknown>;
   assertEquals(
     Object.keys(ticker).join(" "),
@@ -45,12 +53,12 @@ Deno.test("Market writes a ticker with the 17 fields of Coinbase, in their order
   assert(text.length > 350 && text.length < 440, `unlike the recordings: ${text.length} bytes`);
 });
 
-Deno.test("Market numbers trades as Coinbase does: trade_id by one, sequence by two or three", () => {
-  const market = new Market(["ETH-USD"], 3, NOW_MS);
-  let last = market.trade("ETH-USD", 0);
+Deno.test("Product numbers trades as Coinbase does: trade_id by one, sequence by two or three", () => {
+  const product = productOf("ETH-USD", 3, NOW_MS);
+  let last = tradeAt(product, 0);
   const steps = new Set<number>();
   for (let i = 1; i < 1000; i++) {
-    const next = market.trade("ETH-USD", i);
+    const next = tradeAt(product, i);
     assertEquals(next.tradeId, last.tradeId + 1);
     steps.add(next.sequence - last.sequence);
     last = next;
@@ -58,23 +66,23 @@ Deno.test("Market numbers trades as Coinbase does: trade_id by one, sequence by 
   assertEquals([...steps].sort(), [2, 3]);
 });
 
-Deno.test("Market numbers go on above those of an earlier run", () => {
-  const first = new Market(["ETH-USD"], 3, NOW_MS);
-  for (let i = 0; i < 1000; i++) first.trade("ETH-USD", i);
-  const second = new Market(["ETH-USD"], 3, NOW_MS + 1000).trade("ETH-USD", 0);
-  const { sequence = 0, tradeId = 0 } = first.last("ETH-USD") ?? {};
+Deno.test("Product numbers continue above those of an earlier run", () => {
+  const first = productOf("ETH-USD", 3, NOW_MS);
+  for (let i = 0; i < 1000; i++) first.trade(i);
+  const second = tradeAt(productOf("ETH-USD", 3, NOW_MS + 1000), 0);
+  const { sequence = 0, tradeId = 0 } = first.last ?? {};
   assert(second.sequence > sequence && second.tradeId > tradeId);
 });
 
-Deno.test("Market prices stay above zero, and the book stays around them", () => {
-  for (const product of [...DEFAULT_PRODUCTS, "NEW-EUR"]) {
-    const market = new Market([product], 11, NOW_MS);
-    const start = Number(market.trade(product, 0).price);
+Deno.test("Product prices stay above zero, and the book stays around them", () => {
+  for (const id of [...DEFAULT_PRODUCTS, "NEW-EUR"]) {
+    const product = productOf(id, 11, NOW_MS);
+    const start = Number(tradeAt(product, 0).price);
     for (let i = 1; i < 20_000; i++) {
-      const trade = market.trade(product, i);
+      const trade = tradeAt(product, i);
       const { price, best_bid, best_ask, side, low_24h, high_24h } = JSON.parse(trade.text) as Record<string, string>;
       const value = Number(price);
-      assert(value > start / 3 && value < start * 3, `${product} at ${price}`);
+      assert(value > start / 3 && value < start * 3, `${id} at ${price}`);
       assert(Number(best_bid) < Number(best_ask), trade.text);
       assertEquals(Number(side === "buy" ? best_ask : best_bid), value);
       assert(Number(low_24h) <= value && value <= Number(high_24h), trade.text);
@@ -82,15 +90,15 @@ Deno.test("Market prices stay above zero, and the book stays around them", () =>
   }
 });
 
-Deno.test("Market times of a product rise, except for trades of one taker, which share theirs", () => {
-  const market = new Market(["SOL-USD"], 1, NOW_MS);
-  const first = market.trade("SOL-USD", 5_000_000);
-  assertEquals(market.trade("SOL-USD", 5_000_100, true).time, first.time);
-  assertEquals(market.trade("SOL-USD", 4_000_000).time, timeText(5_000_001));
-  assertEquals(market.tradeAt("SOL-USD", 1_000_000).time, timeText(1_000_000));
-  assertEquals(market.trade("SOL-USD", 5_000_010).time, timeText(5_000_010));
-  market.rewind();
-  assertEquals(market.trade("SOL-USD", 2_000_000).time, timeText(2_000_000));
+Deno.test("Product times rise, except for trades of one order, which share theirs", () => {
+  const product = productOf("SOL-USD", 1, NOW_MS);
+  const first = tradeAt(product, 5_000_000);
+  assertEquals(tradeAt(product, 5_000_100, { isSameOrder: true }).time, first.time);
+  assertEquals(tradeAt(product, 4_000_000).time, timeText(5_000_001));
+  assertEquals(tradeAt(product, 1_000_000, { isWrongTime: true }).time, timeText(1_000_000));
+  assertEquals(tradeAt(product, 5_000_010).time, timeText(5_000_010));
+  product.rewind();
+  assertEquals(tradeAt(product, 2_000_000).time, timeText(2_000_000));
 });
 
 for (

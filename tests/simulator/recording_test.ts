@@ -1,12 +1,12 @@
 import { assertEquals } from "@std/assert";
 import { parseRecording, Player } from "../../src/simulator/recording.ts";
-import { Market } from "../../src/simulator/market.ts";
+import { readTicker } from "../../src/simulator/coinbase.ts";
+import { productOf, tradeAt } from "./trades.ts";
 
-const market = new Market(["BTC-USD", "ETH-USD"], 1, 0);
 const START_MS = Date.UTC(2026, 0, 1);
 const [first, second] = [
-  market.trade("BTC-USD", START_MS * 1000).text,
-  market.trade("ETH-USD", (START_MS + 500) * 1000).text,
+  tradeAt(productOf("BTC-USD", 1, 0), START_MS * 1000).text,
+  tradeAt(productOf("ETH-USD", 1, 0), (START_MS + 500) * 1000).text,
 ];
 
 Deno.test("parseRecording() reads plain messages at their own time", () => {
@@ -28,7 +28,7 @@ Deno.test("Player plays tickers only, in order, at a multiple of the recorded sp
     { at: 2000, text: second },
     { at: 1900, text: first },
   ];
-  const player = new Player({ frames, speed: 10 });
+  const player = new Player({ frames, speed: 10 }, readTicker);
   assertEquals([player.products, player.total], [["BTC-USD", "ETH-USD"], 3]);
   const take = (now: number) => player.take(now)?.text;
   assertEquals(take(1e9), undefined, "not started yet");

@@ -1,4 +1,4 @@
-// Frames that a client must not take for a price, and must survive. Pure.
+// Frames that a client of Coinbase must not take for a price, and must survive. Pure.
 
 const NESTED = "[".repeat(5000);
 
@@ -8,8 +8,8 @@ function priced(price: string): string {
   return `{"type":"ticker","sequence":1,"product_id":"BTC-USD","price":${price},${tail}`;
 }
 
-/** Text and binary frames, none of them a valid ticker; `junk(n)` sends the first n, starting over at the end. */
-export const JUNK: readonly (string | Uint8Array)[] = [
+/** Text and binary frames, none of them a valid ticker. */
+export const INVALID_FRAMES: readonly (string | Uint8Array)[] = [
   "not JSON",
   `{"type":"ticker","product_id":"BTC-USD","pri`,
   "[]",
@@ -43,13 +43,9 @@ export const JUNK: readonly (string | Uint8Array)[] = [
   NESTED,
 ];
 
-/** A text frame of exactly this size. */
-export function hugeFrame(bytes: number): Uint8Array {
-  const frame = new Uint8Array(bytes).fill(120);
-  const encoder = new TextEncoder();
-  const [head, tail] = [encoder.encode(`{"type":"huge","padding":"`), encoder.encode(`"}`)];
-  if (bytes < head.length + tail.length) return frame;
-  frame.set(head);
-  frame.set(tail, bytes - tail.length);
-  return frame;
+/** A text frame of exactly this size; JSON unless it is too short for that. */
+export function hugeFrame(bytes: number): string {
+  const [head, tail] = [`{"type":"huge","padding":"`, `"}`];
+  const padding = bytes - head.length - tail.length;
+  return padding < 0 ? "x".repeat(bytes) : `${head}${"x".repeat(padding)}${tail}`;
 }

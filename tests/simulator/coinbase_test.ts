@@ -1,14 +1,10 @@
 import { assertEquals } from "@std/assert";
-import { type Listings, Subscriptions } from "../../src/simulator/protocol.ts";
+import { type Listings, Subscriptions } from "../../src/simulator/coinbase.ts";
 
 const LISTED = ["BTC-USD", "ETH-USD", "SOL-USD"];
 
 function listings(refuseAll = false): Listings {
-  return {
-    products: LISTED,
-    refuseAll,
-    refusal: (product) => LISTED.includes(product) ? undefined : `${product} is not a valid product`,
-  };
+  return { market: new Map(LISTED.map((product) => [product, { isListed: true }])), refuseAll };
 }
 
 function reply(channels: Record<string, string[]>): string {
@@ -22,7 +18,7 @@ function failed(reason: string, message = "Failed to subscribe"): string {
 
 const LOGIN = "level2, level3, and full channels now require authentication.";
 
-// what a fresh connection says, what it is told, and what it is then subscribed to
+// what a new connection sends, and what it is answered
 const CASES: [string, unknown, { errors?: string[]; reply?: string }][] = [
   ["adds root products to every channel", {
     type: "subscribe",
@@ -85,9 +81,10 @@ const CASES: [string, unknown, { errors?: string[]; reply?: string }][] = [
 ];
 
 for (const [what, message, expected] of CASES) {
-  Deno.test(`Subscriptions.take() ${what}`, () => {
-    const answer = new Subscriptions().take(JSON.stringify(message), listings());
-    assertEquals({ errors: answer.errors, reply: answer.reply }, { errors: [], reply: undefined, ...expected });
+  Deno.test(`Subscriptions.answer() ${what}`, () => {
+    const { frames } = new Subscriptions().answer(JSON.stringify(message), listings());
+    const { errors = [], reply } = expected;
+    assertEquals(frames, reply === undefined ? errors : [...errors, reply]);
   });
 }
 
@@ -104,39 +101,39 @@ for (
     '{"type":"unsubscribe","channels":[{"product_ids":{}}]}',
   ]
 ) {
-  Deno.test(`Subscriptions.take() answers ${JSON.stringify(text)} with errors and grants nothing`, () => {
+  Deno.test(`Subscriptions.answer() answers ${JSON.stringify(text)} with errors and grants nothing`, () => {
     const subscriptions = new Subscriptions();
-    const answer = subscriptions.take(text, listings());
-    assertEquals([answer.errors.length > 0, answer.granted, subscriptions.all()], [true, [], {}]);
+    const answer = subscriptions.answer(text, listings());
+    assertEquals([answer.frames[0] !== reply({}), answer.granted, subscriptions.all()], [true, [], {}]);
   });
 }
 
-Deno.test("Subscriptions.take() adds later subscribes, lists all of them, and takes away what is unsubscribed", () => {
+Deno.test("Subscriptions.answer() adds later subscribes, lists all of them, and takes away what is unsubscribed", () => {
   const subscriptions = new Subscriptions();
-  const say = (message: unknown) => subscriptions.take(JSON.stringify(message), listings());
+  const say = (message: unknown) => subscriptions.answer(JSON.stringify(message), listings());
   say({ type: "subscribe", product_ids: ["BTC-USD"], channels: ["ticker"] });
   const later = say({ type: "subscribe", product_ids: ["ETH-USD"], channels: ["ticker", "heartbeat"] });
-  assertEquals(later.reply, reply({ ticker: ["BTC-USD", "ETH-USD"], heartbeat: ["ETH-USD"] }));
+  assertEquals(later.frames, [reply({ ticker: ["BTC-USD", "ETH-USD"], heartbeat: ["ETH-USD"] })]);
   assertEquals(later.granted, [{ channel: "ticker", product: "ETH-USD" }, {
     channel: "heartbeat",
     product: "ETH-USD",
   }]);
   const one = say({ type: "unsubscribe", product_ids: ["BTC-USD"], channels: ["ticker"] });
-  assertEquals(one.reply, reply({ ticker: ["ETH-USD"], heartbeat: ["ETH-USD"] }));
+  assertEquals(one.frames, [reply({ ticker: ["ETH-USD"], heartbeat: ["ETH-USD"] })]);
   const channel = say({ type: "unsubscribe", channels: ["heartbeat"] });
-  assertEquals(channel.reply, reply({ ticker: ["ETH-USD"] }));
+  assertEquals(channel.frames, [reply({ ticker: ["ETH-USD"] })]);
   const last = say({ type: "unsubscribe", product_ids: ["ETH-USD"], channels: ["ticker"] });
-  assertEquals(last.reply, reply({}));
+  assertEquals(last.frames, [reply({})]);
 });
 
-Deno.test("Subscriptions.take() refuses all for one bad product when the exchange is as in 2017", () => {
+Deno.test("Subscriptions.answer() refuses all for one bad product when the exchange is as in 2017", () => {
   const subscriptions = new Subscriptions();
   const message = {
     type: "subscribe",
     product_ids: ["BTC-USD", "NO-USD", "NO-EUR"],
     channels: ["ticker", "heartbeat"],
   };
-  const answer = subscriptions.take(JSON.stringify(message), listings(true));
-  assertEquals(answer, { errors: [failed("NO-USD is not a valid product")], granted: [], asked: true });
+  const answer = subscriptions.answer(JSON.stringify(message), listings(true));
+  assertEquals(answer, { frames: [failed("NO-USD is not a valid product")], granted: [], isSubscribe: true });
   assertEquals(subscriptions.all(), {});
 });
