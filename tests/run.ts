@@ -1,5 +1,5 @@
-// `deno task test`: all that can run on this machine, one stage after the other, and one line of counts at the end. What
-// lacks a server is skipped aloud by its test.
+// `deno task test`: runs every test that can run on this machine, stage by stage, and prints one line of counts at the end.
+// A test whose server is not installed is skipped, and its name says why.
 
 const encoder = new TextEncoder();
 
@@ -23,7 +23,7 @@ function countsOf(output: string): Counts | undefined {
   return { passed: count("passed"), failed: count("failed"), skipped: count("ignored") };
 }
 
-/** Runs one command, shows what it prints, and gives its output and success. */
+/** Runs a command, prints its output, and also returns it. */
 async function run(args: string[], jobs?: number): Promise<{ success: boolean; output: string }> {
   const env = jobs === undefined ? {} : { DENO_JOBS: String(jobs) };
   const child = new Deno.Command(Deno.execPath(), { args, env, stdin: "null", stdout: "piped", stderr: "piped" })
@@ -40,7 +40,7 @@ async function run(args: string[], jobs?: number): Promise<{ success: boolean; o
   return { success, output };
 }
 
-/** What `deno test` reports of its failures, from each heading to the next summary; "" if nothing failed. */
+/** The failures that `deno test` lists at the end of its output; "" if nothing failed. */
 function failuresIn(output: string): string {
   // deno-lint-ignore no-control-regex -- the colours of a terminal
   const lines = output.replace(/\x1b\[[0-9;]*m/g, "").split("\n");
@@ -49,11 +49,11 @@ function failuresIn(output: string): string {
 }
 
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
-/** What failed, repeated at the end: where only the end of a log is kept, it is what one needs. */
+/** The failures are printed again at the end, because some systems keep only the end of a log. */
 const failures: string[] = [];
 const seconds = (since: number) => `${((performance.now() - since) / 1000).toFixed(0)} s`;
 
-/** A stage that passes or fails as a whole. */
+/** Runs a command that passes or fails as a whole. */
 async function checkStage(name: string, args: string[]): Promise<void> {
   say(`\n=== ${name}`);
   const since = performance.now();
@@ -64,16 +64,16 @@ async function checkStage(name: string, args: string[]): Promise<void> {
 }
 
 /**
- * A stage of many tests; some must have run, so that an empty stage is no success.
+ * Runs test files. Fails as well if no test ran.
  *
- * @param jobs files of tests that run at the same time; undefined: one for each core
+ * @param jobs how many files run at the same time; default one per core
  */
 async function testStage(name: string, args: string[], jobs?: number): Promise<Counts> {
   say(`\n=== ${name}`);
   const since = performance.now();
   const { success, output } = await run(["test", "--quiet", "--parallel", ...args], jobs);
   const counts = countsOf(output) ?? { passed: 0, failed: 1, skipped: 0 };
-  // a file that does not load, or a leak, fails without a failed test
+  // a file that cannot be loaded fails without a failed test
   if ((!success || counts.passed === 0) && counts.failed === 0) counts.failed = 1;
   if (counts.failed > 0) failures.push(`=== ${name}\n${failuresIn(output) || output.slice(-4000)}`);
   total.passed += counts.passed;
@@ -85,22 +85,18 @@ async function testStage(name: string, args: string[], jobs?: number): Promise<C
 
 const ALL = ["--allow-net", "--allow-read", "--allow-write", "--allow-run", "--allow-env", "--allow-sys"];
 
-await checkStage("format, lint, types, docs", ["task", "check"]);
-/** Folders whose tests start real servers. */
-const SERVERS = ["servers", "integration", "stack", "chain", "dashboards", "checks", "chaos"].map((folder) =>
+/** Folders whose tests start servers or a browser. They wait more than they compute, so more of them run at the same time. */
+const SLOW = ["browser", "servers", "integration", "stack", "chain", "dashboards", "checks", "chaos"].map((folder) =>
   `tests/${folder}`
 );
-/** They wait more than they work. */
-const SERVER_JOBS = 3;
-/** Whose tests drive a browser: one after the other, as they look at what is in time. */
-const BROWSER = "tests/browser";
+const SLOW_JOBS = 2 * navigator.hardwareConcurrency;
 
+await checkStage("format, lint, types, docs", ["task", "check"]);
 const bare = await testStage("a bare deno test: no permissions, no prompts", []);
-// what it skips for want of permissions has them in the next stages
+// the tests that it skips run in the next two stages
 total.skipped -= bare.skipped;
-await testStage("unit tests", [...ALL, `--ignore=${[...SERVERS, BROWSER].join(",")}`, "tests"]);
-await testStage("browser tests", [...ALL, BROWSER], 1);
-await testStage("tests on real servers", [...ALL, ...SERVERS], SERVER_JOBS);
+await testStage("unit tests", [...ALL, `--ignore=${SLOW.join(",")}`, "tests"]);
+await testStage("tests with real servers and a browser", [...ALL, ...SLOW], SLOW_JOBS);
 
 if (failures.length > 0) say(`\n${failures.join("\n\n")}`);
 say("");

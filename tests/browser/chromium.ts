@@ -37,16 +37,13 @@ export function chromiumMissing(): string | undefined {
 }
 
 /**
- * The driver. Loaded when it is needed, because without permissions it cannot be. It looks into /proc to see whether this is
- * Windows' Linux, which only `-A` may; asked to test that very function, it does not call it.
+ * Loads the driver only when it is needed, because it cannot be loaded without permissions. It reads /proc to detect Windows'
+ * Linux, which needs `-A`; its own switch for tests turns that off. The variable stays set, because the environment belongs to
+ * the process and other test files may load the driver at the same time.
  */
 async function driver(): Promise<typeof import("playwright-core")> {
   Deno.env.set("__IS_WSL_TEST__", "1");
-  try {
-    return await import("playwright-core");
-  } finally {
-    Deno.env.delete("__IS_WSL_TEST__");
-  }
+  return await import("playwright-core");
 }
 
 /** A browser that reaches this machine and nothing else; disposing ends it. */
