@@ -1,40 +1,39 @@
-// Kafka, Telegraf and InfluxDB put together as the stack does it, with the stack's own telegraf.conf as it stands, for tests
-// that count what arrives.
+// Kafka, Telegraf and InfluxDB connected as in the stack, with the stack's own telegraf.conf, for tests that count what arrives.
 
 import { until } from "../integration/feed.ts";
 import { influxMissing, InfluxServer } from "../servers/influxdb.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { telegrafMissing, TelegrafServer } from "../servers/telegraf.ts";
 
-/** The topics of the stack. */
+/** The stack's topic of ticks. */
 export const TOPIC = "ticker_batch";
-/** The topics of the stack. */
+/** The stack's topic of gaps. */
 export const GAPS_TOPIC = "feed_gaps";
 
-/** Why the chain cannot run here, in one sentence with the command that helps; undefined when it can. Never prompts. */
+/** Why the chain cannot run here and how to change that, in one sentence; undefined if it can. Never prompts. */
 export function chainMissing(): string | undefined {
   return kafkaMissing() ?? influxMissing() ?? telegrafMissing();
 }
 
-/** How to start it; nothing is needed. */
+/** All optional. */
 export interface ChainOptions {
-  /** The address of the producer's /metrics; of several those of all, undefined where a number is left out. */
+  /** Addresses of the producers' /metrics, by the number of the setting; undefined leaves a setting empty. */
   readonly metrics?: string | readonly (string | undefined)[];
 }
 
-/** The three servers, with topics and bucket. Disposing ends them all. */
+/** The three servers. Disposing ends them all. */
 export interface Chain extends AsyncDisposable {
   /** With both topics. */
   readonly kafka: KafkaServer;
   /** With the stack's bucket. */
   readonly influx: InfluxServer;
-  /** With a token that may write to that bucket, and no more. */
+  /** Uses a token that may only write to that bucket. */
   readonly telegraf: TelegrafServer;
-  /** That token. */
+  /** Telegraf's token. */
   readonly token: string;
 }
 
-/** Starts all three. */
+/** Starts all three and connects them. */
 export async function startChain(options: ChainOptions = {}): Promise<Chain> {
   await using stack = new AsyncDisposableStack();
   const kafka = stack.use(await KafkaServer.start());
@@ -46,10 +45,10 @@ export async function startChain(options: ChainOptions = {}): Promise<Chain> {
   return { kafka, influx, telegraf, token, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
-/** Resolves when all that was written to Kafka before is in InfluxDB. */
+/** Resolves when everything written to Kafka before the call is in InfluxDB. */
 export async function settle(chain: Pick<Chain, "kafka" | "influx">, ms = 60_000): Promise<void> {
-  // when the last record is seen, others of the same request may still be on their way into older shards; when one that was
-  // sent after that is seen, that request is over
+  // InfluxDB writes the shards of a request one after the other: when the first marker is visible, older shards may not be
+  // written yet. Telegraf sends the second marker in a later request
   await passThrough(chain, ms);
   await passThrough(chain, ms);
 }
@@ -67,18 +66,18 @@ async function passThrough({ kafka, influx }: Pick<Chain, "kafka" | "influx">, m
   await until("the last record of each topic is in InfluxDB", async () => (await influx.query(flux)).length === 2, ms);
 }
 
-/** How many records Telegraf holds that it could not write yet, by its own log. */
+/** How many records Telegraf buffers because it could not write them yet, according to its log. */
 export async function waiting(telegraf: TelegrafServer): Promise<number> {
   const [, number = "0"] =
     (await telegraf.log()).match(/.*\[outputs\.influxdb_v2::records\] Buffer fullness: (\d+) /s) ?? [];
   return Number(number);
 }
 
-/** What telegraf.conf wants to know. */
+/** The environment that telegraf.conf needs. */
 export function telegrafEnv(
   kafka: KafkaServer,
   influx: InfluxServer,
-  // nobody listens there
+  // no server listens there
   metrics: ChainOptions["metrics"] = "http://127.0.0.1:9/metrics",
 ): Record<string, string> {
   const [first, ...others] = typeof metrics === "string" ? [metrics] : metrics;
@@ -89,7 +88,7 @@ export function telegrafEnv(
     INFLUX_URL: influx.url,
     INFLUX_ORG: influx.org,
     INFLUX_BUCKET: influx.bucket,
-    // empty as in the stack, where they are not set
+    // the stack sets unused ones to an empty string
     PRODUCER_METRICS: first ?? "",
     ...Object.fromEntries(
       Array.from({ length: 7 }, (_, i) => [`PRODUCER_METRICS_${i + 2}`, others[i] ?? ""]),
@@ -97,7 +96,7 @@ export function telegrafEnv(
   };
 }
 
-/** A tutorial's telegraf.conf; kafka_version is the one line that Kafka 4 asks for, the times are shorter. */
+/** A tutorial's telegraf.conf, with shorter intervals and kafka_version, which Kafka 4 requires. */
 export function tutorialConfig(token: string): string {
   return `
 [agent]
@@ -122,17 +121,17 @@ export function tutorialConfig(token: string): string {
 `;
 }
 
-/** A record as somebody else would write it: text, bytes, or none at all, perhaps with a time of its own, ms. */
+/** A record as any other program could write it. */
 export interface Raw {
-  /** What stands in the record. */
+  /** Null: a record without a value. */
   readonly value: string | Uint8Array | null;
-  /** Default: the client's clock. */
+  /** ms since the epoch; default now. */
   readonly timestamp?: number;
 }
 
-/** Writes records in order, one request for each 500 kB. Resolves when Kafka has them. */
+/** Writes records in order, in requests of up to 500 kB. Resolves when Kafka has acknowledged them. */
 export async function produce(broker: string, topic: string, records: readonly (string | Raw)[]): Promise<void> {
-  // not at the top: in a bare `deno test` kafkajs fails for want of NODE_ENV
+  // imported here because kafkajs reads NODE_ENV when it is loaded, which a bare `deno test` does not permit
   const [{ Kafka, logLevel, Partitioners }, { Buffer }] = await Promise.all([
     import("kafkajs"),
     import("node:buffer"),
@@ -144,7 +143,7 @@ export async function produce(broker: string, topic: string, records: readonly (
     let messages: { value: Uint8Array | null; timestamp?: string }[] = [];
     let bytes = 0;
     const send = async () => {
-      // its types know no record without a value, which Kafka does
+      // kafkajs's types do not allow null, although Kafka does
       if (messages.length > 0) await producer.send({ topic, messages: messages as { value: Buffer | null }[] });
       [messages, bytes] = [[], 0];
     };

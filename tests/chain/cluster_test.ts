@@ -1,5 +1,5 @@
-// The whole chain in its larger form, as docker-compose.cluster.yml puts it together: two producers that share the products, three
-// brokers, two Telegrafs in one group. One of each is killed with prices running.
+// The chain as docker-compose.cluster.yml sets it up: two producers that share the products, three brokers, two Telegrafs in one
+// group. One of each is killed while prices flow.
 
 import { assertEquals, assertGreater } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
@@ -17,12 +17,12 @@ const missing = chainMissing() ??
   programMissing();
 
 const PARTITIONS = 6;
-/** How long each is away. */
+/** How long each one stays down. */
 const AWAY_MS = 4000;
 
 serverTest(
   missing,
-  "two producers, three brokers, two Telegrafs, one of each killed -9: nothing lost undeclared",
+  "two producers, three brokers and two Telegrafs lose nothing undeclared when one of each is killed",
   async () => {
     await using cluster = await KafkaCluster.start();
     const { any: kafka, servers, brokers } = cluster;
@@ -53,10 +53,10 @@ serverTest(
         60_000,
       );
     };
-    /** Partitions by member, the largest share first. */
+    /** The partitions of each member of the group, the largest share first. */
     const shares = async () => (await kafka.shares("telegraf", TOPIC)).sort((a, b) => b.length - a.length);
 
-    await until("both Telegrafs have a share", async () => (await shares()).length === 2, 60_000);
+    await until("both Telegrafs read partitions", async () => (await shares()).length === 2, 60_000);
     const both = await shares();
     assertEquals(both.map((share) => share.length), [PARTITIONS / 2, PARTITIONS / 2]);
     assertEquals(both.flat().sort(), Array.from({ length: PARTITIONS }, (_, i) => i));
@@ -71,10 +71,14 @@ serverTest(
       await more(300);
 
       await first.kill();
-      await until("the other Telegraf reads all", async () => (await shares())[0]?.length === PARTITIONS, 60_000);
+      await until(
+        "the other Telegraf reads all partitions",
+        async () => (await shares())[0]?.length === PARTITIONS,
+        60_000,
+      );
       await more(300);
       await first.restart();
-      await until("they share again", async () => (await shares()).length === 2, 60_000);
+      await until("both read partitions again", async () => (await shares()).length === 2, 60_000);
       await more(300);
 
       await producer.end("SIGKILL");
@@ -87,25 +91,25 @@ serverTest(
       await producer[Symbol.asyncDispose]();
     }
     await settle({ kafka, influx });
-    // a marker passes through one partition only
+    // settle() waits for a marker in one partition only
     const distinct = async (topic: string, time: string) =>
       new Set(
         (await kafka.read(topic)).map(({ value }) => JSON.parse(value)).map((one) => `${one.product} ${one[time]}`),
       );
-    const [records, told] = [await distinct(TOPIC, "w_time"), await distinct(GAPS_TOPIC, "opened")];
+    const [records, gapRecords] = [await distinct(TOPIC, "w_time"), await distinct(GAPS_TOPIC, "opened")];
     const products = [...new Set([...records].map((record) => record.replace(/ .*/, "")))];
     await until("all partitions are read", async () => await pointCount(influx, products) === records.size, 60_000);
-    await until("all gaps are read", async () => (await readGaps(influx)).length === told.size, 60_000);
+    await until("all gaps are read", async () => (await readGaps(influx)).length === gapRecords.size, 60_000);
 
     const gaps = await readGaps(influx);
     const stored = await readPoints(influx, simulator.products);
     const counted = countByTime({ sent: simulator.sent(), points: stored, gaps });
     assertAllDeclared(counted);
     assertGreater(counted.stored, 1500);
-    // each producer has told of its own products alone
+    // each producer has declared gaps of its own products only
     const restarts = gaps.filter((gap) => gap.reason === "restart" && gap.to !== null);
     assertEquals(restarts.length, simulator.products.length + simulator.products.length / 2);
-    // the last words have arrived, too, although the gaps' partitions have moved since the first ones
+    // the last gap records have arrived as well, although their partitions have moved to other brokers meanwhile
     assertEquals(gaps.filter((gap) => gap.reason === "stopped").length, simulator.products.length);
     tell(`${counted.stored} points of ${counted.sent} ticks, ${counted.missing.length} declared as missing`);
   },

@@ -1,4 +1,4 @@
-// Declared gaps in InfluxDB: a point each, whose later record stands in place of the earlier one.
+// Gaps in InfluxDB: each one is a point, and a later record of the gap replaces an earlier one.
 
 import { assertEquals } from "@std/assert";
 import { chainMissing, GAPS_TOPIC, produce, settle, startChain } from "./chain.ts";
@@ -16,7 +16,7 @@ function gap(product: string, opened: number, rest: Record<string, unknown>): Re
   return { exchange: "coinbase", product, opened, ...rest };
 }
 
-serverTest(missing, "a gap is one point: its closing record stands in place of the opening one", async () => {
+serverTest(missing, "InfluxDB stores a gap as one point, and its last record replaces the earlier ones", async () => {
   await using chain = await startChain();
   const { kafka, influx } = chain;
   const at = START + 15.25;
@@ -27,7 +27,7 @@ serverTest(missing, "a gap is one point: its closing record stands in place of t
     // two of one product, a millisecond apart
     gap("C", at, { ...OPEN, from: null, reason: "restart" }),
     gap("C", at + 0.001, { ...OPEN, from: START + 0.000001, reason: "queue-full", dropped: 3 }),
-    // another writer's order of fields, and reason
+    // another program may use another order of fields, and other reasons
     {
       missed: true,
       dropped: 1.0,
@@ -38,7 +38,7 @@ serverTest(missing, "a gap is one point: its closing record stands in place of t
       product: "D",
       exchange: "x",
     },
-    // one that was merged with one whose start nobody knows, and one that is open again
+    // one that was merged with a gap of unknown start, and one that is open again
     gap("E", at, { ...OPEN, to: START + 30 }),
     gap("E", at, { ...OPEN, from: null }),
   ];
@@ -54,7 +54,7 @@ serverTest(missing, "a gap is one point: its closing record stands in place of t
   );
   assertEquals(sorted(found), sorted([...later.values()].map(inOrder)));
 
-  // as a dashboard asks: by a field that says whether the other holds, as a value that was once written cannot be taken away
+  // as in the dashboards: a stored value cannot be deleted, so a second field says whether it counts
   const [row] = await influx.query(`
       from(bucket: "${influx.bucket}")
         |> range(start: ${START})

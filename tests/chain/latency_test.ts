@@ -1,4 +1,4 @@
-// From a trade at the exchange to a point that Grafana can ask for: the whole road on real servers.
+// How long it takes from a trade at the exchange until Grafana can query it, on real servers.
 
 import { assertLess } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
@@ -10,19 +10,19 @@ import { serverTest } from "../servers/test.ts";
 
 const missing = chainMissing();
 
-/** So many points are looked at. */
+/** Points in the measurement. */
 const POINTS = 1000;
-/** The median that is promised; most of it is Telegraf's flush_interval of 1 s. The alert `delay` fires at 5 s. */
+/** The promised median; most of it is Telegraf's flush_interval of 1 s. The alert `delay` fires at 5 s. */
 const MEDIAN_MS = 5000;
 
-serverTest(missing, "a trade can be asked of InfluxDB within seconds", async () => {
+serverTest(missing, "InfluxDB returns a trade within seconds", async () => {
   await using chain = await startChain();
   const { kafka, influx } = chain;
   await using simulator = await Simulator.start({ seed: 9, ticksPerSecond: 5 });
   await using feed = startFeed({ url: simulator.url, broker: kafka.broker, channel: "ticker" });
   /** By product and time, ms. */
   const delays = new Map<string, number>();
-  // Telegraf begins some seconds after the first record
+  // Telegraf needs some seconds to join its consumer group
   await until("there are points", async () => await pointCount(influx, simulator.products) > 0, 60_000);
   const since = new Date().toISOString();
   await until("enough points have arrived", async () => {

@@ -1,5 +1,6 @@
-// Telegraf, with the stack's own file, on a Kafka as providers have it: TLS with an authority of its own, logins in three ways or a
-// client certificate, and no right more than it needs. All of it by the environment; docs/managed-kafka.md tells how.
+// Telegraf with the stack's own configuration on a Kafka like those of providers: TLS with a private authority, logins by three
+// mechanisms or a client certificate, and only the rights it needs. Everything is set by the environment, as
+// docs/managed-kafka.md describes.
 
 import { assert, assertEquals } from "@std/assert";
 import { until } from "../integration/feed.ts";
@@ -15,17 +16,17 @@ const missing = chainMissing() ?? opensslMissing();
 const PASSWORD = 'correct "horse" $battery';
 const MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] as const;
 
-serverTest(missing, "Telegraf on a Kafka that is locked", async (t) => {
+serverTest(missing, "Telegraf reads from a secured Kafka", async (t) => {
   await using authority = await Authority.make();
   const { key, cert } = await authority.issue();
   const tls = { key, chain: cert + authority.cert };
   const own = await authority.issue({ names: [], subject: "/CN=telegraf" });
   await using kafka = await KafkaServer.start({
     users: { telegraf: PASSWORD },
-    doors: { login: { tls, mechanisms: MECHANISMS }, mutual: { tls: { ...tls, clientCa: authority.cert } } },
+    listeners: { login: { tls, mechanisms: MECHANISMS }, mutual: { tls: { ...tls, clientCa: authority.cert } } },
     properties: {
       "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-      // whoever comes by the plain door: the test
+      // the test itself connects without a login
       "super.users": "User:ANONYMOUS",
     },
   });
@@ -40,29 +41,29 @@ serverTest(missing, "Telegraf on a Kafka that is locked", async (t) => {
   await using _removed = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
   await Deno.writeTextFile(`${folder}/cert.pem`, own.cert);
   await Deno.writeTextFile(`${folder}/key.pem`, own.key);
-  const at = (door: string) => ({
+  const at = (listener: string) => ({
     ...telegrafEnv(kafka, influx),
-    KAFKA_BROKER_1: kafka.door(door),
-    KAFKA_BROKER_2: kafka.door(door),
-    KAFKA_BROKER_3: kafka.door(door),
+    KAFKA_BROKER_1: kafka.listener(listener),
+    KAFKA_BROKER_2: kafka.listener(listener),
+    KAFKA_BROKER_3: kafka.listener(listener),
     KAFKA_SSL_CA_FILE: authority.path,
   });
   const login = { ...at("login"), KAFKA_USERNAME: "telegraf", KAFKA_PASSWORD: PASSWORD };
 
   for (const mechanism of MECHANISMS) {
-    await t.step(`login by ${mechanism}: records of both topics arrive`, async () => {
+    await t.step(`with a login by ${mechanism}`, async () => {
       await using telegraf = await TelegrafServer.start({
         env: { ...login, KAFKA_SASL_MECHANISM: mechanism },
         token,
       });
       await settle({ kafka, influx });
       assert(!(await telegraf.log()).includes(PASSWORD));
-      // in order, so that the next need not wait until this one is missed
+      // leaves the group, so that the next one need not wait for the session timeout
       await telegraf.stop();
     });
   }
 
-  await t.step("a certificate in the place of a login: records of both topics arrive", async () => {
+  await t.step("with a client certificate instead of a login", async () => {
     const env = {
       ...at("mutual"),
       KAFKA_SSL_CERT_FILE: `${folder}/cert.pem`,
@@ -73,14 +74,14 @@ serverTest(missing, "Telegraf on a Kafka that is locked", async (t) => {
     await telegraf.stop();
   });
 
-  await t.step("a wrong password: it says so, and goes on trying", async () => {
+  await t.step("with a wrong password it logs the reason and keeps trying", async () => {
     const env = { ...login, KAFKA_SASL_MECHANISM: "SCRAM-SHA-512", KAFKA_PASSWORD: "wrong-horse" };
     await using telegraf = await TelegrafServer.start({ env, token });
     await until("it says so", async () => (await telegraf.log()).includes("SASL Authentication failed"));
     assert(!(await telegraf.log()).includes("wrong-horse"));
   });
 
-  await t.step("its own counters bear its name, where it has one, and records do not", async () => {
+  await t.step("its own counters have its name as a tag if one is set, and records do not", async () => {
     const env = telegrafEnv(kafka, influx);
     await using _first = await TelegrafServer.start({ env: { ...env, TELEGRAF_NAME: "first" }, token });
     await using _nameless = await TelegrafServer.start({ env, token });

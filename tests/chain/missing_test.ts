@@ -1,4 +1,4 @@
-// The commands of docs/doctor.md that ask what was missing in a range of time, typed on real servers.
+// Runs the commands of docs/doctor.md that find what was missing in a time range, on real servers.
 
 import { assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
@@ -13,10 +13,10 @@ const findLacking = () =>
     !["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"].some((dir) => exists(`${dir}/${tool}`))
   );
 const needed = (tool: string | undefined) => tool && `needs ${tool}`;
-// without permissions nothing may be looked for
+// without permissions the commands cannot be searched for
 const missing = chainMissing() ?? needed(findLacking());
 
-serverTest(missing, "docs/doctor.md: its commands find what was missing in a range", async () => {
+serverTest(missing, "the commands of docs/doctor.md find what was missing in a time range", async () => {
   const page = await Deno.readTextFile("docs/doctor.md");
   const part = /<!-- missing -->([\s\S]*)<!-- \/missing -->/.exec(page)?.[1] ?? "";
   const commands = [...part.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, text]) => text ?? "");
@@ -74,7 +74,7 @@ serverTest(missing, "docs/doctor.md: its commands find what was missing in a ran
       assertGreaterOrEqual(to, before);
       assertLessOrEqual(from, after);
     }
-    // an hour before there was nothing
+    // nothing was sent an hour earlier
     assertEquals(await answers(Math.floor(before) - 7200, Math.floor(before) - 3600), ["[]", "", ""]);
   } finally {
     await Deno.remove(dir, { recursive: true });

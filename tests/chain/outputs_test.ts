@@ -1,4 +1,4 @@
-// The way out of Telegraf: metrics never push records out, and a new token is picked up.
+// Telegraf's outputs: metrics never displace records, and a new token is picked up.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { tell, until } from "../integration/feed.ts";
@@ -19,8 +19,8 @@ function records(from: number, count: number): string[] {
   );
 }
 
-serverTest(missing, "a flood of metrics while InfluxDB is away pushes no record out", async () => {
-  // one look at them is more than the buffer for records would hold
+serverTest(missing, "Telegraf drops no record for a flood of metrics while InfluxDB is down", async () => {
+  // one scrape has more metrics than the buffer for records can hold
   const series = Array.from({ length: 130_000 }, (_, i) => `flood{series="${i}"} ${i}\n`).join("");
   let [flooding, asked] = [true, 0];
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => {
@@ -42,7 +42,7 @@ serverTest(missing, "a flood of metrics while InfluxDB is away pushes no record 
   assertEquals(await pointCount(influx, ["BTC-USD"]), 20_000);
   assert(!/outputs\.influxdb_v2::records\] Metric buffer overflow/.test(await telegraf.log()));
 
-  // and afterwards metrics come through, Telegraf's own among them
+  // metrics arrive again afterwards, including Telegraf's own
   flooding = false;
   const names = async () => {
     const rows = await influx.query(
@@ -57,7 +57,7 @@ serverTest(missing, "a flood of metrics while InfluxDB is away pushes no record 
   );
 });
 
-serverTest(missing, "a new token is picked up by a running Telegraf, and nothing is lost in between", async () => {
+serverTest(missing, "Telegraf picks up a new token while it runs, and loses nothing meanwhile", async () => {
   await using chain = await startChain();
   const { kafka, influx, telegraf } = chain;
   await produce(kafka.broker, TOPIC, records(0, 100));
@@ -74,7 +74,7 @@ serverTest(missing, "a new token is picked up by a running Telegraf, and nothing
   assertEquals([await pointCount(influx, ["BTC-USD"]), telegraf.pid], [200, pid]);
 });
 
-serverTest(missing, "Telegraf tells its health, and without INFLUX_ORG it does not start", async () => {
+serverTest(missing, "Telegraf reports its health, and does not start without INFLUX_ORG", async () => {
   await using chain = await startChain();
   await until("it says 200", async () => {
     const response = await fetch(chain.telegraf.healthUrl).catch(() => undefined);

@@ -1,5 +1,5 @@
-// What anybody may write to the topic: a record of another program is stored as it is, and one that is no record costs no other
-// and is seen with its reason.
+// Any program may write to the topic: Telegraf stores a valid record as it is, and shows an invalid one with its reason without
+// losing a valid one.
 
 import { assert, assertEquals } from "@std/assert";
 import { tell, until } from "../integration/feed.ts";
@@ -12,24 +12,24 @@ const missing = chainMissing();
 /** Whole seconds, an hour ago. */
 const START = Math.floor(Date.now() / 1000) - 3600;
 
-/** Good records, each a second after the one before. */
+/** Valid records, each one second after the previous one. */
 function* goodRecords(): Generator<string, string> {
   for (let i = 0;; i++) yield JSON.stringify({ product: "GOOD-USD", w_time: START + i, price: i + 0.5 });
 }
 
-/** A record with one wrong field, or one that is missing (undefined). */
+/** A record with one wrong field, or without it (undefined). */
 function record(fields: Record<string, unknown>): string {
   return JSON.stringify({ product: "BAD-USD", w_time: START, price: 1, ...fields });
 }
 
-/** A record whose field holds what JSON.stringify would not write. */
+/** A record with a field that JSON.stringify would not write. */
 function raw(field: string, text: string): string {
   return record({ [field]: "RAW" }).replace('"RAW"', text);
 }
 
 const huge = 900_000;
 
-/** What is no record, and why. */
+/** Invalid records, with the reason. */
 const POISON: readonly (readonly [reason: string, value: string | Uint8Array | null])[] = [
   ["no-json", "hello"],
   ["no-json", ""],
@@ -79,7 +79,7 @@ const POISON: readonly (readonly [reason: string, value: string | Uint8Array | n
   ["bad-price", raw("price", "9".repeat(5000))],
 ];
 
-/** What InfluxDB should hold of it: characters for bytes that are none, and the first 1000 bytes. */
+/** What InfluxDB should show of it: the first 1000 bytes, with U+FFFD for invalid UTF-8. */
 function seen(value: string | Uint8Array | null): string {
   const bytes = typeof value === "string" ? new TextEncoder().encode(value) : value ?? new Uint8Array();
   return new TextDecoder().decode(bytes.subarray(0, 1000));
@@ -87,7 +87,7 @@ function seen(value: string | Uint8Array | null): string {
 
 serverTest(
   missing,
-  "wrong records, InfluxDB away, Telegraf killed: no good one is lost, each wrong one is seen",
+  "Telegraf loses no valid record and shows every invalid one, also when it is killed while InfluxDB is down",
   async () => {
     await using chain = await startChain();
     const { kafka, influx, telegraf } = chain;
@@ -103,7 +103,7 @@ serverTest(
       records.push(value);
     }
     records.push(...next(300));
-    // a writer's clock may say anything: what is wrong is seen all the same
+    // invalid records are shown whatever their timestamp is
     for (const timestamp of [0, 1, 978_307_200_000, Date.now() + 1_800_000]) {
       const value = `from another time: ${timestamp}`;
       wrong.push(["no-json", value]);
@@ -131,13 +131,14 @@ serverTest(
     const found = (await readRejected(influx)).map(({ reason, record }) => key(reason, record));
     assertEquals([...expected.difference(new Set(found))], []);
     assertEquals([...new Set(found).difference(expected)], []);
-    // read twice and still one point; an empty record and one without a value may be one too, in the same millisecond
+    // a record that is read twice is one point; an empty record and one without a value are as well if they have the same
+    // millisecond
     assert(found.length >= expected.size && found.length <= wrong.length, `${found.length} points`);
     tell(`${points.length} good, ${found.length} wrong in ${Math.round(performance.now() - since)} ms`);
   },
 );
 
-/** A record of another program, and what it should become. */
+/** A record of another program, and the point that it should become. */
 const FOREIGN: readonly (readonly [text: string, product: string, timeUs: number, price: number])[] = [
   [`{"product":"nasdaq:AAPL","w_time":1700000000,"price":189.84}`, "nasdaq:AAPL", 1_700_000_000e6, 189.84],
   [`{"product":"A fund, with = spaces","w_time":1700000000,"price":1}`, "A fund, with = spaces", 1_700_000_000e6, 1],
@@ -165,11 +166,11 @@ const FOREIGN: readonly (readonly [text: string, product: string, timeUs: number
   [`{"product":"${"n".repeat(200)}","w_time":1700000000,"price":6}`, "n".repeat(200), 1_700_000_000e6, 6],
 ];
 
-serverTest(missing, "a record of any other writer is stored as it is, and nothing else of it", async () => {
+serverTest(missing, "Telegraf stores product, time and price of any program's records, and nothing else", async () => {
   await using chain = await startChain();
   const { kafka, influx } = chain;
   await produce(kafka.broker, TOPIC, FOREIGN.map(([text]) => text));
-  // a gap as another writer may get it wrong
+  // invalid gaps
   const gap = { exchange: "coinbase", product: "G", opened: START, from: null, to: null, reason: "x", dropped: 0 };
   const wrongGaps: [string, Record<string, unknown>][] = [
     ["bad-gap", gap],
@@ -190,7 +191,7 @@ serverTest(missing, "a record of any other writer is stored as it is, and nothin
   );
   const rejected = (await readRejected(influx)).map(({ reason, record }) => `${reason} ${record}`).sort();
   assertEquals(rejected, wrongGaps.map(([reason, value]) => `${reason} ${JSON.stringify(value)}`).sort());
-  // neither a field nor a tag beside the contract's
+  // no other fields or tags
   const [keys] = await influx.query(`
       from(bucket: "${influx.bucket}")
         |> range(start: 0, stop: 1h)

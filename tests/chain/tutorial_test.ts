@@ -1,5 +1,5 @@
-// The tutorial that this stack comes from: its queries and its Telegraf input as they stand there, on our topic and our points,
-// give the numbers that the ticks give.
+// The tutorial that this stack is based on: its unchanged queries and Telegraf input, used with our topic and our points, give
+// the same numbers as the ticks.
 
 import { assert, assertAlmostEquals, assertEquals, assertGreater } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
@@ -42,7 +42,7 @@ union(tables: [close, open, low, high])
   |> pivot(rowKey: ["_time"], columnKey: ["newValue"], valueColumn: "_value")
 `;
 
-interface Asked {
+interface Variables {
   readonly bucket: string;
   readonly product: string;
   readonly interval: number;
@@ -50,8 +50,8 @@ interface Asked {
   readonly stop: number;
 }
 
-/** As Grafana puts a query together; all times in unix seconds. */
-async function ask(influx: InfluxServer, flux: string, { bucket, product, interval, start, stop }: Asked) {
+/** Fills in the variables as Grafana does. All times in unix seconds. */
+async function runQuery(influx: InfluxServer, flux: string, { bucket, product, interval, start, stop }: Variables) {
   const text = flux.replaceAll('"coinbase-bucket"', JSON.stringify(bucket)).replaceAll("${product}", product)
     .replaceAll("${Interval}", `${interval}s`)
     .replaceAll("v.timeRangeStart", new Date(start * 1000).toISOString())
@@ -61,8 +61,8 @@ async function ask(influx: InfluxServer, flux: string, { bucket, product, interv
     .map((row) => ({ ...row, seconds: Date.parse(String(row._time)) / 1000 }));
 }
 
-/** The same from the ticks; a window stands at its end, as it does by default in Flux. */
-function windows(points: readonly Point[], { product, interval }: Asked) {
+/** The same computed from the ticks. A window has the time of its end, which is Flux's default. */
+function windows(points: readonly Point[], { product, interval }: Variables) {
   const ticks = points.filter((point) => point.product === product).sort((a, b) => a.timeUs - b.timeUs);
   const groups = Map.groupBy(ticks, ({ timeUs }) => Math.floor(timeUs / 1e6 / interval) * interval + interval);
   return [...groups].map(([seconds, list]) => {
@@ -80,7 +80,7 @@ function windows(points: readonly Point[], { product, interval }: Asked) {
   });
 }
 
-serverTest(missing, "the tutorial's queries and its Telegraf input give the numbers of the ticks", async () => {
+serverTest(missing, "the tutorial's queries and Telegraf input give the same numbers as the ticks", async () => {
   await using chain = await startChain();
   const { kafka, influx } = chain;
   await influx.createBucket("tutorial");
@@ -95,7 +95,7 @@ serverTest(missing, "the tutorial's queries and its Telegraf input give the numb
     await feed.stop();
     await settle(chain);
 
-    // the points are the ticks that were sent, price by price
+    // the points have the prices that were sent
     const points = await readPoints(influx, simulator.products);
     const gaps = await readGaps(influx);
     assertAllDeclared(countByTime({ sent: simulator.sent(), points, gaps }));
@@ -114,11 +114,11 @@ serverTest(missing, "the tutorial's queries and its Telegraf input give the numb
     for (const bucket of [influx.bucket, "tutorial"]) {
       for (const product of ["BTC-USD", "ADA-USD"]) {
         for (const interval of [1, 5]) {
-          const asked = { bucket, product, interval, start, stop };
-          const expected = windows(points, asked);
+          const variables = { bucket, product, interval, start, stop };
+          const expected = windows(points, variables);
           assertGreater(expected.length, 1);
-          const timeline = await ask(influx, TIMELINE, asked);
-          const candles = await ask(influx, CANDLESTICK, asked);
+          const timeline = await runQuery(influx, TIMELINE, variables);
+          const candles = await runQuery(influx, CANDLESTICK, variables);
           assertEquals(timeline.map(({ seconds }) => seconds), expected.map(({ seconds }) => seconds));
           assertEquals(candles.map(({ seconds }) => seconds), expected.map(({ seconds }) => seconds));
           expected.forEach(({ mean, candle }, i) => {

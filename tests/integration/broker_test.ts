@@ -1,4 +1,4 @@
-// Kafka away, killed, frozen, while prices run: what is in Kafka afterwards is what the exchange sent, minus what is declared.
+// Kafka is down, killed or frozen while prices flow. Afterwards it has what the exchange sent, minus what is declared.
 
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
 import { DrainError } from "../../src/core/errors.ts";
@@ -10,20 +10,24 @@ import { audit, type Feed, recordLog, sleep, startFeed, tell, until } from "./fe
 
 const missing = kafkaMissing();
 
-/** The broker process changes within the step: the test around it checks for leaks. */
+/** The broker is restarted within the step, which the leak checks of a step would report. The test around it checks as well. */
 const BROKER_CHANGES = { sanitizeOps: false, sanitizeResources: false };
 
-/** Whatever has come in by now is confirmed or dropped. */
+/** Waits until everything received so far is acknowledged, dropped or lost. */
 async function settled({ stats, kafka }: Feed, ms = 60_000): Promise<void> {
   const received = stats.received;
-  await until(`${received} ticks are confirmed`, () => kafka.sent + kafka.dropped + kafka.lost >= received, ms);
+  await until(
+    `${received} ticks are acknowledged or dropped`,
+    () => kafka.sent + kafka.dropped + kafka.lost >= received,
+    ms,
+  );
 }
 
-serverTest(missing, "broker faults with prices running: nothing lost undeclared", async (t) => {
+serverTest(missing, "the feed loses nothing undeclared when its broker fails while prices flow", async (t) => {
   await using kafka = await KafkaServer.start();
 
   await t.step({
-    name: "away at the start: it waits, says so, and everything since its start arrives",
+    name: "down at the start: the feed waits, logs that, and later delivers everything since its start",
     ...BROKER_CHANGES,
     async fn() {
       const topics = await kafka.createTopics("late", { partitions: 3 });
@@ -58,7 +62,7 @@ serverTest(missing, "broker faults with prices running: nothing lost undeclared"
   });
 
   await t.step({
-    name: "killed -9 and back after 15 s: nothing is dropped; a small queue drops, counts and declares",
+    name: "killed for 15 s: nothing is dropped; a small queue drops, counts and declares",
     ...BROKER_CHANGES,
     async fn() {
       const [whole, small, batch] = [
@@ -74,7 +78,7 @@ serverTest(missing, "broker faults with prices running: nothing lost undeclared"
       await using fullFeed = startFeed({ ...shared, url: fast.url, queueCapacity: 500, kafka: small });
       await using batchFeed = startFeed({ ...shared, url: sampled.url, channel: "ticker_batch", kafka: batch });
       const feeds = [feed, fullFeed, batchFeed];
-      await until("all have written", () => feeds.every(({ kafka }) => kafka.sent >= 100));
+      await until("all feeds have written", () => feeds.every(({ kafka }) => kafka.sent >= 100));
       await kafka.kill();
       await sleep(15_000);
       await until("the small queue is full", () => fullFeed.kafka.dropped > 500);
@@ -99,13 +103,13 @@ serverTest(missing, "broker faults with prices running: nothing lost undeclared"
       assertGreater(fullFeed.kafka.dropped, 500);
       assertEquals(droppedBy(fullCount, "queue-full"), fullFeed.kafka.dropped);
       assertEquals(fullFeed.kafka.sent + fullFeed.kafka.dropped, received);
-      // the batch that was under way when the broker died may be there without its confirmation, but then it is sent again
+      // the batch in flight when the broker was killed may be stored although it was not acknowledged; it was sent again
       assertEquals(fullCount.stored, received - fullFeed.kafka.dropped);
       tell(`small queue: ${received} received, ${fullFeed.kafka.dropped} dropped and declared`);
     },
   });
 
-  await t.step("frozen for longer than a request may take: at least once, in order", async () => {
+  await t.step("frozen for longer than a request may take: everything arrives at least once, in order", async () => {
     const topics = await kafka.createTopics("frozen", { partitions: 3 });
     await using simulator = await Simulator.start({ seed: 8, ticksPerSecond: 15 });
     await using feed = startFeed({
@@ -114,10 +118,10 @@ serverTest(missing, "broker faults with prices running: nothing lost undeclared"
       channel: "ticker",
       kafka: { ...topics, requestTimeoutMs: 3000 },
     });
-    await until("300 ticks are confirmed", () => feed.kafka.sent >= 300);
+    await until("300 ticks are acknowledged", () => feed.kafka.sent >= 300);
     kafka.pause();
     try {
-      await until("a request was given up", () => feed.kafka.failures > 0, 20_000);
+      await until("a request has timed out", () => feed.kafka.failures > 0, 20_000);
       await sleep(5000);
     } finally {
       kafka.resume();
@@ -127,40 +131,43 @@ serverTest(missing, "broker faults with prices running: nothing lost undeclared"
     const counted = await audit(simulator, kafka, topics);
     assertEquals([feed.kafka.dropped, feed.kafka.lost], [0, 0]);
     assertEquals(counted.stored, feed.stats.received);
-    // the frozen broker may have taken the request that we gave up, and does it after all: those are the repeats
+    // the frozen broker may still execute the request that timed out, which makes the repeats
     tell(`frozen: ${counted.stored} stored, ${counted.repeats} repeats, ${feed.kafka.failures} failed attempts`);
   });
 
-  await t.step("asked to stop while the broker is frozen: ends in time with the number that was left", async () => {
-    const topics = await kafka.createTopics("stuck", { partitions: 3 });
-    await using simulator = await Simulator.start({ seed: 10, ticksPerSecond: 15 });
-    const options = { url: simulator.url, broker: kafka.broker, channel: "ticker", drainMs: 2000, kafka: topics };
-    let left = 0, received = 0;
-    {
-      await using feed = startFeed(options);
-      await until("300 ticks are confirmed", () => feed.kafka.sent >= 300);
-      kafka.pause();
-      try {
-        const { sent } = feed.kafka;
-        await until("50 ticks wait", () => feed.stats.received - sent >= 50);
-        const since = performance.now();
-        const error = await assertRejects(() => feed.stop(), DrainError);
-        const took = performance.now() - since;
-        assertLess(took, 7500);
-        left = error.left;
-        received = feed.stats.received;
-        assertEquals(left, received - feed.kafka.sent);
-        assertEquals(feed.kafka.lost, left);
-        tell(`stopped in ${Math.round(took)} ms with ${left} left`);
-      } finally {
-        kafka.resume();
+  await t.step(
+    "stopped while the broker is frozen: the feed ends in time and reports how many ticks are left",
+    async () => {
+      const topics = await kafka.createTopics("stuck", { partitions: 3 });
+      await using simulator = await Simulator.start({ seed: 10, ticksPerSecond: 15 });
+      const options = { url: simulator.url, broker: kafka.broker, channel: "ticker", drainMs: 2000, kafka: topics };
+      let left = 0, received = 0;
+      {
+        await using feed = startFeed(options);
+        await until("300 ticks are acknowledged", () => feed.kafka.sent >= 300);
+        kafka.pause();
+        try {
+          const { sent } = feed.kafka;
+          await until("50 ticks wait", () => feed.stats.received - sent >= 50);
+          const since = performance.now();
+          const error = await assertRejects(() => feed.stop(), DrainError);
+          const took = performance.now() - since;
+          assertLess(took, 7500);
+          left = error.left;
+          received = feed.stats.received;
+          assertEquals(left, received - feed.kafka.sent);
+          assertEquals(feed.kafka.lost, left);
+          tell(`stopped in ${Math.round(took)} ms with ${left} left`);
+        } finally {
+          kafka.resume();
+        }
       }
-    }
-    // what was left is declared by the restart of the next run
-    await using next = startFeed(options);
-    await until("100 more are confirmed", () => next.kafka.sent >= 100);
-    await next.stop();
-    const counted = await audit(simulator, kafka, topics);
-    assert(counted.stored >= received - left + next.stats.received);
-  });
+      // the next run's restart gap declares the ticks that were left
+      await using next = startFeed(options);
+      await until("100 more are acknowledged", () => next.kafka.sent >= 100);
+      await next.stop();
+      const counted = await audit(simulator, kafka, topics);
+      assert(counted.stored >= received - left + next.stats.received);
+    },
+  );
 });

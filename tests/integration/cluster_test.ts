@@ -1,5 +1,5 @@
-// Three real brokers as docker-compose.cluster.yml has them: three copies, two of which must be written. Each broker is killed
-// once with prices running; then too many of them to go on.
+// Three real brokers as in docker-compose.cluster.yml: three replicas, of which two must be in sync. Each broker is killed once
+// while prices flow; then two at once, so that writing is impossible.
 
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import type { Logger } from "../../src/core/log.ts";
@@ -12,10 +12,10 @@ import { Producer } from "./producer.ts";
 const missing = kafkaMissing() ??
   programMissing();
 
-/** How long a broker is away: longer than the others take to notice (3 s). */
+/** How long a broker stays down: longer than the others need to notice (3 s). */
 const AWAY_MS = 5000;
 
-serverTest(missing, "three brokers", async (t) => {
+serverTest(missing, "the program survives the loss of brokers of a cluster", async (t) => {
   await using cluster = await KafkaCluster.start();
   const { any: kafka, servers } = cluster;
   await using simulator = await Simulator.start({ seed: 31, ticksPerSecond: 15 });
@@ -35,7 +35,7 @@ serverTest(missing, "three brokers", async (t) => {
       kafka: { brokers: cluster.brokers.split(","), ...names, requestTimeoutMs: 5000 },
     });
 
-  await t.step("each of them killed -9 in turn, with prices running: nothing is lost undeclared", async () => {
+  await t.step("each of three killed in turn while prices flow: nothing is lost undeclared", async () => {
     const { topic, gapsTopic } = await topics("one-of-three", 3);
     await using producer = new Producer({
       COINBASE_WS_URL: simulator.url,
@@ -55,9 +55,9 @@ serverTest(missing, "three brokers", async (t) => {
     const counted = await audit(simulator, kafka, { topic, gapsTopic });
     const [stopped] = producer.said("Stopped");
     assertEquals(counted.stored, Number(stopped?.received));
-    // the queue held what came meanwhile
+    // the queue held the ticks meanwhile
     assertEquals(counted.gaps.filter(({ reason }) => reason !== "restart" && reason !== "stopped"), []);
-    // the last words have arrived, too, although their partition has moved since the first ones
+    // the last gap records have arrived as well, although their partition has moved to another broker meanwhile
     assertEquals(counted.gaps.filter(({ reason }) => reason === "stopped").length, simulator.products.length);
     tell(
       `${counted.stored} stored, ${counted.repeats} repeats, ${
@@ -66,7 +66,7 @@ serverTest(missing, "three brokers", async (t) => {
     );
   });
 
-  await t.step("two of two copies are asked for and one is gone: refused, said so, and healed", async () => {
+  await t.step("one of two required replicas down: Kafka refuses, the log says so, and writing recovers", async () => {
     const names = await topics("two-of-two", 2);
     const { log, said } = recordLog();
     await using feed = startOn(names, log);
@@ -88,21 +88,21 @@ serverTest(missing, "three brokers", async (t) => {
     tell(`${counted.stored} stored, ${counted.repeats} repeats`);
   });
 
-  await t.step("two of three are gone: nothing counts as stored until one is back, then all of it", async () => {
+  await t.step("two of three down: nothing counts as stored until one is back, then everything arrives", async () => {
     const names = await topics("two-gone", 3);
     const { log, said } = recordLog();
     await using feed = startOn(names, log);
     await until("it writes", () => feed.kafka.sent > 100);
     const [first, second] = servers;
     await Promise.all([first?.kill(), second?.kill()]);
-    await until("it waits", () => said("warn", "Cannot write to kafka, trying again").length > 0);
+    await until("writing fails", () => said("warn", "Cannot write to kafka, trying again").length > 0);
     const before = feed.kafka.sent;
     await more(300);
     assertEquals(feed.kafka.sent, before);
     assertMatch(String(said("warn", "Cannot write to kafka, trying again")[0]?.fields.why), /^Kafka at /);
     assert(feed.pipeline.status()[0]?.state === "failing");
     await first?.restart();
-    await until("it writes again with two of three", () => feed.kafka.sent > before + 300, 60_000);
+    await until("it writes again with two of three brokers", () => feed.kafka.sent > before + 300, 60_000);
     await second?.restart();
     await more(100);
     await feed.stop();

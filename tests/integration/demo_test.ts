@@ -1,4 +1,4 @@
-// The lever that cuts the line to Kafka, on a real broker: what was cut off arrives afterwards.
+// The lever that cuts the connection to a real Kafka: everything arrives afterwards.
 
 import { assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { SinkError } from "../../src/core/errors.ts";
@@ -28,11 +28,11 @@ function kafkaOptions(kafka: KafkaServer, onSocket: KafkaOptions["onSocket"]): K
   };
 }
 
-serverTest(missing, "the demo's lever brokerAway cuts the line to Kafka, and mends it", async (t) => {
+serverTest(missing, "the demo's lever brokerAway cuts the connection to Kafka and restores it", async (t) => {
   await using kafka = await KafkaServer.start();
   await kafka.createTopics();
 
-  await t.step("a sink whose line is cut fails with retry, also to connect; whole again, it goes on", async () => {
+  await t.step("while it is cut, writing and connecting fail with retry; afterwards the sink goes on", async () => {
     const line = new BrokerLine();
     await using sink = new KafkaSink(kafkaOptions(kafka, line.onSocket));
     await sink.connect(never);
@@ -46,7 +46,7 @@ serverTest(missing, "the demo's lever brokerAway cuts the line to Kafka, and men
     await sink.write(ticksOf("X-USD", 1), never);
   });
 
-  await t.step("store and page go on, Kafka's queue rises, and then all of it arrives", async () => {
+  await t.step("store and page go on, Kafka's queue fills, and afterwards everything arrives", async () => {
     await using lesson = await startLesson({
       hasKafka: true,
       sinks: (demo) => [new KafkaSink(kafkaOptions(kafka, demo.onSocket))],
@@ -56,7 +56,7 @@ serverTest(missing, "the demo's lever brokerAway cuts the line to Kafka, and men
     assertEquals(lesson.lever("brokerAway")?.on, false);
     assertMatch(JSON.stringify(await lesson.pull("brokerAway", { on: true })), /^\{"on":true,"sockets":[1-9]/);
     assertEquals(lesson.lever("brokerAway")?.on, true);
-    await until("Kafka is away", () => lesson.lane("kafka").state === "failing");
+    await until("writing to Kafka fails", () => lesson.lane("kafka").state === "failing");
     await until("ticks wait for it", () => lesson.lane("kafka").queueDepth > 50);
     assertMatch(lesson.lane("kafka").trouble ?? "", /the demo has cut the line to the broker/);
     assertEquals([lesson.lane().state, lesson.source.status().link], ["ok", "open"]);
@@ -66,7 +66,7 @@ serverTest(missing, "the demo's lever brokerAway cuts the line to Kafka, and men
       () => lesson.lane("kafka").state === "ok" && lesson.lane("kafka").queueDepth < 10,
       20_000,
     );
-    // a line that is cut at the end is mended for it
+    // at the end, a connection that is still cut is restored
     await lesson.pull("brokerAway", { on: true });
     await until("ticks wait for it", () => lesson.lane("kafka").queueDepth > 5);
     await lesson.stop();

@@ -1,4 +1,4 @@
-// What Kafka itself says about why it takes nothing, or takes it slowly: a quota, and an address that leads nowhere.
+// Causes that Kafka itself reports: a quota, and an advertised address that does not answer.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { KafkaSink } from "../../src/kafka/sink.ts";
@@ -12,14 +12,14 @@ const missing = kafkaMissing();
 
 serverTest(
   missing,
-  "an advertised address that leads nowhere is told as that, also where the topic is missing",
+  "KafkaSink names an advertised address that does not answer, also if the topic is missing",
   async () => {
-    await using kafka = await KafkaServer.start({ doors: { out: {} } });
+    await using kafka = await KafkaServer.start({ listeners: { out: {} } });
     await kafka.createTopic("there");
     const nowhere = `127.0.0.1:${freePorts("nowhere").nowhere}`;
     await kafka.advertise("out", nowhere);
     await kafka.restart();
-    const broker = kafka.door("out");
+    const broker = kafka.listener("out");
     const { log } = recordLog();
     for (const topic of ["there", "missing"]) {
       await using sink = new KafkaSink({
@@ -41,7 +41,7 @@ serverTest(
         ],
       );
     }
-    // where the address leads to the broker, the topic is the trouble
+    // if the address is right, the missing topic is named
     await kafka.advertise("out", broker);
     await kafka.restart();
     await using sink = new KafkaSink({
@@ -58,7 +58,7 @@ serverTest(
   },
 );
 
-serverTest(missing, "a quota of Kafka is told as that, in status and log, and not as a slow Kafka", async () => {
+serverTest(missing, "KafkaSink reports a quota of Kafka in status and log, not a slow Kafka", async () => {
   await using kafka = await KafkaServer.start();
   const topics = await kafka.createTopics();
   await kafka.setProducerQuota(2000);
@@ -73,9 +73,9 @@ serverTest(missing, "a quota of Kafka is told as that, in status and log, and no
     kafka: topics,
   });
   const status = () => feed.pipeline.status().find(({ name }) => name === "kafka");
-  await until("the status tells it", () => status()?.throttled !== undefined);
+  await until("the status reports the quota", () => status()?.throttled !== undefined);
   assertStringIncludes(status()?.throttled ?? "", "a quota of Kafka lets us send less than we have");
-  await until("a write lasts for long", () => status()?.state === "failing");
+  await until("the write takes too long", () => status()?.state === "failing");
   const { trouble = "" } = status() ?? {};
   assert(/^it has not confirmed a write for \d+ s: a quota of Kafka/.test(trouble), trouble);
   assert(said("warn", "Kafka throttles us by a quota").length > 0);

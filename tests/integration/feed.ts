@@ -1,4 +1,4 @@
-// The program's parts put together as main.ts does, in this process, for tests and benches that count what arrives.
+// The program's pipeline in this process, assembled as in src/commands/feed.ts, for tests and benches that count what arrives.
 
 import { type Clock, systemClock } from "../../src/core/clock.ts";
 import { EXCHANGES } from "../../src/exchanges/mod.ts";
@@ -13,64 +13,58 @@ import { assertAllDeclared, type Count, count, gapsIn, ticksIn } from "../count.
 import type { KafkaServer } from "../servers/kafka.ts";
 import "../fakes/checked_worker.ts";
 
-/** Where the feed comes from and where it goes. */
+/** Source, sink and settings of a feed. */
 export interface FeedOptions {
-  /** Of the simulator. */
+  /** The simulator's. */
   readonly url: string;
   /** host:port. */
   readonly broker: string;
   /** Default ticker_batch. */
   readonly channel?: string;
-  /** Default all of the simulator's. */
+  /** Default the simulator's. */
   readonly products?: readonly string[];
   /** Default 100000. */
   readonly queueCapacity?: number;
   /** Default 8000. */
   readonly drainMs?: number;
-  /** Default silent. */
+  /** Default: logs nothing. */
   readonly log?: Logger;
-  /** 0 included to 1 excluded, for the jitter of delays; default `Math.random`. */
+  /** For the jitter of delays, in [0, 1); default `Math.random`. */
   readonly random?: () => number;
-  /** How long Kafka may be away at the start, ms; default 300000. */
+  /** Default 300000. */
   readonly startTimeoutMs?: number;
   /** Default 0. */
   readonly lingerMs?: number;
-  /** Default the machine's. */
+  /** Default the real one. */
   readonly clock?: Clock;
-  /** Stronger than the rest. */
+  /** Overrides all others. */
   readonly kafka?: Partial<KafkaOptions>;
 }
 
-/** A feed that runs. */
+/** A running feed. */
 export interface Feed extends AsyncDisposable {
-  /** Its counters. */
   readonly stats: Stats;
-  /** Its parts. */
   readonly pipeline: Pipeline;
-  /** Its parts. */
   readonly source: WebSocketSource;
-  /** What became of its ticks. */
+  /** The counters of its sink. */
   readonly kafka: SinkStats;
-  /** Resolves or rejects as the pipeline does. */
+  /** Settles like `Pipeline.run()`. */
   readonly done: Promise<void>;
-  /** Stops it and waits; rejects as the pipeline does. */
+  /** Stops it and settles like `done`. */
   stop(): Promise<void>;
 }
 
-/** Says nothing. */
+/** Logs nothing. */
 export const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, often() {} };
 
-/** A line of a log. */
+/** A line of the log. */
 export interface LogLine {
-  /** See {@link Level}. */
   readonly level: Level;
-  /** Constant text. */
   readonly message: string;
-  /** Values. */
   readonly fields: Fields;
 }
 
-/** Keeps what is said, each time it is said. */
+/** A logger that keeps every line. */
 export function recordLog(): { log: Logger; lines: LogLine[]; said(level: Level, message: string): LogLine[] } {
   const lines: LogLine[] = [];
   const add = (level: Level) => (message: string, fields: Fields = {}) => void lines.push({ level, message, fields });
@@ -132,7 +126,7 @@ export function startFeed(options: FeedOptions): Feed {
   });
   const stopper = new AbortController();
   const done = pipeline.run(stopper.signal);
-  // a failure shows where the test awaits it
+  // the test sees a rejection where it awaits `done`
   done.catch(() => {});
   return {
     stats,
@@ -151,7 +145,7 @@ export function startFeed(options: FeedOptions): Feed {
   };
 }
 
-/** Waits for a condition; throws with its name when it did not come in time. */
+/** Waits for a condition; rejects with its name after `ms`. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>, ms = 120_000): Promise<void> {
   const end = systemClock.elapsed() + ms;
   while (!await condition()) {
@@ -160,7 +154,7 @@ export async function until(what: string, condition: () => boolean | Promise<boo
   }
 }
 
-/** Which topics to count, and how. */
+/** All optional. */
 export interface Audit {
   /** Default ticker_batch. */
   readonly topic?: string;
@@ -170,7 +164,7 @@ export interface Audit {
   readonly channel?: "ticker" | "ticker_batch";
 }
 
-/** Reads both topics and holds them against what the simulator sent; fails when anything is missing undeclared. */
+/** Compares both topics with what the simulator sent; throws if anything is missing undeclared. */
 export async function audit(simulator: Simulator, kafka: KafkaServer, options: Audit = {}): Promise<Count> {
   const { topic = "ticker_batch", gapsTopic = "feed_gaps", channel = "ticker" } = options;
   const [stored, gaps] = [ticksIn(await kafka.read(topic)), gapsIn(await kafka.read(gapsTopic))];
@@ -179,12 +173,12 @@ export async function audit(simulator: Simulator, kafka: KafkaServer, options: A
   return counted;
 }
 
-/** Says a measured thing among the test's output; asserts are made elsewhere. */
+/** Prints a measured value into the output of the test. */
 export function tell(text: string): void {
   Deno.stderr.writeSync(new TextEncoder().encode(`    ${text}\n`));
 }
 
-/** For faults that have a length. */
+/** For faults that last for a fixed time. */
 export function sleep(ms: number): Promise<void> {
   return systemClock.sleep(ms, new AbortController().signal);
 }

@@ -1,4 +1,4 @@
-// The contract of all sinks, held by the Kafka sink on a real Kafka.
+// Runs the contract of all sinks for KafkaSink on a real Kafka.
 
 import { KafkaSink } from "../../src/kafka/sink.ts";
 import { sinkContract } from "../contracts/sink.ts";
@@ -10,7 +10,7 @@ let shared: KafkaServer | undefined;
 let topics = 0;
 
 if (missing === undefined) {
-  // one for all cases: outside of them, so that the leak checks of none is concerned
+  // one for all cases, started outside of them because of their leak checks
   Deno.test.beforeAll(async () => {
     shared = await KafkaServer.start();
   });

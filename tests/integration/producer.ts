@@ -1,32 +1,31 @@
-// The program as a process of its own, as `deno task start` runs it, for tests that end it in ways a test cannot end itself.
+// The program as a process, as `deno task start` runs it, for tests that kill it or need its exit code.
 
 import { until } from "./feed.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
-/** A line of its log. */
+/** A line of the program's log. */
 export interface LogRecord {
   /** debug, info, warn or error. */
   readonly level: string;
-  /** Constant text. */
   readonly message: string;
-  /** And its fields. */
+  /** Fields. */
   readonly [field: string]: unknown;
 }
 
-/** Runs until it is told to stop, or killed; disposing kills it. */
+/** Disposing kills it. */
 export class Producer implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
   readonly #reading: Promise<void>;
   #stderr = "";
   #code: number | undefined;
 
-  /** Settings beside those that every test wants. */
+  /** Starts it with these settings and those that every test needs. */
   constructor(settings: Readonly<Record<string, string>>) {
     this.#process = new Deno.Command(Deno.execPath(), {
       args: ["run", "--config", CONFIG, "--allow-net", "--allow-env", "--allow-read", "--allow-write", MAIN, "start"],
-      // no .env of a developer there
+      // a folder without a developer's .env
       cwd: Deno.env.get("TMPDIR") ?? "/tmp",
       env: { PORT: "0", COINBASE_CHANNEL: "ticker", LOG_FORMAT: "json", ...settings },
       stdin: "null",
@@ -36,12 +35,11 @@ export class Producer implements AsyncDisposable {
     this.#reading = this.#read();
   }
 
-  /** Of the process. */
   get pid(): number {
     return this.#process.pid;
   }
 
-  /** All it has said. */
+  /** Its whole output so far. */
   get stderr(): string {
     return this.#stderr;
   }
@@ -51,12 +49,12 @@ export class Producer implements AsyncDisposable {
     return this.#stderr.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
   }
 
-  /** Lines of its log with this text. */
+  /** The lines of its log with this message. */
   said(message: string): LogRecord[] {
     return this.log.filter((line) => line.message === message);
   }
 
-  /** Waits until it has said this. */
+  /** Waits for a line of its log with this message. */
   async says(message: string): Promise<void> {
     await until(`the program says "${message}"`, () => {
       if (this.#code !== undefined) throw new Error(`The program ended with ${this.#code}:\n${this.#stderr}`);
@@ -64,13 +62,13 @@ export class Producer implements AsyncDisposable {
     });
   }
 
-  /** Sends a signal and resolves with the exit code: 128 + n where a signal ended it. */
+  /** Sends a signal and resolves with the exit code: 128 + n if signal n ended it. */
   async end(signal: "SIGTERM" | "SIGINT" | "SIGKILL"): Promise<number> {
     this.#process.kill(signal);
     return await this.ended();
   }
 
-  /** Resolves with the exit code once it has ended. */
+  /** Resolves with the exit code when it has ended. */
   async ended(): Promise<number> {
     const { code } = await this.#process.status;
     await this.#reading;

@@ -1,20 +1,20 @@
-// A line to the broker that can be spoilt: answers swallowed, requests cut in half. The broker must advertise the proxy's address.
+// A proxy to the broker that can swallow responses or cut requests in half. The broker must advertise the proxy's address.
 
 import { writeAll } from "../../src/core/write_all.ts";
 import { close, Line } from "../servers/line.ts";
 
-/** How the line behaves: so many answers of a connection arrive, and then it is mute, or ends; or requests are cut. */
+/** What the proxy does; an object lets only this many responses of a connection pass, and then is silent or closes it. */
 export type LineState = "whole" | "cut-requests" | { readonly answers: number; readonly then: "silence" | "end" };
 
-/** Accepts connections and hands their bytes on to one address. */
+/** Forwards connections to one address. */
 export class Proxy extends Line {
-  /** As it is. What flows on open connections follows it at once. */
+  /** Takes effect at once, also for open connections. */
   state: LineState = "whole";
-  /** Bytes of answers that did not arrive. */
+  /** Bytes of responses that were not forwarded. */
   swallowed = 0;
   #target = 0;
 
-  /** Where bytes go; set it before the first connection. */
+  /** The broker's port; set it before the first connection. */
   override set target(port: number) {
     this.#target = port;
   }
@@ -31,7 +31,7 @@ export class Proxy extends Line {
     let answers = 0;
     const toBroker = pump(client, broker, (bytes) => {
       if (this.state !== "cut-requests") return bytes;
-      // the half shall arrive before the end
+      // the first half must arrive before the connection ends
       this.track(new Promise<void>((done) => setTimeout(done, 50)).then(() => close(broker)));
       return bytes.subarray(0, bytes.length >> 1);
     });
@@ -57,6 +57,6 @@ async function pump(
       if (bytes !== undefined) await writeAll(to, bytes);
     }
   } catch {
-    // the end of a line, which is what this is for
+    // a closed connection is expected here
   }
 }

@@ -1,4 +1,4 @@
-// What docs/record.md promises to other programs: its Python example, unchanged, writes a record to a real Kafka.
+// The Python example of docs/record.md, unchanged, writes a record to a real Kafka.
 
 import { assert, assertEquals } from "@std/assert";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
@@ -21,7 +21,7 @@ function pythonMissing(): string | undefined {
 
 const missing = pythonMissing();
 
-serverTest(missing, "docs/record.md: its Python example writes a record as ours", async () => {
+serverTest(missing, "the Python example of docs/record.md writes a record like ours", async () => {
   const page = await Deno.readTextFile(new URL("../../docs/record.md", import.meta.url));
   const code = /```python\n([\s\S]*?)```/.exec(page)?.[1];
   assert(code !== undefined, "docs/record.md has no Python block");

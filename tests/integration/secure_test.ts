@@ -1,5 +1,5 @@
-// A Kafka as providers have it, with the test broker's real doors: TLS with an authority of its own, logins in three ways, client
-// certificates, rights. And every way in which the two sides can refuse one another: one sentence, exit 4, no secret in any log.
+// A Kafka like those of providers: TLS with a private authority, logins by three mechanisms, client certificates, rights. Every
+// way in which one side can refuse the other ends with one sentence, exit 4 and no secret in any log.
 
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
 import { SinkError } from "../../src/core/errors.ts";
@@ -17,35 +17,35 @@ const missing = kafkaMissing() ?? opensslMissing() ??
 
 const MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] as const;
 const PASSWORD = 'correct "horse" battery';
-/** How long a login lasts, ms: from 10 s before its end on the client logs in again. */
+/** How long a login is valid, ms: the client logs in again 10 s before its end. */
 const LOGIN_MS = 11_500;
 const forever = new AbortController().signal;
 
-/** Fails when a line of the key, or the password, was said. */
+/** Throws if the output contains the password or a line of the key. */
 function assertNoSecret(said: string, ...secrets: string[]): void {
   const lines = secrets.flatMap((secret) => secret.split("\n")).filter((line) => !/^(?:-----.*)?$/.test(line));
   for (const line of lines) assert(!said.includes(line) && !said.includes(JSON.stringify(line).slice(1, -1)), said);
 }
 
-serverTest(missing, "a Kafka that is locked", async (t) => {
+serverTest(missing, "the program writes to a secured Kafka", async (t) => {
   await using authority = await Authority.make();
   await using stranger = await Authority.make();
   const chainOf = ({ key, cert }: Pair) => ({ key, chain: cert + authority.cert });
   const own = await authority.issue();
   const expired = await authority.issue({ expired: true });
-  const door = chainOf(own);
+  const tls = chainOf(own);
   const ours = await authority.issue({ subject: "/CN=feed", names: [] });
   await using kafka = await KafkaServer.start({
     users: { feed: PASSWORD, writer: PASSWORD, looker: PASSWORD, nobody: PASSWORD, gapless: PASSWORD },
-    doors: {
-      login: { tls: door, mechanisms: MECHANISMS },
-      mutual: { tls: { ...door, clientCa: authority.cert } },
+    listeners: {
+      login: { tls, mechanisms: MECHANISMS },
+      mutual: { tls: { ...tls, clientCa: authority.cert } },
       expired: { tls: chainOf(expired) },
       elsewhere: { tls: chainOf(await authority.issue({ names: ["DNS:kafka.example"] })) },
     },
     properties: {
       "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-      // whoever comes by the plain door: the tests
+      // the tests themselves connect without a login
       "super.users": "User:ANONYMOUS",
       "listener.name.login.scram-sha-512.connections.max.reauth.ms": String(LOGIN_MS),
     },
@@ -66,18 +66,18 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
   const passwordFile = await file("password", `${PASSWORD}\n`);
   const login = (mechanism: string) => ({
     ...base,
-    KAFKA_BROKERS: kafka.door("login"),
+    KAFKA_BROKERS: kafka.listener("login"),
     KAFKA_SASL_MECHANISM: mechanism,
     KAFKA_USERNAME: "feed",
     KAFKA_PASSWORD_FILE: passwordFile,
   });
   const mutual = {
     ...base,
-    KAFKA_BROKERS: kafka.door("mutual"),
+    KAFKA_BROKERS: kafka.listener("mutual"),
     KAFKA_SSL_CERT_FILE: await file("cert.pem", ours.cert),
     KAFKA_SSL_KEY_FILE: await file("key.pem", ours.key),
   };
-  /** Topics of its own, and the least rights for one who writes to them. */
+  /** Creates topics, and grants the users the minimal rights to write to them. */
   const topicsFor = async (topic: string, ...users: string[]) => {
     const { gapsTopic } = await kafka.createTopics(topic);
     for (const each of [topic, gapsTopic]) {
@@ -85,7 +85,7 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
     }
     return { KAFKA_TOPIC: topic, KAFKA_GAPS_TOPIC: gapsTopic };
   };
-  /** Runs until it has sent enough, and for so long. */
+  /** Runs the program until it has sent 100 ticks, and for at least this time; then counts. */
   const works = async (settings: Record<string, string>, atLeastMs = 0) => {
     const since = performance.now();
     await using producer = new Producer(settings);
@@ -102,7 +102,7 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
     assertGreater(counted.stored, 80);
     assertEquals(producer.said("Cannot write to kafka, trying again"), []);
   };
-  /** Ends with 4, soon, and its last line is the only one that says so. */
+  /** Expects exit 4, soon, with exactly one error line, the last one. */
   const refused = async (settings: Record<string, string>, words: RegExp, ...secrets: string[]) => {
     const since = performance.now();
     await using producer = new Producer(settings);
@@ -115,7 +115,7 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
   };
 
   for (const mechanism of MECHANISMS) {
-    await t.step(`login by ${mechanism} over TLS, with the least rights: nothing is lost`, async () => {
+    await t.step(`login by ${mechanism} over TLS with minimal rights: nothing is lost`, async () => {
       const topics = await topicsFor(`by-${mechanism.toLowerCase()}`, "feed");
       await works({ ...login(mechanism), ...topics }, mechanism === "SCRAM-SHA-512" ? LOGIN_MS + 3000 : 0);
     });
@@ -130,7 +130,7 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
     });
   }
 
-  await t.step("a certificate of ours in the place of a login (mutual TLS): nothing is lost", async () => {
+  await t.step("a client certificate instead of a login (mutual TLS): nothing is lost", async () => {
     const topics = await topicsFor("by-certificate", "CN=feed");
     await works({ ...mutual, ...topics });
   });
@@ -140,37 +140,37 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
   const old = await authority.issue({ subject: "/CN=feed", names: [], expired: true });
   const refusals: { name: string; settings: Record<string, string>; words: RegExp; key?: string }[] = [
     {
-      name: "an authority that we do not know",
-      settings: { ...noAuthority, KAFKA_BROKERS: kafka.door("login") },
+      name: "an unknown authority",
+      settings: { ...noAuthority, KAFKA_BROKERS: kafka.listener("login") },
       words:
         /^Kafka at localhost:\d+ shows a certificate of an authority that we do not know \(KAFKA_SSL_CA can name it\): .*certificate/,
     },
     {
-      name: "another authority than the one we were told",
-      settings: { ...noAuthority, KAFKA_BROKERS: kafka.door("login"), KAFKA_SSL_CA: stranger.cert },
+      name: "another authority than the configured one",
+      settings: { ...noAuthority, KAFKA_BROKERS: kafka.listener("login"), KAFKA_SSL_CA: stranger.cert },
       words: /^Kafka at localhost:\d+ shows a certificate of an authority that we do not know/,
     },
     {
       name: "a certificate for another host",
-      settings: { ...base, KAFKA_BROKERS: kafka.door("elsewhere") },
+      settings: { ...base, KAFKA_BROKERS: kafka.listener("elsewhere") },
       words:
         /^Kafka at localhost:\d+ shows a certificate for other names \(KAFKA_BROKERS must have one of them\): .*kafka\.example/,
     },
     {
-      name: "a certificate whose time is over",
-      settings: { ...base, KAFKA_BROKERS: kafka.door("expired") },
+      name: "an expired certificate",
+      settings: { ...base, KAFKA_BROKERS: kafka.listener("expired") },
       words: /^Kafka at localhost:\d+ shows a certificate whose time is not now: certificate has expired$/,
     },
     {
-      name: "no certificate of ours, where one is asked for",
-      settings: { ...base, KAFKA_BROKERS: kafka.door("mutual") },
+      name: "no client certificate although one is required",
+      settings: { ...base, KAFKA_BROKERS: kafka.listener("mutual") },
       words: /^Kafka at localhost:\d+ wants a certificate of ours \(KAFKA_SSL_CERT and KAFKA_SSL_KEY\): /,
     },
     {
-      name: "a certificate of ours from an authority that Kafka does not know",
+      name: "a client certificate of an authority that Kafka does not know",
       settings: {
         ...base,
-        KAFKA_BROKERS: kafka.door("mutual"),
+        KAFKA_BROKERS: kafka.listener("mutual"),
         KAFKA_SSL_CERT: other.cert,
         KAFKA_SSL_KEY: other.key,
       },
@@ -178,8 +178,8 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
       key: other.key,
     },
     {
-      name: "a certificate of ours whose time is over",
-      settings: { ...base, KAFKA_BROKERS: kafka.door("mutual"), KAFKA_SSL_CERT: old.cert, KAFKA_SSL_KEY: old.key },
+      name: "an expired client certificate",
+      settings: { ...base, KAFKA_BROKERS: kafka.listener("mutual"), KAFKA_SSL_CERT: old.cert, KAFKA_SSL_KEY: old.key },
       words: /^Kafka at localhost:\d+ does not take our certificate \(KAFKA_SSL_CERT\): /,
       key: old.key,
     },
@@ -188,7 +188,7 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
     await t.step(`${name}: exit 4, one sentence`, () => refused(settings, words, key));
   }
 
-  await t.step("a file that holds no certificate: exit 2, before anything is connected", async () => {
+  await t.step("a file without a certificate: exit 2, before any connection", async () => {
     await using producer = new Producer({ ...mutual, KAFKA_SSL_KEY_FILE: await file("bad.pem", "hunter2") });
     assertEquals(await producer.ended(), 2, producer.stderr);
     assertEquals(
@@ -198,7 +198,7 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
     );
   });
 
-  await t.step("rights: write is enough, anything less is refused, gaps alone may be forbidden", async () => {
+  await t.step("rights: WRITE is enough, anything less is refused, and gaps may be forbidden separately", async () => {
     await kafka.createTopics("rights");
     await kafka.allow("writer", "topic", "rights", "WRITE");
     await kafka.allow("writer", "topic", "rights_gaps", "WRITE");
@@ -207,7 +207,7 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
     const { log, lines } = recordLog();
     const sinkOf = (username: string, more: Partial<KafkaOptions> = {}) =>
       new KafkaSink({
-        brokers: [kafka.door("login")],
+        brokers: [kafka.listener("login")],
         topic: "rights",
         gapsTopic: "rights_gaps",
         clientId: "test",
@@ -230,7 +230,7 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
       missed: true,
     } as const;
     {
-      // Kafka takes the right to write for one to describe
+      // for Kafka the right to write includes the right to describe
       await using sink = sinkOf("writer");
       await sink.write([makeTick(0)], forever);
       await sink.writeGaps([gap], forever);
@@ -240,7 +240,7 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
       await sink.write([makeTick(1)], forever);
       const error = await assertRejects(() => sink.writeGaps([gap], forever), SinkError);
       assertMatch(error.message, /refuses us \(topic rights_gaps\): Not authorized to access topics/);
-      // and the ticks go on
+      // ticks are still written
       await sink.write([makeTick(2)], forever);
     }
     {
@@ -260,41 +260,44 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
     assertNoSecret(JSON.stringify(lines), PASSWORD);
   });
 
-  await t.step("Kafka's certificate runs out while we write: held and tried again, until it is renewed", async () => {
-    const topics = await topicsFor("renewed", "feed");
-    await using producer = new Producer({ ...login("SCRAM-SHA-256"), ...topics });
-    await producer.says("Ready to write to kafka");
-    const more = async (count: number) => {
-      const before = simulator.sentCount;
-      await until(`${count} ticks are sent`, () => simulator.sentCount >= before + count);
-    };
-    const certificate = ({ key, cert }: Pair) => ({
-      "listener.name.login.ssl.keystore.key": key,
-      "listener.name.login.ssl.keystore.certificate.chain": cert + authority.cert,
-    });
-    await more(100);
-    await kafka.set(certificate(expired));
-    await kafka.restart();
-    await until(
-      "it says why it waits",
-      () => producer.stderr.includes("shows a certificate whose time is not now: certificate has expired"),
-    );
-    await more(100);
-    await sleep(500);
-    await kafka.set(certificate(await authority.issue()));
-    await kafka.restart();
-    await producer.says("Writing to kafka again");
-    await more(100);
-    assertEquals(await producer.end("SIGTERM"), 0, producer.stderr);
-    assertNoSecret(producer.stderr, PASSWORD);
-    const counted = await audit(simulator, kafka, { topic: "renewed", gapsTopic: "renewed_gaps" });
-    const [stopped] = producer.said("Stopped");
-    assertEquals(counted.stored, Number(stopped?.received));
-    tell(`${counted.stored} stored, none lost, while the certificate was renewed`);
-  });
+  await t.step(
+    "Kafka's certificate expires while ticks are written: they are held and tried again until it is renewed",
+    async () => {
+      const topics = await topicsFor("renewed", "feed");
+      await using producer = new Producer({ ...login("SCRAM-SHA-256"), ...topics });
+      await producer.says("Ready to write to kafka");
+      const more = async (count: number) => {
+        const before = simulator.sentCount;
+        await until(`${count} ticks are sent`, () => simulator.sentCount >= before + count);
+      };
+      const certificate = ({ key, cert }: Pair) => ({
+        "listener.name.login.ssl.keystore.key": key,
+        "listener.name.login.ssl.keystore.certificate.chain": cert + authority.cert,
+      });
+      await more(100);
+      await kafka.set(certificate(expired));
+      await kafka.restart();
+      await until(
+        "it says why it waits",
+        () => producer.stderr.includes("shows a certificate whose time is not now: certificate has expired"),
+      );
+      await more(100);
+      await sleep(500);
+      await kafka.set(certificate(await authority.issue()));
+      await kafka.restart();
+      await producer.says("Writing to kafka again");
+      await more(100);
+      assertEquals(await producer.end("SIGTERM"), 0, producer.stderr);
+      assertNoSecret(producer.stderr, PASSWORD);
+      const counted = await audit(simulator, kafka, { topic: "renewed", gapsTopic: "renewed_gaps" });
+      const [stopped] = producer.said("Stopped");
+      assertEquals(counted.stored, Number(stopped?.received));
+      tell(`${counted.stored} stored, none lost, while the certificate was renewed`);
+    },
+  );
 
   await t.step(
-    "a plain door where TLS is asked for, and the other way round: what may be wrong is said",
+    "a listener without TLS where TLS is configured, and the reverse: the message names the likely cause",
     async () => {
       const trouble = async (options: Partial<KafkaOptions>) => {
         await using sink = new KafkaSink({
@@ -313,7 +316,7 @@ serverTest(missing, "a Kafka that is locked", async (t) => {
         return error.message;
       };
       assertMatch(await trouble({}), /\(is it one for KAFKA_SSL=true\?\)$/);
-      const brokers = [kafka.door("login")];
+      const brokers = [kafka.listener("login")];
       assertMatch(
         await trouble({ ssl: false, brokers }),
         /\(does it want KAFKA_SSL=true or a login \(KAFKA_USERNAME\)\?\)$/,

@@ -1,5 +1,5 @@
-// The Kafka sink by itself on a real Kafka, over a line that can be spoilt: lost answers, requests cut in half, logins that
-// are interrupted, records that Kafka refuses; compression; the connection at rest.
+// KafkaSink on a real Kafka behind a proxy: lost responses, requests cut in half, interrupted logins, records that Kafka
+// refuses, compression, and the connection at rest.
 
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
 import { systemClock as clock } from "../../src/core/clock.ts";
@@ -25,12 +25,12 @@ function ticks(from: number, to: number): Tick[] {
   return Array.from({ length: to - from }, (_, i) => makeTick(from + i));
 }
 
-/** As any other reader: ids in the order of the topic. */
+/** The ids in the order of the topic. */
 async function idsIn(kafka: KafkaServer, topic: string): Promise<string[]> {
   return (await kafka.read(topic)).map(({ headers }) => headers.id ?? "");
 }
 
-/** Batches in a partition's first segment, with their compression (0 none, 1 gzip): what stands in the file, not what a client says. */
+/** The record batches in the first segment of partition 0, read from the file, with their compression (0 none, 1 gzip). */
 async function batchesOf(kafka: KafkaServer, topic: string): Promise<{ compression: number; records: number }[]> {
   const bytes = await Deno.readFile(`${kafka.dataDir}/log/${topic}-0/00000000000000000000.log`);
   const view = new DataView(bytes.buffer);
@@ -51,7 +51,7 @@ function hasIpv6(): boolean {
   }
 }
 
-serverTest(missing, "the Kafka sink on a real Kafka", async (t) => {
+serverTest(missing, "KafkaSink writes to a real Kafka", async (t) => {
   await using line = new Proxy();
   await using saslLine = new Proxy();
   await using kafka = await KafkaServer.start({
@@ -76,7 +76,7 @@ serverTest(missing, "the Kafka sink on a real Kafka", async (t) => {
   const write = async (sink: KafkaSink, batch: readonly Tick[]) => await sink.write(batch, forever);
 
   await t.step(
-    "a lost answer: the batch is there, the write rejects with retry, once more makes repeats",
+    "a lost response: the write rejects with retry although the batch is stored, and a second write makes repeats",
     async () => {
       await kafka.createTopic("lost", { partitions: 3 });
       await using sink = new KafkaSink(options("lost"));
@@ -84,7 +84,7 @@ serverTest(missing, "the Kafka sink on a real Kafka", async (t) => {
       await write(sink, first);
       line.state = MUTE;
       const written = assertRejects(() => write(sink, second), SinkError);
-      await until("the answer is lost", () => line.swallowed > 0);
+      await until("the response is lost", () => line.swallowed > 0);
       line.cut();
       line.state = "whole";
       assertEquals((await written).kind, "retry");
@@ -97,7 +97,7 @@ serverTest(missing, "the Kafka sink on a real Kafka", async (t) => {
     },
   );
 
-  await t.step("no answer at all: the write gives up after the request timeout", async () => {
+  await t.step("no response: the write rejects after the request timeout", async () => {
     await kafka.createTopic("mute");
     await using sink = new KafkaSink(options("mute", { requestTimeoutMs: 500 }));
     await write(sink, ticks(0, 3));
@@ -110,7 +110,7 @@ serverTest(missing, "the Kafka sink on a real Kafka", async (t) => {
     assertEquals(new Set(await idsIn(kafka, "mute")).size, 6);
   });
 
-  await t.step("a request cut in half: nothing of it is there, once more and it is whole", async () => {
+  await t.step("a request cut in half: nothing is stored, and a second write stores everything", async () => {
     await kafka.createTopic("half", { partitions: 3 });
     await using sink = new KafkaSink(options("half"));
     await write(sink, ticks(0, 30));
@@ -125,7 +125,7 @@ serverTest(missing, "the Kafka sink on a real Kafka", async (t) => {
     assertEquals([counted.stored, counted.repeats], [60, 0]);
   });
 
-  await t.step("an abort in the middle: rejects with the reason, at once, and closes without waiting", async () => {
+  await t.step("an abort during a write: rejects with the reason at once, and closes without waiting", async () => {
     await kafka.createTopic("abort");
     const sink = new KafkaSink(options("abort", { requestTimeoutMs: 30_000 }));
     await write(sink, ticks(0, 3));
@@ -133,14 +133,14 @@ serverTest(missing, "the Kafka sink on a real Kafka", async (t) => {
     const stop = new AbortController();
     const swallowed = line.swallowed;
     const written = sink.write(ticks(3, 6), stop.signal);
-    await until("the answer is lost", () => line.swallowed > swallowed);
+    await until("the response is lost", () => line.swallowed > swallowed);
     const since = performance.now();
     stop.abort(new DOMException("enough", "TimeoutError"));
     await assertRejects(() => written, DOMException, "enough");
     await sink[Symbol.asyncDispose]();
     assertLess(performance.now() - since, 15_000);
     line.state = "whole";
-    // and it can be used again
+    // the sink can be used again
     await write(sink, ticks(3, 9));
     await sink[Symbol.asyncDispose]();
     await sink[Symbol.asyncDispose]();
@@ -155,7 +155,7 @@ serverTest(missing, "the Kafka sink on a real Kafka", async (t) => {
     assertEquals(await idsIn(kafka, "aborted"), []);
   });
 
-  await t.step("of several brokers the first is dead: another one is tried", async () => {
+  await t.step("the first of several brokers is down: another one is tried", async () => {
     await kafka.createTopic("others");
     const dead = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     const { port } = dead.addr;
@@ -177,26 +177,26 @@ serverTest(missing, "the Kafka sink on a real Kafka", async (t) => {
       six.target = line.port;
       await using sink = new KafkaSink(options("six", { brokers: [`[::1]:${six.port}`] }));
       await write(sink, ticks(0, 3));
-      // one to look at the addresses that Kafka advertises, one that stays
+      // one to read the advertised addresses, one that stays
       assertEquals(six.connections, 2);
       assertEquals((await idsIn(kafka, "six")).length, 3);
     },
   });
 
-  await t.step("a connection that ended while nothing was to do is opened again without a word", async () => {
+  await t.step("a connection that ended while idle is opened again without an error", async () => {
     await kafka.createTopic("idle");
     await using sink = new KafkaSink(options("idle"));
     await write(sink, ticks(0, 3));
     const { connections } = line;
     line.cut();
-    // the end of a line reaches the client in its own time
+    // the client notices the end a little later
     await sleep(100);
     await write(sink, ticks(3, 6));
     assertGreater(line.connections, connections);
     assertEquals(await idsIn(kafka, "idle"), ticks(0, 6).map(tickId));
   });
 
-  await t.step("at rest a connection does nothing", async () => {
+  await t.step("an idle connection uses no timer", async () => {
     await kafka.createTopic("rest");
     await using sink = new KafkaSink(options("rest"));
     await write(sink, ticks(0, 3));
@@ -210,11 +210,11 @@ serverTest(missing, "the Kafka sink on a real Kafka", async (t) => {
     };
     await sleep(300);
     prototype.checkPendingRequests = check;
-    // it was one a millisecond
+    // stock kafkajs checks every millisecond
     assertEquals(looks, 0);
   });
 
-  await t.step("gzip: compressed in the file, the same to a reader", async () => {
+  await t.step("gzip: compressed in the file, the same records for a reader", async () => {
     await kafka.createTopic("zipped");
     await kafka.createTopic("plain");
     for (const [topic, compression] of [["zipped", "gzip"], ["plain", "none"]] as const) {
@@ -266,7 +266,7 @@ serverTest(missing, "the Kafka sink on a real Kafka", async (t) => {
       },
     ]
   ) {
-    await t.step(`a record ${name} among good ones: it alone is lost, counted and declared`, async () => {
+    await t.step(`a record ${name} among valid ones: only that one is lost, counted and declared`, async () => {
       await kafka.createTopic(topic, { partitions: 2, config });
       await kafka.createTopic(`${topic}_gaps`);
       const events = [...ticks(0, 50), bad, ...ticks(50, 100)];
@@ -306,7 +306,7 @@ serverTest(missing, "the Kafka sink on a real Kafka", async (t) => {
     });
   }
 
-  await t.step("gaps too many for one record batch are written in parts", async () => {
+  await t.step("gaps that are too many for one record batch are written in parts", async () => {
     await kafka.createTopic("many");
     await kafka.createTopic("many_gaps", { config: { "max.message.bytes": "2000" } });
     await using sink = new KafkaSink(options("many"));
@@ -331,34 +331,37 @@ serverTest(missing, "the Kafka sink on a real Kafka", async (t) => {
     );
   });
 
-  await t.step("login: the right password works, a wrong one is fatal, an interrupted login is neither", async () => {
-    await kafka.createTopic("login");
-    const brokers = [`127.0.0.1:${saslLine.port}`];
-    const sasl = { mechanism: "plain", ...LOGIN } as const;
-    await using sink = new KafkaSink(options("login", { brokers, sasl }));
-    await write(sink, ticks(0, 3));
-    assertEquals((await idsIn(kafka, "login")).length, 3);
+  await t.step(
+    "login: the right password works, a wrong one is fatal, an interrupted login is tried again",
+    async () => {
+      await kafka.createTopic("login");
+      const brokers = [`127.0.0.1:${saslLine.port}`];
+      const sasl = { mechanism: "plain", ...LOGIN } as const;
+      await using sink = new KafkaSink(options("login", { brokers, sasl }));
+      await write(sink, ticks(0, 3));
+      assertEquals((await idsIn(kafka, "login")).length, 3);
 
-    const { log, lines } = recordLog();
-    const password = "wrong horse";
-    await using wrong = new KafkaSink(options("login", { brokers, log, sasl: { ...sasl, password } }));
-    const refused = await assertRejects(() => wrong.connect(forever), SinkError);
-    assertEquals(refused.kind, "fatal");
-    assertMatch(
-      refused.message,
-      /^Kafka at 127\.0\.0\.1:\d+ refuses us \(topic login\): SASL PLAIN authentication failed: .*[Ii]nvalid username or password$/,
-    );
-    assert(!JSON.stringify([refused, refused.message, refused.stack, lines]).includes(password));
+      const { log, lines } = recordLog();
+      const password = "wrong horse";
+      await using wrong = new KafkaSink(options("login", { brokers, log, sasl: { ...sasl, password } }));
+      const refused = await assertRejects(() => wrong.connect(forever), SinkError);
+      assertEquals(refused.kind, "fatal");
+      assertMatch(
+        refused.message,
+        /^Kafka at 127\.0\.0\.1:\d+ refuses us \(topic login\): SASL PLAIN authentication failed: .*[Ii]nvalid username or password$/,
+      );
+      assert(!JSON.stringify([refused, refused.message, refused.stack, lines]).includes(password));
 
-    // versions and handshake are answered, the login itself is not
-    for (const then of ["silence", "end"] as const) {
-      await using unlucky = new KafkaSink(options("login", { brokers, sasl, requestTimeoutMs: 500 }));
-      saslLine.state = { answers: 2, then };
-      const interrupted = await assertRejects(() => unlucky.connect(forever), SinkError);
-      assertMatch(interrupted.message, /SASL PLAIN authentication failed/);
-      assertEquals(interrupted.kind, "retry", interrupted.message);
-      saslLine.state = "whole";
-      await unlucky.connect(forever);
-    }
-  });
+      // API versions and handshake are answered, the login is not
+      for (const then of ["silence", "end"] as const) {
+        await using unlucky = new KafkaSink(options("login", { brokers, sasl, requestTimeoutMs: 500 }));
+        saslLine.state = { answers: 2, then };
+        const interrupted = await assertRejects(() => unlucky.connect(forever), SinkError);
+        assertMatch(interrupted.message, /SASL PLAIN authentication failed/);
+        assertEquals(interrupted.kind, "retry", interrupted.message);
+        saslLine.state = "whole";
+        await unlucky.connect(forever);
+      }
+    },
+  );
 });

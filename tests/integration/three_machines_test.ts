@@ -1,4 +1,4 @@
-// The commands of docs/scale.md for three brokers on three machines, run on three addresses of this one.
+// Runs the commands of docs/scale.md for three brokers on three machines, on three addresses of this machine.
 
 import { assert, assertEquals } from "@std/assert";
 import { produce } from "../chain/chain.ts";
@@ -9,10 +9,10 @@ import { serverTest } from "../servers/test.ts";
 const missing = kafkaMissing() ??
   (Deno.build.os === "linux" ? undefined : "needs Linux, where 127.0.0.2 is this machine too");
 
-/** For both starts and a topic with a leader, on a busy machine too. */
+/** Limit for everything, generous for a busy machine. */
 const PATIENCE_MS = 180_000;
 
-/** The scripts of Kafka's archive, of which only the jars are here. */
+/** Replaces the scripts of Kafka's archive, of which only the jars are installed. */
 const SCRIPTS: Readonly<Record<string, string>> = {
   "kafka-storage.sh": 'exec java -cp "$JARS/*" kafka.tools.StorageTool "$@"',
   "kafka-server-start.sh":
@@ -27,7 +27,7 @@ async function run(command: string, dir: string): Promise<{ code: number; stderr
   return { code, stderr: new TextDecoder().decode(stderr) };
 }
 
-serverTest(missing, "docs/scale.md: its commands make three brokers of which one may die", async () => {
+serverTest(missing, "the commands of docs/scale.md start three brokers of which one may fail", async () => {
   const page = await Deno.readTextFile("docs/scale.md");
   const part = /<!-- three machines -->([\s\S]*)<!-- \/three machines -->/.exec(page)?.[1] ?? "";
   const commands = [...part.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, text]) => text ?? "");
@@ -35,7 +35,7 @@ serverTest(missing, "docs/scale.md: its commands make three brokers of which one
   assertEquals([commands.length, fetch.match(/kafka_2\.13-[\d.]+\d/g)?.length], [3, 3]);
   const root = await Deno.makeTempDir({ prefix: "machines-" });
   const { broker, controller } = freePorts("broker", "controller");
-  // a machine is an address of this one, and its two ports are free ones
+  // each machine is one address of this machine, with two free ports
   const here = (command: string) =>
     command.replaceAll("//:", "//kafka-$NODE:").replaceAll(/kafka-(\d|\$NODE)/g, "127.0.0.$1")
       .replaceAll(":9092", `:${broker}`).replaceAll(":9093", `:${controller}`);
@@ -57,12 +57,12 @@ serverTest(missing, "docs/scale.md: its commands make three brokers of which one
       while (!await isSo()) {
         assert(
           performance.now() < end,
-          `Waited in vain until ${what}; the brokers said:\n${(await logs()).join("\n")}`,
+          `Waited in vain until ${what}; the brokers' output:\n${(await logs()).join("\n")}`,
         );
         await sleep(200);
       }
     };
-    // Kafka opens this port as the last thing
+    // Kafka opens this port last
     const isOpen = (hostname: string) =>
       Deno.connect({ hostname, port: broker }).then((conn) => (conn.close(), true), () => false);
     for (const node of [1, 2, 3]) await until(`broker ${node} has started`, () => isOpen(`127.0.0.${node}`));
@@ -79,7 +79,7 @@ serverTest(missing, "docs/scale.md: its commands make three brokers of which one
       try {
         Deno.kill(pid, "SIGKILL");
       } catch {
-        // it has ended
+        // it has ended already
       }
     }
     await Deno.remove(root, { recursive: true });

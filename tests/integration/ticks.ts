@@ -1,10 +1,10 @@
-// Ticks without an exchange, for tests that hand them to the sink or the pipeline themselves.
+// Generated ticks, for tests of a sink or the pipeline without an exchange.
 
 import type { FeedEvent, Tick } from "../../src/core/record.ts";
 import type { Source, SourceStatus } from "../../src/pipeline/source.ts";
 import type { SentTick } from "../count.ts";
 
-/** A good tick: number n of its product, n ms after a moment that is now at the first call. */
+/** A valid tick, `n` ms after the start of the test. */
 export function makeTick(n: number, changes: Partial<Tick> = {}): Tick {
   const exchangeTimeUs = changes.exchangeTimeUs ?? (START_MS + n) * 1000;
   const product = `P${n % 3}-USD`;
@@ -33,7 +33,7 @@ export function sentOf(ticks: readonly Tick[]): SentTick[] {
   });
 }
 
-/** Hands on a list, then ends by itself. */
+/** Emits a list, then ends. */
 export class ListSource implements Source {
   readonly #events: readonly FeedEvent[];
 

@@ -1,5 +1,5 @@
-// Encrypted connections to the exchange and to Kafka: with a certificate whose authority the
-// program knows by DENO_CERT, and with one it does not. Kafka's own settings for that: secure_test.ts.
+// Encrypted connections to the exchange and to Kafka, with an authority that the program knows by DENO_CERT and with an unknown
+// one. For Kafka's own settings see secure_test.ts.
 
 import { assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
@@ -12,17 +12,17 @@ import { Producer } from "./producer.ts";
 
 const missing = kafkaMissing() ?? opensslMissing();
 
-serverTest(missing, "encrypted connections to exchange and Kafka", async () => {
+serverTest(missing, "the program connects to exchange and Kafka by TLS if it knows the authority", async () => {
   await using authority = await Authority.make();
   const { key, cert } = await authority.issue();
   const chain = cert + authority.cert;
-  await using kafka = await KafkaServer.start({ doors: { encrypted: { tls: { key, chain } } } });
+  await using kafka = await KafkaServer.start({ listeners: { encrypted: { tls: { key, chain } } } });
   await kafka.createTopics();
   await using simulator = await Simulator.start({ seed: 16, ticksPerSecond: 15 });
   await using exchange = terminateTls(chain, key, simulator.port);
   const settings = {
     COINBASE_WS_URL: `wss://localhost:${exchange.port}`,
-    KAFKA_BROKERS: kafka.door("encrypted"),
+    KAFKA_BROKERS: kafka.listener("encrypted"),
     KAFKA_SSL: "true",
   };
   {
@@ -31,7 +31,7 @@ serverTest(missing, "encrypted connections to exchange and Kafka", async () => {
     assertMatch(stranger.log.at(-1)?.message ?? "", /shows a certificate of an authority that we do not know/);
   }
   {
-    // what it is told of Kafka's authority does not count for the exchange
+    // KAFKA_SSL_CA does not count for the exchange
     await using half = new Producer({ ...settings, KAFKA_SSL_CA: authority.cert });
     await half.says("Cannot reach Coinbase, trying again");
     assertMatch(String(half.said("Cannot reach Coinbase, trying again")[0]?.error), /UnknownIssuer|certificate/);

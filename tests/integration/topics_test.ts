@@ -1,4 +1,4 @@
-// Topics that are missing, deleted and created while prices run.
+// Topics that are missing, deleted and created while prices flow.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Simulator } from "../../src/simulator/server.ts";
@@ -9,10 +9,10 @@ import { audit, recordLog, startFeed, tell, until } from "./feed.ts";
 
 const missing = kafkaMissing();
 
-serverTest(missing, "topics missing, deleted and created again: nothing lost", async (t) => {
+serverTest(missing, "the feed loses nothing when topics are missing, deleted and created again", async (t) => {
   await using kafka = await KafkaServer.start();
 
-  await t.step("missing at the start: the command that helps, and once created everything arrives", async () => {
+  await t.step("missing at the start: the log has the command to create it, and then everything arrives", async () => {
     await kafka.createTopic("first_gaps");
     await using simulator = await Simulator.start({ seed: 5, ticksPerSecond: 15 });
     const { log, said } = recordLog();
@@ -23,16 +23,16 @@ serverTest(missing, "topics missing, deleted and created again: nothing lost", a
       log,
       kafka: { topic: "first", gapsTopic: "first_gaps" },
     });
-    await until("it says what is missing", () => said("warn", "Waiting for kafka").length > 0);
+    await until("the log names the missing topic", () => said("warn", "Waiting for kafka").length > 0);
     const command = `kafka-topics.sh --bootstrap-server ${kafka.broker} --create --topic first --partitions 1`;
     assertEquals(
       said("warn", "Waiting for kafka")[0]?.fields.why,
       `Kafka at ${kafka.broker} has no topic first; create it with: ${command}`,
     );
     await until("200 ticks wait", () => feed.stats.received >= 200);
-    // nobody creates it by asking for it
+    // a metadata request must not create it
     await kafka.createTopic("first", { partitions: 3 });
-    await until("they arrive", () => feed.kafka.sent >= 250);
+    await until("250 ticks arrive", () => feed.kafka.sent >= 250);
     await feed.stop();
     const counted = await audit(simulator, kafka, { topic: "first", gapsTopic: "first_gaps" });
     assertEquals([feed.kafka.dropped, feed.kafka.lost], [0, 0]);
@@ -40,10 +40,10 @@ serverTest(missing, "topics missing, deleted and created again: nothing lost", a
     tell(`${counted.stored} stored, ${counted.repeats} repeats`);
   });
 
-  await t.step("deleted while running, and created again with fewer partitions: it goes on", async () => {
+  await t.step("deleted while running and created again with fewer partitions: the feed goes on", async () => {
     await kafka.createTopic("again", { partitions: 3 });
     await kafka.createTopic("again_gaps");
-    // trades only when asked for: what was confirmed before the deletion went with the topic, by the will of who deleted it
+    // trades only by lever, because ticks acknowledged before the deletion are deleted with the topic
     await using simulator = await Simulator.start({ seed: 6, ticksPerSecond: 0 });
     const { log, said } = recordLog();
     await using feed = startFeed({
@@ -56,22 +56,22 @@ serverTest(missing, "topics missing, deleted and created again: nothing lost", a
     const trade = (n: number) => {
       for (const product of simulator.products) simulator.levers.trade(product, n);
     };
-    await until("the last trades have come", () => feed.kafka.sent === 8);
+    await until("the last trades are acknowledged", () => feed.kafka.sent === 8);
     trade(10);
-    await until("88 are confirmed", () => feed.kafka.sent === 88);
+    await until("88 are acknowledged", () => feed.kafka.sent === 88);
     const before = await kafka.read("again");
     await kafka.deleteTopic("again");
     trade(10);
-    await until("it says so", () => said("warn", "Cannot write to kafka, trying again").length > 0);
+    await until("the log reports it", () => said("warn", "Cannot write to kafka, trying again").length > 0);
     await until(
-      "it says what is missing",
+      "the log names the missing topic",
       () => said("warn", "Still cannot write to kafka").some(({ fields }) => String(fields.why).includes("--create")),
     );
     assertStringIncludes(feed.pipeline.status()[0]?.trouble ?? "", `has no topic again; create it with`);
     trade(10);
     await kafka.createTopic("again", { partitions: 1 });
     trade(10);
-    await until("all are confirmed", () => feed.kafka.sent === 8 + 4 * 80);
+    await until("all are acknowledged", () => feed.kafka.sent === 8 + 4 * 80);
     await feed.stop();
     const after = await kafka.read("again");
     const gaps = gapsIn(await kafka.read("again_gaps"));
@@ -84,38 +84,41 @@ serverTest(missing, "topics missing, deleted and created again: nothing lost", a
     assertEquals([counted.outOfOrder, counted.neverSent, counted.altered], [[], [], []]);
   });
 
-  await t.step("the topic for gaps is missing: one warning, prices flow; once created the gaps arrive", async () => {
-    await kafka.createTopic("alone");
-    await using simulator = await Simulator.start({ seed: 7, ticksPerSecond: 15 });
-    const { log, said } = recordLog();
-    await using feed = startFeed({
-      url: simulator.url,
-      broker: kafka.broker,
-      channel: "ticker",
-      log,
-      kafka: { topic: "alone", gapsTopic: "alone_gaps" },
-    });
-    const warning = "Gap records do not reach kafka; ticks are not held up by this";
-    await until("it says so", () => said("warn", warning).length > 0);
-    const asked = feed.kafka.sent;
-    await until("prices flow", () => feed.kafka.sent >= asked + 200);
-    // another gap meanwhile
-    assertEquals(simulator.levers.hangUp(1001), 1);
-    await until("it is connected again", () => feed.stats.reconnects === 1);
-    const again = feed.kafka.sent;
-    await until("prices flow again", () => feed.kafka.sent >= again + 100);
-    assertEquals(said("warn", warning).length, 1);
-    assertStringIncludes(String(said("warn", warning)[0]?.fields.why), "--create --topic alone_gaps");
-    assertEquals(feed.kafka.gapsSent, 0);
-    await kafka.createTopic("alone_gaps");
-    await until("gaps arrive", () => feed.kafka.gapsSent > 0);
-    await feed.stop();
-    const counted = await audit(simulator, kafka, { topic: "alone", gapsTopic: "alone_gaps" });
-    assertEquals(counted.stored, feed.stats.received);
-    assertEquals(new Set(counted.gaps.map(({ reason }) => reason)), new Set(["restart", "link-closed", "stopped"]));
-  });
+  await t.step(
+    "the topic for gaps is missing: one warning, prices flow, and gaps arrive when it is created",
+    async () => {
+      await kafka.createTopic("alone");
+      await using simulator = await Simulator.start({ seed: 7, ticksPerSecond: 15 });
+      const { log, said } = recordLog();
+      await using feed = startFeed({
+        url: simulator.url,
+        broker: kafka.broker,
+        channel: "ticker",
+        log,
+        kafka: { topic: "alone", gapsTopic: "alone_gaps" },
+      });
+      const warning = "Gap records do not reach kafka; ticks are not held up by this";
+      await until("the log reports it", () => said("warn", warning).length > 0);
+      const before = feed.kafka.sent;
+      await until("prices flow", () => feed.kafka.sent >= before + 200);
+      // causes another gap
+      assertEquals(simulator.levers.hangUp(1001), 1);
+      await until("it is connected again", () => feed.stats.reconnects === 1);
+      const again = feed.kafka.sent;
+      await until("prices flow again", () => feed.kafka.sent >= again + 100);
+      assertEquals(said("warn", warning).length, 1);
+      assertStringIncludes(String(said("warn", warning)[0]?.fields.why), "--create --topic alone_gaps");
+      assertEquals(feed.kafka.gapsSent, 0);
+      await kafka.createTopic("alone_gaps");
+      await until("gaps arrive", () => feed.kafka.gapsSent > 0);
+      await feed.stop();
+      const counted = await audit(simulator, kafka, { topic: "alone", gapsTopic: "alone_gaps" });
+      assertEquals(counted.stored, feed.stats.received);
+      assertEquals(new Set(counted.gaps.map(({ reason }) => reason)), new Set(["restart", "link-closed", "stopped"]));
+    },
+  );
 
-  await t.step("the topic for gaps never comes: the end does not wait for it", async () => {
+  await t.step("the topic for gaps is never created: stopping does not wait for it", async () => {
     await kafka.createTopic("never");
     await using simulator = await Simulator.start({ seed: 8, ticksPerSecond: 15 });
     const { log, said } = recordLog();

@@ -1,7 +1,4 @@
-/**
- * Certificates for tests, made by openssl: an authority, and what it signs for a name and a time. Elliptic curves, as those keys
- * are made in no time.
- */
+/** Certificates for tests, made by openssl. The keys are elliptic curves because those are generated quickly. */
 import { folderFor, granted } from "./process.ts";
 
 /** A private key (PKCS#8) and its certificate, PEM. */
@@ -10,19 +7,19 @@ export interface Pair {
   readonly cert: string;
 }
 
-/** What to sign. */
-export interface Wish {
-  /** Distinguished name; default `/CN=` and the first of the names. */
+/** The certificate to issue. */
+export interface CertificateOptions {
+  /** Distinguished name; default `/CN=` and the first name. */
   readonly subject?: string;
   /** As in `subjectAltName`; default `DNS:localhost` and `IP:127.0.0.1`. */
   readonly names?: readonly string[];
-  /** Its time was over yesterday. */
+  /** It expired yesterday. */
   readonly expired?: boolean;
 }
 
-/** Why there are none here, in one sentence with what helps; undefined when there are. Never prompts. */
+/** Why certificates cannot be made here and how to change that, in one sentence; undefined if they can. Never prompts. */
 export function opensslMissing(): string | undefined {
-  if (!granted({ name: "run", command: "openssl" })) return "certificates need --allow-run: run it by deno task test";
+  if (!granted({ name: "run", command: "openssl" })) return "certificates need --allow-run: use deno task test";
   try {
     if (new Deno.Command("openssl", { args: ["version"] }).outputSync().success) return undefined;
   } catch (error) {
@@ -31,11 +28,11 @@ export function opensslMissing(): string | undefined {
   return "certificates need openssl: install it";
 }
 
-/** Signs. Disposing removes its folder. */
+/** A certificate authority. Disposing removes its folder. */
 export class Authority implements AsyncDisposable {
   /** Its own certificate, PEM. */
   readonly cert: string;
-  /** The path of that. */
+  /** The file of `cert`. */
   readonly path: string;
   readonly #dir: string;
   #count = 0;
@@ -46,7 +43,7 @@ export class Authority implements AsyncDisposable {
     this.cert = cert;
   }
 
-  /** A new one. */
+  /** Creates a new authority. */
   static async make(): Promise<Authority> {
     const dir = await folderFor("authority", undefined);
     await openssl(dir, "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "ca.key");
@@ -57,10 +54,10 @@ export class Authority implements AsyncDisposable {
     return new Authority(dir, await Deno.readTextFile(`${dir}/ca.pem`));
   }
 
-  /** A key and a certificate for it. */
-  async issue(wish: Wish = {}): Promise<Pair> {
-    const { names = ["DNS:localhost", "IP:127.0.0.1"], expired = false } = wish;
-    const { subject = `/CN=${names[0]?.replace(/^\w+:/, "") ?? "nobody"}` } = wish;
+  /** Creates a key and a certificate for it. */
+  async issue(options: CertificateOptions = {}): Promise<Pair> {
+    const { names = ["DNS:localhost", "IP:127.0.0.1"], expired = false } = options;
+    const { subject = `/CN=${names[0]?.replace(/^\w+:/, "") ?? "nobody"}` } = options;
     const dir = this.#dir;
     const own = `${dir}/${++this.#count}`;
     const key = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-out", `${own}.key`];

@@ -1,12 +1,12 @@
-// The annotated CSV in which InfluxDB 2 answers Flux queries, as rows with types. Refuses what it does not understand.
+// Parses the annotated CSV with which InfluxDB 2 answers Flux queries into typed rows. Throws at anything unknown.
 
-/** A cell: `long` and `double` are numbers, `boolean` is one, all else is text as it came; null where there is nothing. */
+/** A cell: `long` and `double` become numbers, `boolean` a boolean, all other types stay text; an empty cell is null. */
 export type FluxValue = number | string | boolean | null;
 
-/** A row by column name, `result` and `table` among them. */
+/** A row by column name, including `result` and `table`. */
 export type FluxRow = Readonly<Record<string, FluxValue>>;
 
-/** Reads an answer with the annotations `datatype` and `default`; throws the error that InfluxDB wrote into it. */
+/** Parses a response with the annotations `datatype` and `default`; throws an error that InfluxDB wrote into it. */
 export function parseFluxCsv(text: string): FluxRow[] {
   const rows: FluxRow[] = [];
   let types: readonly string[] = [];
@@ -56,7 +56,7 @@ function* records(text: string): Generator<string[]> {
     const at = cell.lastIndex;
     const match = cell.exec(text);
     if (match === null) throw new SyntaxError(`No CSV: ${JSON.stringify(text.slice(at, at + 80))}`);
-    // InfluxDB writes each line end of a text as two characters, and leaves out the first of two
+    // InfluxDB writes a line feed inside a text as CR LF
     cells.push(match[1]?.replaceAll('""', '"').replaceAll("\r\n", "\n") ?? match[2] ?? "");
     if (match[3] === ",") continue;
     yield cells;

@@ -1,11 +1,11 @@
-// Answers of InfluxDB as it really wrote them, and what must be noticed in them.
+// Real responses of InfluxDB, and invalid ones.
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { parseFluxCsv } from "./flux_csv.ts";
 
 const lines = (...text: string[]) => text.join("\r\n") + "\r\n";
 
-Deno.test("parseFluxCsv() reads types, defaults, nulls and several tables with columns of their own", () => {
+Deno.test("parseFluxCsv() reads types, defaults, nulls, and several tables with different columns", () => {
   const text = lines(
     "#datatype,string,long,dateTime:RFC3339,double,boolean,string",
     "#default,_result,,,,,",
@@ -44,7 +44,7 @@ Deno.test("parseFluxCsv() reads texts with commas, quotes and line ends", () => 
   assertEquals(parseFluxCsv(text), [{ a: 'say "hi", you', b: "two\nlines" }, { a: null, b: "=" }]);
 });
 
-Deno.test("parseFluxCsv() reads infinite numbers, and no rows at all", () => {
+Deno.test("parseFluxCsv() reads infinite numbers and empty responses", () => {
   const text = lines("#datatype,double,double", "#default,,", ",a,b", ",+Inf,-Inf");
   assertEquals(parseFluxCsv(text), [{ a: Infinity, b: -Infinity }]);
   assertEquals(parseFluxCsv(""), []);

@@ -1,43 +1,42 @@
 /**
- * A real InfluxDB 2 for tests: started, set up, killed, paused and asked in Flux, on a free port with its own data. The
- * program is brought by install.sh. It is the server alone, without its page and its command line client.
+ * A real InfluxDB 2 for tests, on a free port with its own data: it can be started, killed, paused and queried. Built by
+ * install.sh: the server alone, without its web page and command line client.
  */
 import { type FluxRow, parseFluxCsv } from "./flux_csv.ts";
 import { binary, binaryMissing, folderFor, freePorts, removeNow, RunningServer, ServerProcess } from "./process.ts";
 
-/** How to start a server; none is needed. */
+/** All optional. */
 export interface InfluxOptions {
-  /** A free one when left out. */
+  /** Default a free one. */
   readonly port?: number;
-  /** Kept at the end, and used again when it holds data; when left out, a temporary one that is removed. */
+  /** Kept at the end, and reused if it holds data. Default: a temporary folder that is removed. */
   readonly dataDir?: string;
   /** Default `test-org`. */
   readonly org?: string;
   /** Default `coinbase-bucket`. */
   readonly bucket?: string;
-  /** May do everything; a random one when left out. A `dataDir` that holds data wants the one it was set up with. */
+  /** Has all rights; default a random one. A `dataDir` that holds data needs the token it was set up with. */
   readonly adminToken?: string;
-  /** Of that bucket; default 0: kept for ever. */
+  /** Of the bucket; default 0: data is never deleted. */
   readonly retentionSeconds?: number;
 }
 
-/** What a token may do, by names of buckets. */
+/** The rights of a token. */
 export interface Rights {
-  /** May be read. */
+  /** Name of the bucket that it may read. */
   readonly read?: string;
-  /** May be written to. */
+  /** Name of the bucket that it may write to. */
   readonly write?: string;
 }
 
-/** An answer that says no. */
+/** A response with an error status. */
 export class InfluxError extends Error {
-  /** Tells it from other errors. */
   override name = "InfluxError";
-  /** Of the HTTP answer. */
+  /** HTTP status. */
   readonly status: number;
 
   constructor(request: string, status: number, body: string) {
-    super(`${request} was answered by ${status}: ${body.trim().slice(0, 500)}`);
+    super(`${request} returned ${status}: ${body.trim().slice(0, 500)}`);
     this.status = status;
   }
 }
@@ -45,28 +44,28 @@ export class InfluxError extends Error {
 /** How long a request may take. */
 const REQUEST_MS = 60_000;
 
-/** Why InfluxDB cannot run here, in one sentence with the command that helps; undefined when it can. Never prompts. */
+/** Why InfluxDB cannot run here and how to change that, in one sentence; undefined if it can. Never prompts. */
 export function influxMissing(): string | undefined {
   return binaryMissing("InfluxDB", "influxd");
 }
 
 /**
- * A server process. Disposing of it ends the process in whatever state, and removes data that nobody asked to keep.
- * The leak checks of `deno test` want it to live within one test: to share it, make the cases steps of one.
+ * A server process. Disposing ends the process in any state and removes temporary data.
+ * Because of the leak checks of `deno test` it must live within one test: to share it, use steps.
  */
 export class InfluxServer extends RunningServer implements AsyncDisposable {
   /** `http://127.0.0.1:PORT`; the same after a restart. */
   readonly url: string;
-  /** Holds the data and `server-N.log` of each start. */
+  /** Contains the data, and `server-N.log` of each start. */
   readonly dataDir: string;
   /** The name of its one organization. */
   readonly org: string;
   /** The bucket it was set up with. */
   readonly bucket: string;
-  /** May do everything. */
+  /** Has all rights. */
   readonly adminToken: string;
   readonly #temporary: boolean;
-  /** It does not know SIGTERM. */
+  /** InfluxDB ignores SIGTERM. */
   protected override readonly stopSignal = "SIGINT";
   protected override readonly process: ServerProcess;
   readonly #unload = () => this.#endNow();
@@ -88,14 +87,14 @@ export class InfluxServer extends RunningServer implements AsyncDisposable {
         ["--engine-path", `${dataDir}/engine`],
       ),
       dir: dataDir,
-      // it would read a config.json of the folder it is started in
+      // otherwise it would read a config.json in the current folder
       env: { INFLUXD_CONFIG_PATH: dataDir },
       ready: () => this.#healthy(),
     });
     addEventListener("unload", this.#unload);
   }
 
-  /** Resolves when it is set up and can be used; fails with its last words when it ends before that or takes over 3 minutes. */
+  /** Resolves when it is set up and can be used; rejects with its last log lines if it ends before that or needs more than 3 minutes. */
   static async start(options: InfluxOptions = {}): Promise<InfluxServer> {
     const server = new InfluxServer(options, await folderFor("influxdb", options.dataDir));
     try {
@@ -108,14 +107,14 @@ export class InfluxServer extends RunningServer implements AsyncDisposable {
     }
   }
 
-  /** The rows of all tables of an answer, in order. A time is text with up to nine digits. */
+  /** The rows of all tables of the response, in order. Times are text with up to nine digits. */
   async query(flux: string, token: string = this.adminToken): Promise<FluxRow[]> {
     const dialect = { annotations: ["datatype", "default"], header: true, delimiter: "," };
     const path = `/api/v2/query?org=${encodeURIComponent(this.org)}`;
     return parseFluxCsv(await this.#ask("POST", path, JSON.stringify({ query: flux, dialect }), token));
   }
 
-  /** Stores points; a time is in nanoseconds. */
+  /** Stores points; times are in nanoseconds. */
   async write(lineProtocol: string, bucket: string = this.bucket, token: string = this.adminToken): Promise<void> {
     const names = new URLSearchParams({ org: this.org, bucket });
     await this.#ask("POST", `/api/v2/write?${names}`, lineProtocol, token);
@@ -128,7 +127,7 @@ export class InfluxServer extends RunningServer implements AsyncDisposable {
     await this.#ask("POST", "/api/v2/buckets", JSON.stringify({ orgID: id, name, retentionRules }));
   }
 
-  /** A new token that may do this and no more. */
+  /** Creates a token with exactly these rights. */
   async createToken(rights: Rights): Promise<string> {
     const permissions = [];
     let orgID: unknown;
@@ -143,7 +142,7 @@ export class InfluxServer extends RunningServer implements AsyncDisposable {
     return made.token;
   }
 
-  /** Resolves when the token may do nothing any more. */
+  /** Deletes a token. */
   async deleteToken(token: string): Promise<void> {
     const { authorizations } = await this.#get("/api/v2/authorizations");
     const found = (authorizations as { id: string; token: string }[]).find((one) => one.token === token);
@@ -151,14 +150,13 @@ export class InfluxServer extends RunningServer implements AsyncDisposable {
     await this.#ask("DELETE", `/api/v2/authorizations/${found.id}`);
   }
 
-  /** Kills without asking. */
   async [Symbol.asyncDispose](): Promise<void> {
     removeEventListener("unload", this.#unload);
     await this.kill(this.#temporary ? "SIGKILL" : "SIGINT");
     if (this.#temporary) await Deno.remove(this.dataDir, { recursive: true });
   }
 
-  /** For a test process that ends without disposing: nothing can be awaited any more. */
+  /** For a test process that ends without disposing, when nothing can be awaited any more. */
   #endNow(): void {
     this.process.signal("SIGKILL");
     if (this.#temporary) removeNow(this.dataDir);

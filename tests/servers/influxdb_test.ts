@@ -1,4 +1,4 @@
-// The InfluxDB and the Telegraf that the tests of the chain stand on, and what they rely on them for.
+// What the tests of the chain rely on InfluxServer and TelegrafServer for.
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { InfluxError, influxMissing, InfluxServer } from "./influxdb.ts";
@@ -9,7 +9,7 @@ const missing = influxMissing();
 
 const ALL = (bucket: string) => `from(bucket: "${bucket}") |> range(start: 0)`;
 
-serverTest(missing, "InfluxServer gives back what was written, also after kill -9 and a restart", async () => {
+serverTest(missing, "InfluxServer.query() returns what was written, also after kill -9 and a restart", async () => {
   await using influx = await InfluxServer.start();
   await influx.write('m,tag=a\\ b x=1.5,y=2i,z=true,s="say \\"hi\\", you" 1700000000123456789');
   const stored = async () =>
@@ -30,7 +30,7 @@ serverTest(missing, "InfluxServer gives back what was written, also after kill -
   assertEquals((await stored()).sort(), expected);
 });
 
-serverTest(missing, "InfluxServer gives tokens that may do what they are for, until they are taken back", async () => {
+serverTest(missing, "InfluxServer.createToken() gives exactly these rights, until the token is deleted", async () => {
   await using influx = await InfluxServer.start({ org: "an org", bucket: "a bucket" });
   const [reader, writer] = [
     await influx.createToken({ read: influx.bucket }),
@@ -45,12 +45,12 @@ serverTest(missing, "InfluxServer gives tokens that may do what they are for, un
   await influx.deleteToken(reader);
   await refused(401, () => influx.query(ALL(influx.bucket), reader));
   await refused(400, () => influx.query("from("));
-  // and a bucket that forgets
+  // a bucket with a retention time
   await influx.createBucket("an hour", 3600);
   await refused(422, () => influx.write("m x=1 1", "an hour"));
 });
 
-serverTest(missing, "InfluxServer keeps a folder that was given, and is set up once", async () => {
+serverTest(missing, "InfluxServer keeps a given folder and sets it up once", async () => {
   const dataDir = await Deno.makeTempDir();
   try {
     const options = { dataDir, adminToken: "the-same-token" };
@@ -69,7 +69,7 @@ serverTest(missing, "InfluxServer keeps a folder that was given, and is set up o
   }
 });
 
-serverTest(telegrafMissing(), "TelegrafServer.start() fails with Telegraf's reason", async () => {
+serverTest(telegrafMissing(), "TelegrafServer.start() rejects with Telegraf's reason", async () => {
   const config = await Deno.makeTempFile({ suffix: ".conf" });
   try {
     await Deno.writeTextFile(config, "[[inputs.nothing]]\n");

@@ -29,7 +29,7 @@ install_kafka() {
   mvn -q -B -C -U -Dstyle.color=never ${M2:+"-Dmaven.repo.local=$M2"} -f "$here/kafka/pom.xml" \
     dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$part" > "$part.log" 2>&1 || {
     tail -20 "$part.log" >&2
-    echo "install.sh: Maven could not fetch Kafka's jars, see its words above: run this again when that is mended." >&2
+    echo "install.sh: Maven could not fetch Kafka's jars, see its output above. Solve that and run this again." >&2
     exit 1
   }
   touch "$part/.done"
@@ -98,7 +98,7 @@ install_compose_check() {
   echo "install.sh: compose-check ..." >&2
   (cd "$here/compose-check" && CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags "-s -w" -o "$program.part.$$" .) || {
     rm -f "$program.part.$$"
-    echo "install.sh: Go could not build compose-check, see its words above: run this again when that is mended." >&2
+    echo "install.sh: Go could not build compose-check, see its output above. Solve that and run this again." >&2
     exit 1
   }
   mv "$program.part.$$" "$program"
@@ -137,7 +137,7 @@ build_done() {
 # build_failed SERVER LOG
 build_failed() {
   tail -20 "$2" >&2
-  echo "install.sh: $1 could not be built, see the words above: run this again when that is mended." >&2
+  echo "install.sh: $1 could not be built, see the output above. Solve that and run this again." >&2
   exit 1
 }
 

@@ -1,7 +1,6 @@
 /**
- * A real Kafka for tests and benches, one broker or several: started, killed, paused and read back, on free ports with its
- * own data.
- * What it needs is brought by install.sh; topics are read with a client that is not the one under test.
+ * A real Kafka for tests and benches, one broker or several, on free ports with its own data: it can be started, killed, paused
+ * and read. install.sh downloads it. Topics are read with another client than the one under test.
  */
 import { Buffer } from "node:buffer";
 import type { Admin } from "kafkajs";
@@ -18,66 +17,66 @@ import {
   sleep,
 } from "./process.ts";
 
-/** How to start a broker; none is needed. */
+/** All optional. */
 export interface KafkaOptions {
-  /** Of `broker`; a free one when left out. */
+  /** Of `broker`; default a free one. */
   readonly port?: number;
-  /** Kept at the end, and used again when it holds data; when left out, a temporary one that is removed. */
+  /** Kept at the end, and reused if it holds data. Default: a temporary folder that is removed. */
   readonly dataDir?: string;
-  /** Of a topic that is created without saying how many; 1 when left out. */
+  /** Of topics created without a number of partitions; default 1. */
   readonly partitions?: number;
-  /** Opens a second door, `saslBroker`, that asks for this login (SASL PLAIN, no TLS). */
+  /** Adds a listener, `saslBroker`, that requires this login (SASL PLAIN, no TLS). */
   readonly sasl?: { readonly username: string; readonly password: string };
-  /** Further doors by name, each on a free port: `door(name)` says where. */
-  readonly doors?: Readonly<Record<string, Door>>;
-  /** Passwords by user, for all doors that ask for a login. */
+  /** Further listeners by name, each on a free port. {@link KafkaServer.listener} returns the address. */
+  readonly listeners?: Readonly<Record<string, Listener>>;
+  /** Passwords by user, for all listeners that require a login. */
   readonly users?: Readonly<Record<string, string>>;
-  /** Broker properties, stronger than ours. */
+  /** Broker properties; they override ours. */
   readonly properties?: Readonly<Record<string, string>>;
 }
 
-/** A way in. */
-export interface Door {
-  /** Ways to log in; none: it asks for no login. */
+/** A listener. */
+export interface Listener {
+  /** Default: no login. */
   readonly mechanisms?: readonly ("PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512")[];
-  /** Encrypts. */
+  /** Default: no encryption. */
   readonly tls?: {
     /** Private key, PKCS#8 in PEM. */
     readonly key: string;
-    /** Its certificate and those above it, PEM. */
+    /** The certificate and its issuers, PEM. */
     readonly chain: string;
-    /** PEM: clients must show a certificate of this authority. */
+    /** PEM. Clients must present a certificate of this authority. */
     readonly clientCa?: string;
   };
 }
 
-/** One broker of several. */
+/** The place of one broker in a cluster. */
 interface Membership {
   /** From 1. */
   readonly node: number;
-  /** Of each of them. */
+  /** Of every broker. */
   readonly ports: readonly Ports[];
 }
 
-/** How to create a topic. */
+/** All optional. */
 export interface TopicOptions {
-  /** The `partitions` of the broker when left out. */
+  /** Default: the `partitions` of the broker. */
   readonly partitions?: number;
-  /** Copies; 1 when left out. */
+  /** Default 1. */
   readonly replicas?: number;
   /** Topic properties, such as `max.message.bytes`. */
   readonly config?: Readonly<Record<string, string>>;
 }
 
-/** What to read, and with which client. */
+/** All optional. */
 export interface ReadOptions {
-  /** All of them when left out. */
+  /** Default all. */
   readonly partition?: number;
-  /** kcat when it is installed, else the console consumer among Kafka's jars (slower). */
+  /** Default kcat if it is installed, else the slower console consumer among Kafka's jars. */
   readonly client?: "kcat" | "console";
 }
 
-/** One record as it stands in Kafka. */
+/** A record as Kafka stores it. */
 export interface KafkaRecord {
   /** From 0. */
   readonly partition: number;
@@ -85,20 +84,20 @@ export interface KafkaRecord {
   readonly offset: number;
   /** Milliseconds since the epoch, UTC. */
   readonly timestamp: number;
-  /** Null when there is none. */
+  /** Null if there is none. */
   readonly key: string | null;
-  /** Of a name that stands there twice, the last. */
+  /** If a name occurs twice, the last one. */
   readonly headers: Record<string, string>;
-  /** The stored bytes as UTF-8; reading fails when they are something else, or when there is no value. */
+  /** Reading rejects values that are missing or not UTF-8. */
   readonly value: string;
 }
 
-/** How long reading a topic may take. */
+/** Limit for reading a topic. */
 const READ_MS = 60_000;
 
 /**
- * Why Kafka cannot run here, in one sentence with the command that helps; undefined when it can.
- * Never prompts, so that a bare `deno test` ignores the tests and says why.
+ * Why Kafka cannot run here and how to change that, in one sentence; undefined if it can. Never prompts, so that a bare
+ * `deno test` skips the tests and says why.
  */
 export function kafkaMissing(): string | undefined {
   const refused = serverMissing("Kafka", ["sh", "java"]);
@@ -109,20 +108,20 @@ export function kafkaMissing(): string | undefined {
 }
 
 /**
- * A broker process. Disposing of it ends the process in whatever state, and removes data that nobody asked to keep.
- * The leak checks of `deno test` want it to live within one test: to share it, make the cases steps of one.
+ * A broker process. Disposing ends the process in any state and removes temporary data.
+ * Because of the leak checks of `deno test` it must live within one test: to share it, use steps.
  */
 export class KafkaServer extends RunningServer implements AsyncDisposable {
-  /** "127.0.0.1:PORT", for clients that do not log in; the same after a restart. */
+  /** "127.0.0.1:PORT" of the listener without a login; the same after a restart. */
   readonly broker: string;
-  /** "127.0.0.1:PORT", for clients that do; undefined without `sasl`. */
+  /** "127.0.0.1:PORT" of the listener with a login; undefined without `sasl`. */
   readonly saslBroker: string | undefined;
-  /** Holds `log` (the data), the broker's settings, and `server-N.log` of each start. */
+  /** Contains `log` (the data), the broker's settings, and `server-N.log` of each start. */
   readonly dataDir: string;
   readonly #temporary: boolean;
-  /** Of it and its companions: any that lives will do. */
+  /** All brokers of the cluster. */
   readonly #all: readonly string[];
-  readonly #doors: Readonly<Record<string, number>>;
+  readonly #listeners: Readonly<Record<string, number>>;
   protected override readonly process: ServerProcess;
   readonly #unload = () => this.#endNow();
 
@@ -130,7 +129,7 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     options: KafkaOptions,
     dataDir: string,
     ports: Ports,
-    doors: Readonly<Record<string, number>>,
+    listeners: Readonly<Record<string, number>>,
     archive: string,
     member?: Membership,
   ) {
@@ -138,7 +137,7 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     this.broker = `127.0.0.1:${ports.broker}`;
     this.saslBroker = options.sasl && `127.0.0.1:${ports.sasl}`;
     this.#all = (member?.ports ?? [ports]).map(({ broker }) => `127.0.0.1:${broker}`);
-    this.#doors = doors;
+    this.#listeners = listeners;
     this.dataDir = dataDir;
     this.#temporary = options.dataDir === undefined;
     this.process = new ServerProcess({
@@ -154,34 +153,34 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
         `${dataDir}/server.properties`,
       ),
       dir: dataDir,
-      // after kill -9 most of a start is the old registration running out, about 3 s
+      // after kill -9 the broker waits about 3 s until its old registration expires
       ready: (log) => log.includes("Kafka Server started"),
     });
     addEventListener("unload", this.#unload);
   }
 
-  /** Resolves when clients can use it; fails with the broker's last words when it ends before that or takes over 3 minutes. */
+  /** Resolves when clients can use it; rejects with its last log lines if it ends before that or needs more than 3 minutes. */
   static async start(options: KafkaOptions = {}): Promise<KafkaServer> {
     const warm = `${cache()}/kafka/warm-${version()}`;
     if (!exists(warm) && granted({ name: "write", path: cache() })) await KafkaServer.#warmUp(warm);
     return await KafkaServer.#start(options, `-XX:SharedArchiveFile=${warm}/classes.jsa`, warm);
   }
 
-  /** One of several brokers. It says that it has started when a majority of them runs. */
+  /** Starts one broker of a cluster. It is ready when a majority of the brokers runs. */
   static async startMember(options: KafkaOptions, member: Membership): Promise<KafkaServer> {
     const warm = `${cache()}/kafka/warm-${version()}`;
     if (!exists(warm) && granted({ name: "write", path: cache() })) await KafkaServer.#warmUp(warm);
     return await KafkaServer.#start(options, `-XX:SharedArchiveFile=${warm}/classes.jsa`, warm, member);
   }
 
-  /** Once a machine, 8 s: keeps a formatted data directory and the JVM's loaded classes, which save 3 s of 4.5 at each start. */
+  /** Done once per machine, in 8 s: caches a formatted data folder and the JVM's classes, which saves 3 s of 4.5 at each start. */
   static async #warmUp(warm: string): Promise<void> {
     const part = await Deno.makeTempDir({ dir: `${cache()}/kafka`, prefix: "warm-" });
     try {
       await using server = await KafkaServer.#start({}, `-XX:ArchiveClassesAtExit=${part}/classes.jsa`);
       for (const file of FORMATTED) await Deno.copyFile(`${server.dataDir}/log/${file}`, `${part}/${file}`);
       await server.stop();
-      // fails when another process was first, which is as good
+      // fails if another process was first, whose result is as good
       await Deno.rename(part, warm).catch(() => {});
     } finally {
       await Deno.remove(part, { recursive: true }).catch(() => {});
@@ -194,13 +193,13 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     warm?: string,
     member?: Membership,
   ): Promise<KafkaServer> {
-    const { ports, doors } = portsFor(options, member);
+    const { ports, listeners } = portsFor(options, member);
     const dataDir = await folderFor("kafka", options.dataDir);
-    const server = new KafkaServer(options, dataDir, ports, doors, archive, member);
+    const server = new KafkaServer(options, dataDir, ports, listeners, archive, member);
     try {
       await Deno.mkdir(`${dataDir}/log`, { recursive: true });
       await Deno.writeTextFile(`${dataDir}/log4j2.properties`, LOG4J);
-      const properties = settings(options, dataDir, ports, doors, member);
+      const properties = settings(options, dataDir, ports, listeners, member);
       await Deno.writeTextFile(`${dataDir}/server.properties`, propertiesFile(properties));
       if (!exists(`${dataDir}/log/meta.properties`)) await server.#format(warm, options, member);
       await server.process.start();
@@ -211,20 +210,20 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     }
   }
 
-  /** Where a door is: "localhost:PORT", which certificates can name. */
-  door(name: string): string {
-    const port = this.#doors[name];
-    if (port === undefined) throw new RangeError(`No door ${name}`);
+  /** "localhost:PORT" of a listener; a name because certificates contain names. */
+  listener(name: string): string {
+    const port = this.#listeners[name];
+    if (port === undefined) throw new RangeError(`No listener ${name}`);
     return `localhost:${port}`;
   }
 
   /** Changes broker properties from the next start on. */
   async set(properties: Readonly<Record<string, string>>): Promise<void> {
-    // of two lines with one name Java takes the later one
+    // if a name occurs twice, Java takes the later line
     await Deno.writeTextFile(`${this.dataDir}/server.properties`, propertiesFile(properties), { append: true });
   }
 
-  /** Limits how many bytes a second each client may send to it. */
+  /** Limits how many bytes per second each client may send. */
   async setProducerQuota(bytesPerSecond: number): Promise<void> {
     await collect("java", [
       ...this.#java("kafka.admin.ConfigCommand"),
@@ -233,11 +232,11 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     ]);
   }
 
-  /** Changes what this door tells clients as its address, from the next start on. */
-  async advertise(door: string, address: string): Promise<void> {
+  /** Changes the advertised address of a listener, from the next start on. */
+  async advertise(listener: string, address: string): Promise<void> {
     const properties = await Deno.readTextFile(`${this.dataDir}/server.properties`);
     const listeners = /^advertised\.listeners=(.*)$/m.exec(properties)?.[1] ?? "";
-    const name = door.toUpperCase();
+    const name = listener.toUpperCase();
     await this.set({
       "advertised.listeners": listeners.split(",").map((each) =>
         each.startsWith(`${name}:`) ? `${name}://${address}` : each
@@ -246,7 +245,7 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     });
   }
 
-  /** Lets a user do this, where an authorizer guards the broker. */
+  /** Grants rights to a user, if the broker has an authorizer. */
   async allow(user: string, kind: "topic" | "group", name: string, ...operations: Operation[]): Promise<void> {
     const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } =
       (await import("kafkajs")).default;
@@ -262,17 +261,17 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     await this.#admin((admin) => admin.createAcls({ acl }));
   }
 
-  /** Fails when there is one of that name; resolves when it can be written to. */
+  /** Resolves when the topic can be written to; rejects if it exists. */
   async createTopic(topic: string, options: TopicOptions = {}): Promise<void> {
     const configEntries = Object.entries(options.config ?? {}).map(([name, value]) => ({ name, value }));
     const created = await this.#admin(async (admin) => {
       const { partitions: numPartitions = -1, replicas: replicationFactor = -1 } = options;
       const topics = [{ topic, numPartitions, replicationFactor, configEntries }];
-      // kafkajs's own waiting fails when the broker has not yet heard of the topic from the controller
+      // kafkajs's own waiting fails if the controller has not told the broker about the topic yet
       const created = await admin.createTopics({ topics, waitForLeaders: false });
       for (const end = Date.now() + READ_MS;; await sleep(20)) {
         try {
-          // asks the leader of each partition
+          // answered by the leader of each partition
           await admin.fetchTopicOffsets(topic);
           return created;
         } catch (error) {
@@ -280,13 +279,13 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
         }
       }
     });
-    if (!created) throw new Error(`Cannot create topic ${topic} as it exists`);
+    if (!created) throw new Error(`Cannot create topic ${topic}: it exists`);
   }
 
   /**
-   * Creates the two topics of a feed, `<name>` and `<name>_gaps`; without a name those that are the program's defaults.
+   * Creates the topics `<name>` for ticks and `<name>_gaps` for gaps; without a name, those that the program uses by default.
    *
-   * @param options of both topics, but the topic for gaps always has one partition
+   * @param options of both topics, except that the topic of gaps always has one partition
    */
   async createTopics(name?: string, options: TopicOptions = {}): Promise<{ topic: string; gapsTopic: string }> {
     const [topic, gapsTopic] = name === undefined ? ["ticker_batch", "feed_gaps"] : [name, `${name}_gaps`];
@@ -295,7 +294,7 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     return { topic, gapsTopic };
   }
 
-  /** Which partitions of a topic each member of a group reads; empty while the members are agreeing. */
+  /** The partitions of a topic that each member of a group reads; empty while the group rebalances. */
   async shares(group: string, topic: string): Promise<number[][]> {
     const { AssignerProtocol } = (await import("kafkajs")).default;
     const { groups } = await this.#admin((admin) => admin.describeGroups([group]));
@@ -306,7 +305,7 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     );
   }
 
-  /** Resolves when it is no longer listed. */
+  /** Resolves when the topic is no longer listed. */
   async deleteTopic(topic: string): Promise<void> {
     await this.#admin(async (admin) => {
       await admin.deleteTopics({ topics: [topic] });
@@ -314,7 +313,7 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     });
   }
 
-  /** All records there are, by partition and offset. */
+  /** All records, by partition and offset. */
   async read(topic: string, options: ReadOptions = {}): Promise<KafkaRecord[]> {
     const client = options.client ?? (onPath("kcat") && granted({ name: "run", command: "kcat" }) ? "kcat" : "console");
     const records = client === "kcat"
@@ -323,22 +322,21 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     return records.sort((a, b) => a.partition - b.partition || a.offset - b.offset);
   }
 
-  /** Kills without asking. */
   async [Symbol.asyncDispose](): Promise<void> {
     removeEventListener("unload", this.#unload);
-    // kept data is closed in order, so that the next start on it need not wait for a registration to run out
+    // an orderly end, so that the next start on this data need not wait for a registration to expire
     await this.kill(this.#temporary ? "SIGKILL" : "SIGTERM");
     if (this.#temporary) await Deno.remove(this.dataDir, { recursive: true });
   }
 
-  /** For a test process that ends without disposing: nothing can be awaited any more. */
+  /** For a test process that ends without disposing, when nothing can be awaited any more. */
   #endNow(): void {
     this.process.signal("SIGKILL");
     if (this.#temporary) removeNow(this.dataDir);
   }
 
   async #format(warm: string | undefined, options: KafkaOptions, member: Membership | undefined): Promise<void> {
-    const scram = [...new Set(Object.values(options.doors ?? {}).flatMap(({ mechanisms = [] }) => mechanisms))]
+    const scram = [...new Set(Object.values(options.listeners ?? {}).flatMap(({ mechanisms = [] }) => mechanisms))]
       .filter((mechanism) => mechanism !== "PLAIN");
     if (warm !== undefined && exists(warm) && scram.length === 0) {
       for (const file of FORMATTED) await Deno.copyFile(`${warm}/${file}`, `${this.dataDir}/log/${file}`);
@@ -362,7 +360,7 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
   }
 
   async #admin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
-    // not at the top: in a bare `deno test` kafkajs fails for want of NODE_ENV
+    // imported here because kafkajs reads NODE_ENV when it is loaded, which a bare `deno test` does not permit
     const { Kafka, logLevel } = await import("kafkajs");
     const retry = { initialRetryTime: 50, retries: 5 };
     const admin = new Kafka({ brokers: [...this.#all], logLevel: logLevel.NOTHING, retry }).admin();
@@ -391,7 +389,7 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
     ];
     if (partition !== undefined) args.push("-p", String(partition));
     const records: KafkaRecord[] = [];
-    // -J writes every byte above 31 as it is, and this way each becomes one character; so one parse, and the bytes are back
+    // -J writes every byte above 31 unchanged, and here each byte becomes one character, so a single parse restores the bytes
     await collect("kcat", args, "\n", (line) => {
       const { partition, offset, ts, key, headers = [], payload } = JSON.parse(line) as KcatRecord;
       const pairs = headers.flatMap((name, i) => i % 2 ? [] : [[name ?? "", headers[i + 1] ?? ""] as const]);
@@ -401,12 +399,12 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
   }
 
   async #readWithConsole(topic: string, partition: number | undefined): Promise<KafkaRecord[]> {
-    // the console consumer never ends by itself: tell it how many there are
+    // the console consumer does not stop at the end, so it gets the number of records
     const offsets = await this.#admin((admin) => admin.fetchTopicOffsets(topic));
     const count = offsets.filter((one) => partition === undefined || one.partition === partition)
       .reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0);
     if (count === 0) return [];
-    // nothing in a record can look like these
+    // separators that no record contains
     const [field, line, header, none] = Array.from({ length: 4 }, () => crypto.randomUUID());
     const format = ["timestamp", "partition", "offset", "headers", "key", "value"].map((name) => `print.${name}=true`)
       .concat(
@@ -443,15 +441,15 @@ export class KafkaServer extends RunningServer implements AsyncDisposable {
   }
 }
 
-/** How to start several; nothing is needed. */
+/** All optional. */
 export interface ClusterOptions {
-  /** How many; 3 when left out. */
+  /** Default 3. */
   readonly size?: number;
-  /** Of each of them. */
+  /** Of every broker. */
   readonly properties?: Readonly<Record<string, string>>;
 }
 
-/** Several brokers, each of them a controller as well. Topics have as many copies as there are brokers, unless told otherwise. */
+/** Several brokers, each of which is a controller as well. By default topics have as many replicas as there are brokers. */
 export class KafkaCluster implements AsyncDisposable {
   /** In the order of their ids, from 1. */
   readonly servers: readonly KafkaServer[];
@@ -477,25 +475,24 @@ export class KafkaCluster implements AsyncDisposable {
     throw failed.reason;
   }
 
-  /** Of all of them, "127.0.0.1:PORT,...". */
+  /** "127.0.0.1:PORT,..." of all brokers. */
   get brokers(): string {
     return this.servers.map(({ broker }) => broker).join();
   }
 
-  /** Any of them, to make and read topics with: it asks those that live. */
+  /** For creating and reading topics: uses any broker that runs. */
   get any(): KafkaServer {
     const [first] = this.servers;
     if (first === undefined) throw new RangeError("No broker");
     return first;
   }
 
-  /** Kills without asking. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.servers.map((server) => server[Symbol.asyncDispose]()));
   }
 }
 
-/** What a user may be allowed. */
+/** A right of a user. */
 export type Operation = "READ" | "WRITE" | "DESCRIBE" | "CREATE";
 
 interface Ports {
@@ -504,22 +501,22 @@ interface Ports {
   readonly controller: number;
 }
 
-/** Those of one broker. */
+/** The ports of one broker. */
 function portsIn(free: Readonly<Record<string, number>>, node: number | "" = ""): Ports {
   const [broker = 0, sasl = 0, controller = 0] = ["broker", "sasl", "controller"].map((name) => free[`${name}${node}`]);
   return { broker, sasl, controller };
 }
 
 function portsFor(
-  { port, doors = {} }: KafkaOptions,
+  { port, listeners = {} }: KafkaOptions,
   member: Membership | undefined,
-): { ports: Ports; doors: Readonly<Record<string, number>> } {
-  const names = Object.keys(doors);
+): { ports: Ports; listeners: Readonly<Record<string, number>> } {
+  const names = Object.keys(listeners);
   const free: Record<string, number> = freePorts("broker", "sasl", "controller", ...names);
   const own = member?.ports[member.node - 1] ?? portsIn(free);
   return {
     ports: { ...own, broker: port ?? own.broker },
-    doors: Object.fromEntries(names.map((name) => [name, free[name] ?? 0])),
+    listeners: Object.fromEntries(names.map((name) => [name, free[name] ?? 0])),
   };
 }
 
@@ -533,10 +530,10 @@ interface KcatRecord {
   readonly payload: string | null;
 }
 
-/** What formatting leaves in an empty data directory. */
+/** The files that formatting creates in the data folder. */
 const FORMATTED = ["meta.properties", "bootstrap.checkpoint"];
 
-/** Loses nothing in silence. */
+/** Nothing is lost silently. */
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 const LOG4J = `status = error
@@ -552,18 +549,18 @@ appender.o.layout.pattern = %d %p %m (%c)%n
 `;
 
 function settings(
-  { partitions = 1, sasl, doors = {}, users = {}, properties }: KafkaOptions,
+  { partitions = 1, sasl, listeners = {}, users = {}, properties }: KafkaOptions,
   dataDir: string,
   ports: Ports,
-  doorPorts: Readonly<Record<string, number>>,
+  listenerPorts: Readonly<Record<string, number>>,
   member: Membership | undefined,
 ): Record<string, string> {
-  const all: Record<string, Door> = { ...(sasl && { sasl: { mechanisms: ["PLAIN"] } }), ...doors };
+  const all: Record<string, Listener> = { ...(sasl && { sasl: { mechanisms: ["PLAIN"] } }), ...listeners };
   const names = Object.keys(all);
   const clients = [
     `PLAINTEXT://127.0.0.1:${ports.broker}`,
     ...sasl ? [`SASL://127.0.0.1:${ports.sasl}`] : [],
-    ...Object.keys(doors).map((name) => `${name.toUpperCase()}://localhost:${doorPorts[name]}`),
+    ...Object.keys(listeners).map((name) => `${name.toUpperCase()}://localhost:${listenerPorts[name]}`),
   ].join();
   const protocols = names.map((name) => {
     const { mechanisms, tls } = all[name] ?? {};
@@ -594,15 +591,15 @@ function settings(
     "share.coordinator.state.topic.replication.factor": copies,
     "share.coordinator.state.topic.min.isr": enough,
     "group.initial.rebalance.delay.ms": "0",
-    // after kill -9 a restart waits until the old registration has run out
+    // after kill -9 a restart waits until the old registration expires
     "broker.heartbeat.interval.ms": "500",
     "broker.session.timeout.ms": "3000",
-    ...Object.assign({}, ...names.map((name) => doorSettings(name, all[name] ?? {}, logins))),
+    ...Object.assign({}, ...names.map((name) => listenerSettings(name, all[name] ?? {}, logins))),
     ...properties,
   };
 }
 
-function doorSettings(name: string, { mechanisms = [], tls }: Door, users: Readonly<Record<string, string>>) {
+function listenerSettings(name: string, { mechanisms = [], tls }: Listener, users: Readonly<Record<string, string>>) {
   const prefix = `listener.name.${name.toLowerCase()}`;
   const quoted = (text: string) => `"${text.replace(/["\\]/g, "\\$&")}"`;
   const plain = Object.entries(users).map(([user, password]) => ` user_${user}=${quoted(password)}`).join("");
@@ -626,7 +623,7 @@ function doorSettings(name: string, { mechanisms = [], tls }: Door, users: Reado
   return found;
 }
 
-/** Backslashes and all that is not ASCII escaped, as Java reads such files as Latin-1. */
+/** Escapes backslashes and non-ASCII characters, because Java reads property files as Latin-1. */
 function propertiesFile(properties: Record<string, string>): string {
   const escape = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
   return Object.entries(properties).map(([name, value]) => `${name}=${value.replace(/[^ -[\]-~]/g, escape)}\n`).join(
@@ -659,7 +656,7 @@ function toRecord(
   }
 }
 
-/** Runs a program to its end; each piece of its output up to a separator goes to `take`, one character a byte. */
+/** Runs a program and calls `take` with each part of its output up to a separator, as one character per byte. */
 async function collect(
   command: string,
   args: string[],
@@ -684,13 +681,13 @@ async function collect(
   if (code !== 0) throw new Error(`${command} ended with ${code}: ${said.trim().split("\n").slice(-20).join("\n")}`);
 }
 
-/** As the pom says, so that it stands in one place. */
+/** Kafka's version, which is defined in the pom only. */
 function version(): string {
   const pom = Deno.readTextFileSync(new URL("kafka/pom.xml", import.meta.url));
   return /<kafka\.version>(.+)<\/kafka\.version>/.exec(pom)?.[1] ?? "";
 }
 
-/** The folder with Kafka's own jars. */
+/** The folder with Kafka's jars. */
 export function jars(): string {
   return `${cache()}/kafka/libs-${version()}`;
 }

@@ -1,4 +1,4 @@
-// The broker that the integration tests stand on, and what they rely on it for.
+// What the tests on a real Kafka rely on KafkaServer for.
 import { assertEquals, assertRejects } from "@std/assert";
 import type { Message, SASLOptions } from "kafkajs";
 import { kafkaMissing, KafkaServer } from "./kafka.ts";
@@ -7,7 +7,7 @@ import { serverTest } from "./test.ts";
 const missing = kafkaMissing();
 
 async function produce(broker: string, topic: string, messages: Message[], sasl?: SASLOptions): Promise<void> {
-  // not at the top: in a bare `deno test` kafkajs fails for want of NODE_ENV
+  // imported here because kafkajs reads NODE_ENV when it is loaded, which a bare `deno test` does not permit
   const { Kafka, logLevel, Partitioners } = await import("kafkajs");
   const kafka = new Kafka({
     brokers: [broker],
@@ -38,7 +38,7 @@ const records = messages.map(({ key, value, timestamp, headers = {} }, offset) =
   { partition: 0, offset, timestamp: Number(timestamp), key, headers: { ...headers }, value }
 ));
 
-serverTest(missing, "KafkaServer gives back what was produced, also after kill -9 and a restart", async () => {
+serverTest(missing, "KafkaServer.read() returns what was produced, also after kill -9 and a restart", async () => {
   await using kafka = await KafkaServer.start();
   await kafka.createTopic("ticker");
   assertEquals(await kafka.read("ticker"), []);
@@ -53,12 +53,12 @@ serverTest(missing, "KafkaServer gives back what was produced, also after kill -
   assertEquals(await kafka.read("ticker"), records);
 });
 
-serverTest(missing, "KafkaServer.read() says the same with either client, whole or by partition", async () => {
+serverTest(missing, "KafkaServer.read() returns the same with either client, whole or by partition", async () => {
   await using kafka = await KafkaServer.start({ partitions: 3 });
   await kafka.createTopic("ticker", { config: { "max.message.bytes": "2000" } });
   await produce(kafka.broker, "ticker", messages.map((message, i) => ({ ...message, partition: 2 - i })));
   const expected = records.map((record) => ({ ...record, offset: 0, partition: 2 - record.offset })).reverse();
-  // the first is kcat where it is installed
+  // the first one uses kcat if it is installed
   for (const client of [{}, { client: "console" }] as const) {
     assertEquals(await kafka.read("ticker", client), expected);
     assertEquals(await kafka.read("ticker", { ...client, partition: 1 }), expected.slice(1, 2));
@@ -71,9 +71,9 @@ serverTest(missing, "KafkaServer.read() says the same with either client, whole 
   assertEquals(await kafka.read("ticker"), []);
 });
 
-serverTest(missing, "KafkaServer refuses a wrong password and takes the right one", async () => {
+serverTest(missing, "KafkaServer refuses a wrong password and accepts the right one", async () => {
   const login = { username: "feed", password: 'p"ä\\ss' };
-  // a new object each time: kafkajs hides in it how to log in with what it held first
+  // a new object each time, because kafkajs stores an authenticator with the first password in it
   const as = (password: string) => ({ mechanism: "plain" as const, username: login.username, password });
   await using kafka = await KafkaServer.start({ sasl: login });
   await kafka.createTopic("ticker");
@@ -85,7 +85,7 @@ serverTest(missing, "KafkaServer refuses a wrong password and takes the right on
   assertEquals(await kafka.read("ticker"), records);
 });
 
-serverTest(missing, "KafkaServer stands still while paused, and ends from there", async () => {
+serverTest(missing, "KafkaServer does not answer while paused, and can be ended in that state", async () => {
   const dataDir = await Deno.makeTempDir();
   try {
     {
@@ -110,7 +110,7 @@ serverTest(missing, "KafkaServer stands still while paused, and ends from there"
   }
 });
 
-serverTest(missing, "KafkaServer.start() fails with the broker's reason", async () => {
+serverTest(missing, "KafkaServer.start() rejects with the broker's reason", async () => {
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   await assertRejects(() => KafkaServer.start({ port: taken.addr.port }), Error, "Address already in use");
   await assertRejects(() => KafkaServer.start({ properties: { "num.partitions": "none" } }), Error, "num.partitions");

@@ -1,10 +1,10 @@
-// A line between two programs: accepts connections and hands their bytes on. How they are handed on is left to whoever extends it.
+// A proxy between two programs: accepts connections and forwards their bytes. Subclasses define how.
 
-/** Open until it is disposed of. */
+/** Listens until it is disposed of. */
 export abstract class Line implements AsyncDisposable {
-  /** Connections so far. */
+  /** How many connections there have been. */
   connections = 0;
-  /** Both ends of all connections. */
+  /** Both ends of every open connection. */
   readonly #open = new Set<Deno.Conn>();
   readonly #listener: Deno.TcpListener;
   readonly #work = new Set<Promise<void>>();
@@ -20,7 +20,7 @@ export abstract class Line implements AsyncDisposable {
     return this.#listener.addr.port;
   }
 
-  /** Ends all connections. */
+  /** Closes all connections. */
   cut(): void {
     for (const conn of this.#open) close(conn);
   }
@@ -34,13 +34,13 @@ export abstract class Line implements AsyncDisposable {
   /** The server's port. */
   protected abstract get target(): number;
 
-  /** Whether a connection that was accepted just now may live. */
+  /** Whether a new connection is accepted. */
   protected abstract admits(): boolean;
 
-  /** Hands bytes on in both directions, each until an end is gone. */
+  /** Forwards bytes in both directions, each until one end is closed. */
   protected abstract pass(client: Deno.Conn, server: Deno.Conn): [toServer: Promise<void>, toClient: Promise<void>];
 
-  /** The end waits for it. */
+  /** Disposal waits for it. */
   protected track(work: Promise<void>): void {
     const done = work.finally(() => this.#work.delete(done));
     this.#work.add(done);
@@ -66,7 +66,7 @@ export abstract class Line implements AsyncDisposable {
       return close(client);
     }
     const ends = [client, server];
-    // it may have been cut meanwhile
+    // `cut()` may have closed the client meanwhile
     if (!this.admits()) ends.forEach(close);
     for (const conn of ends) this.#open.add(conn);
     const directions = this.pass(client, server);
@@ -77,7 +77,7 @@ export abstract class Line implements AsyncDisposable {
   }
 }
 
-/** Closes it, unless it is closed. */
+/** Closes a connection unless it is closed already. */
 export function close(conn: Deno.Conn): void {
   try {
     conn.close();

@@ -1,28 +1,28 @@
 /**
- * What the servers of this folder have in common: a process that is started, killed, paused and started again with its words
- * in a file, free ports, and the question whether it can run here.
+ * Shared by all servers of this folder: a process that can be started, killed, paused and started again, with its output in a
+ * file; free ports; and the check whether a server can run here.
  */
 
-/** What to run and how to know that it can be used. */
+/** What to run. */
 export interface ProcessOptions {
-  /** As it stands in messages: "InfluxDB". */
+  /** For messages: "InfluxDB". */
   readonly name: string;
   /** Program and arguments. */
   readonly command: readonly string[];
-  /** Holds `server-N.log` of each start. */
+  /** The folder for `server-N.log` of each start. */
   readonly dir: string;
-  /** Beside the environment of this process, and stronger. */
+  /** Added to the environment of this process; overrides it. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Whether clients can use it by now; gets what it has written so far. */
+  /** Whether clients can use it; receives its output so far. */
   ready(log: string): boolean | Promise<boolean>;
 }
 
-/** How long a start may take. */
+/** Limit for a start. */
 const READY_MS = 180_000;
-/** How long a process may take to end before it is killed. */
+/** A process that has not ended after this time is killed. */
 const STOP_MS = 30_000;
 
-/** A process with its log, which can be started more than once. */
+/** A process that can be started several times. */
 export class ServerProcess {
   readonly #options: ProcessOptions;
   #process: Deno.ChildProcess | undefined;
@@ -34,23 +34,23 @@ export class ServerProcess {
     this.#options = options;
   }
 
-  /** Of the last start. */
+  /** Process id of the last start. */
   get pid(): number {
     return this.#pid;
   }
 
-  /** Whether it has not ended by itself or by us. */
+  /** Whether the process exists. */
   get running(): boolean {
     return this.#process !== undefined;
   }
 
-  /** Resolves when it can be used; fails with its last words when it ends before that or takes over 3 minutes. */
+  /** Resolves when clients can use it; rejects with its last log lines if it ends before that or needs more than 3 minutes. */
   async start(): Promise<void> {
     const { name, command, dir, env = {}, ready } = this.#options;
     const log = `${dir}/server-${++this.#starts}.log`;
     await Deno.writeTextFile(log, "");
     const process = new Deno.Command("sh", {
-      // the shell only opens the file and becomes the server: a pipe would fill up whenever this process does not read
+      // the shell opens the file and then becomes the server; a pipe would block the server while this process does not read
       args: ["-c", 'exec "$@" >> "$0" 2>&1', log, ...command],
       env,
       stdin: "null",
@@ -73,23 +73,23 @@ export class ServerProcess {
     }
   }
 
-  /** What it has written since its first start. */
+  /** Its output since the first start. */
   async log(): Promise<string> {
     const starts = Array.from({ length: this.#starts }, (_, i) => `${this.#options.dir}/server-${i + 1}.log`);
     return (await Promise.all(starts.map((path) => Deno.readTextFile(path)))).join("");
   }
 
-  /** Sends a signal; one that has ended already is no problem. */
+  /** Sends a signal; does nothing if the process has ended. */
   signal(signal: Deno.Signal): void {
     try {
       this.#process?.kill(signal);
     } catch (error) {
-      // it has ended, and its status is on the way to us
+      // it has ended, but its status has not arrived yet
       if (!(error instanceof TypeError)) throw error;
     }
   }
 
-  /** Resolves when it is gone; one that is paused, or gone already, is no problem. */
+  /** Resolves when the process has ended; it may be paused, or have ended before. */
   async kill(signal: Deno.Signal): Promise<void> {
     this.signal(signal);
     this.signal("SIGCONT");
@@ -99,14 +99,13 @@ export class ServerProcess {
   }
 }
 
-/** What every server of this folder can do besides its own. The process is made by the class of the server. */
+/** What every server of this folder can do. */
 export abstract class RunningServer {
-  /** Made once, started perhaps often. */
   protected abstract readonly process: ServerProcess;
-  /** What ends it in order. */
+  /** The signal for an orderly end. */
   protected readonly stopSignal: Deno.Signal = "SIGTERM";
 
-  /** Of the last start. */
+  /** Process id of the last start. */
   get pid(): number {
     return this.process.pid;
   }
@@ -116,57 +115,56 @@ export abstract class RunningServer {
     return this.process.running;
   }
 
-  /** What it has written since its first start. */
+  /** Its output since the first start. */
   log(): Promise<string> {
     return this.process.log();
   }
 
-  /** Resolves when the process is gone; one that is paused, or gone already, is no problem. */
+  /** Resolves when the process has ended; it may be paused, or have ended before. */
   async kill(signal: Deno.Signal = "SIGKILL"): Promise<void> {
     await this.process.kill(signal);
   }
 
-  /** An orderly end; the data stays until disposal. */
+  /** Ends it in an orderly way; the data stays until disposal. */
   async stop(): Promise<void> {
     await this.kill(this.stopSignal);
   }
 
-  /** Starts again on the same data and ports, after an orderly end when it still runs. */
+  /** Starts it again with the same data and ports, after an orderly end if it still runs. */
   async restart(): Promise<void> {
     await this.stop();
     await this.process.start();
   }
 
-  /** Keeps its connections and answers nothing, until `resume()`. */
+  /** Until `resume()` it keeps its connections but does not answer. */
   pause(): void {
     this.process.signal("SIGSTOP");
   }
 
-  /** Ends `pause()`. */
   resume(): void {
     this.process.signal("SIGCONT");
   }
 }
 
-/** A folder of a server: one that was given is kept, a new one is temporary. */
+/** The folder of a server: the given one, or a new temporary one. */
 export async function folderFor(name: string, given: string | undefined): Promise<string> {
   if (given === undefined) return await Deno.makeTempDir({ prefix: `${name}-` });
   await Deno.mkdir(given, { recursive: true });
   return given;
 }
 
-/** Removes a folder when nothing can be awaited any more. */
+/** Removes a folder synchronously, for when nothing can be awaited any more. */
 export function removeNow(dir: string): void {
   try {
     Deno.removeSync(dir, { recursive: true });
   } catch {
-    // the dying server wrote a file in between: it stays in the temporary directory
+    // the ending server wrote a file meanwhile; the folder stays among the temporary files
   }
 }
 
 /**
- * Ports nobody has. Below the range from which systems take ports for outgoing connections: a reconnecting client could take
- * ours from there.
+ * Free ports, below the range that operating systems use for outgoing connections, so that no reconnecting client takes the port
+ * of a server that is down.
  */
 export function freePorts<N extends string>(...names: N[]): Record<N, number> {
   const held: Deno.Listener[] = [];
@@ -188,20 +186,20 @@ export function freePorts<N extends string>(...names: N[]): Record<N, number> {
   }
 }
 
-/** Where install.sh puts a program. */
+/** The path of a program installed by install.sh. */
 export function binary(name: string): string {
   return `${cache()}/bin/${name}`;
 }
 
-/** Why a program of install.sh cannot run here, as `serverMissing()` says it. */
+/** Why a program of install.sh cannot run here, like `serverMissing()`. */
 export function binaryMissing(title: string, name: string): string | undefined {
   return serverMissing(title, ["sh"]) ??
     (exists(binary(name)) ? undefined : `${title} tests need ${name}: run sh tests/servers/install.sh`);
 }
 
 /**
- * Why a server that needs these commands cannot run here, in one sentence with the command that helps; undefined when it can.
- * Never prompts, so that a bare `deno test` ignores the tests and says why.
+ * Why a server that needs these commands cannot run here and how to change that, in one sentence; undefined if it can. Never
+ * prompts, so that a bare `deno test` skips the tests and says why.
  */
 export function serverMissing(title: string, commands: readonly string[]): string | undefined {
   if (Deno.build.os === "windows") return `${title} tests need Linux or macOS`;
@@ -213,15 +211,15 @@ export function serverMissing(title: string, commands: readonly string[]): strin
   ];
   const refused = wanted.find((permission) => !granted(permission)) ??
     [{ name: "write", path: Deno.env.get("TMPDIR") ?? "/tmp" } as const].find((permission) => !granted(permission));
-  return refused && `${title} tests need --allow-${refused.name}: run it by deno task test`;
+  return refused && `${title} tests need --allow-${refused.name}: use deno task test`;
 }
 
-/** Where install.sh keeps all it brings. */
+/** Where install.sh keeps its downloads. */
 export function cache(): string {
   return Deno.env.get("CACHE") ?? `${Deno.env.get("HOME")}/.cache/crypto-data-streaming`;
 }
 
-/** Whether there is a file or folder. */
+/** Whether a file or folder exists. */
 export function exists(path: string): boolean {
   try {
     Deno.statSync(path);
@@ -232,12 +230,12 @@ export function exists(path: string): boolean {
   }
 }
 
-/** Whether we may, without a question. */
+/** Whether a permission is granted; does not prompt. */
 export function granted(permission: Deno.PermissionDescriptor): boolean {
   return Deno.permissions.querySync(permission).state === "granted";
 }
 
-/** Between two looks at something that takes its time. */
+/** For polling. */
 export function sleep(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms));
 }

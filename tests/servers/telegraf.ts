@@ -1,33 +1,33 @@
 /**
- * A real Telegraf for tests: started with the stack's own configuration or another, killed, paused and restarted. The program is
- * brought by install.sh, with the plugins that the configuration needs.
+ * A real Telegraf for tests, with the stack's own configuration or another one: it can be started, killed and paused. Built by
+ * install.sh with the plugins that the configuration needs.
  */
 import { binary, binaryMissing, folderFor, freePorts, removeNow, RunningServer, ServerProcess } from "./process.ts";
 
-/** How to start it. */
+/** What to start. */
 export interface TelegrafOptions {
-  /** Path of its configuration; the stack's own, `telegraf/telegraf.conf`, when left out. */
+  /** Path of the configuration; default the stack's own, `telegraf/telegraf.conf`. */
   readonly config?: string;
-  /** What the configuration takes from the environment. */
+  /** The environment variables that the configuration uses. */
   readonly env?: Readonly<Record<string, string>>;
-  /** In the file that stands for the secret `telegraf`; `writeToken()` replaces it. */
+  /** The content of the secret `telegraf`; `writeToken()` replaces it. */
   readonly token?: string;
 }
 
-/** The stack's own. */
+/** The stack's own configuration. */
 export const TELEGRAF_CONF: string = new URL("../../telegraf/telegraf.conf", import.meta.url).pathname;
 
-/** Why Telegraf cannot run here, in one sentence with the command that helps; undefined when it can. Never prompts. */
+/** Why Telegraf cannot run here and how to change that, in one sentence; undefined if it can. Never prompts. */
 export function telegrafMissing(): string | undefined {
   return binaryMissing("Telegraf", "telegraf");
 }
 
 /**
- * A Telegraf process. Disposing of it ends the process in whatever state. TOKENS and HEALTH of its environment are set here.
- * The leak checks of `deno test` want it to live within one test: to share it, make the cases steps of one.
+ * A Telegraf process. Disposing ends it in any state. TOKENS and HEALTH of its environment are set here.
+ * Because of the leak checks of `deno test` it must live within one test: to share it, use steps.
  */
 export class TelegrafServer extends RunningServer implements AsyncDisposable {
-  /** Where it tells its health, `http://127.0.0.1:PORT`. */
+  /** The address of its health check, `http://127.0.0.1:PORT`. */
   readonly healthUrl: string;
   readonly #dir: string;
   protected override readonly process: ServerProcess;
@@ -42,13 +42,13 @@ export class TelegrafServer extends RunningServer implements AsyncDisposable {
       command: [binary("telegraf"), "--debug", "--config", options.config ?? TELEGRAF_CONF],
       dir,
       env: { TOKENS: `${dir}/tokens`, HEALTH: this.healthUrl, ...options.env },
-      // it says so when all is built; what it cannot reach yet it tries again later
+      // logged when all plugins are loaded; servers that it cannot reach yet are tried again later
       ready: (log) => log.includes("[agent] Config:"),
     });
     addEventListener("unload", this.#unload);
   }
 
-  /** Resolves when it runs; fails with its last words when it ends before that or takes over 3 minutes. */
+  /** Resolves when it runs; rejects with its last log lines if it ends before that or needs more than 3 minutes. */
   static async start(options: TelegrafOptions = {}): Promise<TelegrafServer> {
     const server = new TelegrafServer(options, await folderFor("telegraf", undefined));
     try {
@@ -61,21 +61,20 @@ export class TelegrafServer extends RunningServer implements AsyncDisposable {
     }
   }
 
-  /** Replaces the token's file at once, as the stack does. */
+  /** Replaces the token's file atomically, as the stack does. */
   async writeToken(token: string): Promise<void> {
     await Deno.mkdir(`${this.#dir}/tokens`, { recursive: true });
     await Deno.writeTextFile(`${this.#dir}/tokens/telegraf.new`, token);
     await Deno.rename(`${this.#dir}/tokens/telegraf.new`, `${this.#dir}/tokens/telegraf`);
   }
 
-  /** Kills without asking. */
   async [Symbol.asyncDispose](): Promise<void> {
     removeEventListener("unload", this.#unload);
     await this.kill();
     await Deno.remove(this.#dir, { recursive: true });
   }
 
-  /** For a test process that ends without disposing: nothing can be awaited any more. */
+  /** For a test process that ends without disposing, when nothing can be awaited any more. */
   #endNow(): void {
     this.process.signal("SIGKILL");
     removeNow(this.#dir);

@@ -1,6 +1,6 @@
-// TLS before a server that speaks none.
+// A TLS proxy in front of a server without TLS.
 
-/** Takes encrypted connections and hands what they carry to a plain port, as a load balancer before an exchange does. */
+/** Accepts encrypted connections and forwards their content to a plain port, like a load balancer. */
 export function terminateTls(cert: string, key: string, port: number): { port: number } & AsyncDisposable {
   const listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert, key });
   const conns = new Set<Deno.Conn>();
@@ -21,7 +21,7 @@ export function terminateTls(cert: string, key: string, port: number): { port: n
         try {
           conn.close();
         } catch {
-          // its pipe has closed it
+          // the pipe has closed it already
         }
       }
       await Promise.all([accepting, ...pipes]);
