@@ -6,6 +6,7 @@ import { type Candle, foldCandles, type Interval } from "../../src/core/candle.t
 import type { Tick } from "../../src/core/record.ts";
 import { type SentTick, Simulator, type SimulatorOptions } from "../../src/simulator/server.ts";
 import { tell } from "../integration/feed.ts";
+import { sleep } from "../servers/process.ts";
 import { Chromium, chromiumMissing, type Tab, type Visitor } from "./chromium.ts";
 import { Program, type ProgramOptions } from "./program.ts";
 import { type Interruption, storePast } from "./past.ts";
@@ -164,14 +165,18 @@ export function sentTicks(simulator: Simulator, product: string): number {
   return simulator.sent().filter((tick) => tick.product === product).length;
 }
 
-/** Waits until the page has drawn every tick that was sent of the product, which must be quiet. */
-export async function allDrawn({ tab, simulator }: Pick<Scene, "tab" | "simulator">, product: string): Promise<void> {
-  await tab.until(
-    `all ${sentTicks(simulator, product)} ticks of ${product} are drawn`,
-    (wanted) => {
-      const drawn = __page.candles().reduce((sum, { ticks }) => sum + ticks, 0);
-      return drawn === wanted || drawn;
-    },
-    sentTicks(simulator, product),
-  );
+/**
+ * Waits until the page has drawn exactly the candles of everything that was sent of a product. The product must be quiet; on
+ * `ticker_batch` its last sample may still be on its way.
+ */
+export async function assertDrawn(
+  { tab, simulator }: Pick<Scene, "tab" | "simulator">,
+  product: string,
+  interval: Interval,
+): Promise<void> {
+  for (const end = performance.now() + 60_000;; await sleep(50)) {
+    const [drawn, sent] = [await drawnCandles(tab), plainCandles(simulator, product, interval)];
+    if (JSON.stringify(drawn) === JSON.stringify(sent)) return;
+    if (performance.now() > end) return assertEquals(drawn, sent, `${product} ${interval}`);
+  }
 }

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import type { GapReason } from "../../src/core/record.ts";
 import { until } from "../integration/feed.ts";
-import { allDrawn, assertClean, browserTest, drawnCandles, openScene, plainCandles, type Scene } from "./scene.ts";
+import { assertClean, assertDrawn, browserTest, drawnCandles, openScene, type Scene } from "./scene.ts";
 
 const live = ({ tab }: Scene) =>
   tab.until("the strip says live again", () => __page.strip()?.kind === "live", undefined, 30_000);
@@ -48,8 +48,7 @@ browserTest(
     const inside = (await drawnCandles(tab)).filter(({ time }) => time > region.from && time + 1 < region.to);
     assertEquals(inside, []);
     simulator.levers.quiet("BTC-USD", true);
-    await allDrawn(scene, "BTC-USD");
-    assertEquals(await drawnCandles(tab), plainCandles(simulator, "BTC-USD", "1s"));
+    await assertDrawn(scene, "BTC-USD", "1s");
     assertClean(scene);
   },
 );
@@ -205,8 +204,7 @@ browserTest("junk, repeats and a flood move no candle that they should not move"
   );
   assertGreater(simulator.sentCount, sent);
   levers.quiet("BTC-USD", true);
-  await allDrawn(scene, "BTC-USD");
-  assertEquals(await drawnCandles(tab), plainCandles(simulator, "BTC-USD", "5s"));
+  await assertDrawn(scene, "BTC-USD", "5s");
   const { counters } = await program.get<{ counters: { rejected: Record<string, number>; repeated: number } }>(
     "/api/status",
   );

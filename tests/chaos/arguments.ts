@@ -1,6 +1,6 @@
-// `--name 5` and `--name=5` of the tasks of this folder.
+// Parses `--name 5` and `--name=5` for the tasks of this folder.
 
-/** All of them by name; undefined, and a sentence for whoever typed it, where one cannot be used. */
+/** The numbers by name. Prints a message and returns undefined if an argument cannot be used. */
 export function readNumbers(
   args: readonly string[],
   names: readonly string[],
@@ -13,8 +13,8 @@ export function readNumbers(
     const name = flag.replace(/^--/, "");
     const value = text === "" ? NaN : Number(text);
     if (!flag.startsWith("--") || !names.includes(name) || !(value >= 0)) {
-      const wish = `one of ${names.map((each) => `--${each}`).join(", ")} and a number`;
-      say(`Cannot use the arguments as each must be ${wish}: current value is "${flag} ${text}"`.trimEnd());
+      const expected = `one of ${names.map((each) => `--${each}`).join(", ")} and a number`;
+      say(`Cannot use the arguments: expected ${expected}, got "${`${flag} ${text}`.trimEnd()}"`);
       return undefined;
     }
     found.set(name, value);

@@ -1,4 +1,4 @@
-// The short form of `deno task chaos`: two rounds in which each part fails once, counted as always.
+// A short form of `deno task chaos`: two rounds in which every part fails once.
 
 import { assertEquals, assertGreater } from "@std/assert";
 import { chainMissing } from "../chain/chain.ts";
@@ -15,7 +15,7 @@ const PLAN: readonly (readonly Fault[])[] = [
     { victim: "exchange", kind: "junk", afterMs: 1000, ms: 4000 },
     { victim: "Kafka", kind: "killed", afterMs: 2000, ms: 3000 },
     { victim: "disk", kind: "locked", afterMs: 3000, ms: 5000 },
-    { victim: "link", kind: "half", afterMs: 7000, ms: 6000 },
+    { victim: "connection", kind: "half", afterMs: 7000, ms: 6000 },
   ],
   [
     { victim: "InfluxDB", kind: "frozen", afterMs: 1000, ms: 8000 },
@@ -25,7 +25,7 @@ const PLAN: readonly (readonly Fault[])[] = [
   ],
 ];
 
-serverTest(missing, "chaos: two rounds of faults at every part, nothing lost undeclared", async () => {
+serverTest(missing, "runChaos() loses nothing undeclared in two rounds with faults of every part", async () => {
   const rounds = await runChaos({ seed: 11, rounds: PLAN.length, plan: PLAN, say: tell });
   assertEquals(rounds.flatMap(({ wrong }) => wrong), []);
   assertEquals(rounds.length, PLAN.length);

@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { describe, KINDS, planRound, VICTIMS } from "./faults.ts";
 
-Deno.test("planRound() gives the same plan for the same seed, and another for another", () => {
+Deno.test("planRound() gives the same plan for the same seed, and another one for another seed", () => {
   assertEquals(planRound(5, 3), planRound(5, 3));
   assertNotEquals(describe(planRound(5, 3)), describe(planRound(6, 3)));
 });
 
-Deno.test("planRound() draws every fault sooner or later, and each part once a round", () => {
+Deno.test("planRound() eventually plans every fault, and each part at most once per round", () => {
   const seen = new Set<string>();
   for (let round = 1; round <= 1000; round++) {
     const faults = planRound(1, round);
@@ -20,7 +20,7 @@ Deno.test("planRound() draws every fault sooner or later, and each part once a r
   assertEquals(seen.size, VICTIMS.reduce((sum, victim) => sum + KINDS[victim].length, 0));
 });
 
-Deno.test("planRound() leaves out what is impossible, and keeps to the longest time", () => {
+Deno.test("planRound() leaves out impossible faults and respects the longest duration", () => {
   for (let round = 1; round <= 300; round++) {
     for (const { victim, kind, ms } of planRound(1, round, { longestMs: 8000, impossible: new Set(["disk full"]) })) {
       assertNotEquals(`${victim} ${kind}`, "disk full");

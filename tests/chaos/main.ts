@@ -1,17 +1,17 @@
-// `deno task chaos`: the whole road on real servers, with each part of it killed, frozen, slowed and made to talk junk by
-// chance; after each round everything is counted. Exit code 1 when anything is lost undeclared.
+// `deno task chaos`: runs everything on real servers and kills, freezes, slows or confuses random parts; counts after each round.
+// Exit code 1 if anything is lost undeclared.
 
 import { chainMissing } from "../chain/chain.ts";
 import { readNumbers } from "./arguments.ts";
 import { conclude, runChaos } from "./rounds.ts";
 
-const HELP = `Breaks each part of the road by chance, and counts what arrives.
+const HELP = `Injects random faults into every part from the exchange to InfluxDB, and counts what arrives.
 
 Usage: deno task chaos [options]
 
   --rounds N    how many rounds (default 40)
-  --seed S      of faults, prices and chance: the same seed draws the same faults (default: by the clock)
-  --minutes M   no round begins after so long
+  --seed S      the same seed gives the same faults and prices (default: from the clock)
+  --minutes M   no round begins after this time
   --from N      begin with this round of the seed (default 1)
   --rate N      ticks per second of each of eight products (default 40)
   --longest S   the longest fault, seconds (default 60)
@@ -34,11 +34,11 @@ if (missing !== undefined || numbers === undefined) {
 }
 const seed = numbers.get("seed") ?? Math.floor(Date.now() / 1000) % 1_000_000;
 const [minutes, longest] = [numbers.get("minutes"), numbers.get("longest")];
-// the servers must not be left behind; a second one ends at once
+// the first Ctrl-C ends the servers in order, a second one ends at once
 const stop = new AbortController();
 Deno.addSignalListener("SIGINT", () => {
   if (stop.signal.aborted) Deno.exit(130);
-  say("       this round is the last one");
+  say("       this is the last round");
   stop.abort();
 });
 const done = await runChaos({

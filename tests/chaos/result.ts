@@ -21,7 +21,7 @@ import {
 } from "../count.ts";
 import type { InfluxServer } from "../servers/influxdb.ts";
 import type { KafkaRecord, KafkaServer } from "../servers/kafka.ts";
-import type { KnownTick } from "./link.ts";
+import type { KnownTick } from "./connection_proxy.ts";
 
 /** A row of the store's table of ticks. */
 export interface StoreTick {

@@ -3,7 +3,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import type { GapRecord } from "../count.ts";
 import { countRound, type Snapshot } from "./result.ts";
-import type { KnownTick } from "./link.ts";
+import type { KnownTick } from "./connection_proxy.ts";
 
 const START_US = 1_700_000_000_000_000;
 const PRODUCT = "BTC-USD";

@@ -167,7 +167,7 @@ async function runRound(
     const why = error instanceof Error ? error.message : String(error);
     return { number, faults: words, result: undefined, wrong: [`failed before the count: ${why}; ${status}`] };
   }
-  const { link: { cutTickers }, storeFile, products } = world;
+  const { connection: { cutTickers }, storeFile, products } = world;
   const sent = await world.sent();
   const snapshot = await readSnapshot({ kafka, influx, storeFile, products, sent, cutTickers });
   state.snapshot = snapshot;

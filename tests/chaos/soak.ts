@@ -1,5 +1,5 @@
-// `deno task soak`: the program for as long as one likes, at 1,000 ticks a second and with a fault every minute; does anything
-// grow? Prints a line a minute, then a verdict for each thing that was measured. Exit code 1 when one of them is not flat.
+// `deno task soak`: runs the program at 1,000 ticks a second with a fault every minute, and checks whether anything grows. Prints a
+// line per minute, then a verdict for each measure. Exit code 1 if one of them is not flat.
 
 import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { chainMissing, settle } from "../chain/chain.ts";
@@ -11,7 +11,7 @@ import type { Fault } from "./faults.ts";
 import { type Bound, median, trendOf } from "./trend.ts";
 import { type ProgramStatus, World } from "./world.ts";
 
-const HELP = `Runs the program with faults, and measures whether anything grows.
+const HELP = `Runs the program with faults, and checks whether anything grows.
 
 Usage: deno task soak [options]
 
@@ -21,11 +21,11 @@ Usage: deno task soak [options]
   --help        this text
 `;
 
-/** Between two looks. */
+/** Interval of measurements. */
 const SAMPLE_MS = 5000;
 /**
- * What is measured and what may be called flat: from the end of the warm-up on, the Theil-Sen line through the minutes rises by no
- * more than that part of its median, or by that much.
+ * The measures, and when they count as flat: after the warm-up the Theil-Sen line through the minutes rises by no more than this
+ * part of the median, or by no more than this amount.
  */
 const MEASURES = {
   "rss, MB": { part: 0.1, least: 15 },
@@ -46,20 +46,20 @@ type Sample = Record<Measure, number>;
 
 const NAMES = Object.keys(MEASURES) as Measure[];
 
-/** Of the store: it keeps a week of ticks, so it grows with each of them, and what must be flat is its size for each. */
+/** The store keeps a week of ticks, so it grows; its size per tick must be flat. */
 const DISK_BYTES = 2 ** 31;
-/** Part of the run, but no more than so many minutes, in which memory and store may find their size. */
+/** The warm-up: this part of the run, but at most this many minutes. */
 const WARM_UP = { part: 0.25, mostMinutes: 10 };
-/** What a fault may be here: the program lives through all of them, so that one process is measured. */
+/** Only faults that the program survives, so that one process is measured. */
 const FAULTS: readonly Pick<Fault, "victim" | "kind">[] = [
   { victim: "exchange", kind: "killed" },
   { victim: "exchange", kind: "frozen" },
   { victim: "exchange", kind: "junk" },
   { victim: "exchange", kind: "refuses" },
-  { victim: "link", kind: "cut" },
-  { victim: "link", kind: "held" },
-  { victim: "link", kind: "half" },
-  { victim: "link", kind: "junk" },
+  { victim: "connection", kind: "cut" },
+  { victim: "connection", kind: "held" },
+  { victim: "connection", kind: "half" },
+  { victim: "connection", kind: "junk" },
   { victim: "program", kind: "junk" },
   { victim: "disk", kind: "locked" },
   { victim: "Kafka", kind: "killed" },
@@ -72,7 +72,7 @@ function say(line: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
 }
 
-/** What the system tells of a process. Read by a shell, since `/proc` wants more of Deno than any flag but -A gives. */
+/** Resources of a process, according to the system. A shell reads them, because Deno reads `/proc` with -A only. */
 async function readProcess(
   pid: number,
 ): Promise<Pick<Sample, "rss, MB" | "threads" | "files" | "sockets"> & { cpu: number }> {
@@ -89,7 +89,7 @@ async function readProcess(
     threads: Number(/Threads:\s+(\d+)/.exec(text)?.[1] ?? NaN),
     files: Number(files),
     sockets: Number(sockets),
-    // user and system time, of which the state is the first
+    // user and system time; the first field is the state
     cpu: (Number(fields[11]) + Number(fields[12])) / Number(ticks),
   };
 }
@@ -102,7 +102,7 @@ async function megabytes(path: string): Promise<number> {
   }
 }
 
-/** A minute's median of each. */
+/** The median of each measure during a minute. */
 async function measure(world: World, until: number): Promise<{ sample: Sample; status: ProgramStatus | undefined }> {
   const seen: Partial<Sample>[] = [];
   let status: ProgramStatus | undefined;
@@ -157,11 +157,11 @@ const rate = numbers.get("rate") ?? 1000;
 const random = new Random(seed);
 await mendKafkajs();
 
-// the servers must not be left behind; a second one ends at once
+// the first Ctrl-C ends the servers in order, a second one ends at once
 let isOver = false;
 Deno.addSignalListener("SIGINT", () => {
   if (isOver) Deno.exit(130);
-  say("this minute is the last one");
+  say("this is the last minute");
   isOver = true;
 });
 
@@ -171,7 +171,7 @@ let isGood = true;
     seed,
     ticksPerSecond: rate / 8,
     diskBytes: DISK_BYTES,
-    keepsBooks: false,
+    recordsSent: false,
     preload: new URL("vitals.ts", import.meta.url).pathname,
   });
   const { kafka, influx } = world.chain;
@@ -180,7 +180,7 @@ let isGood = true;
   say(row("minute", NAMES, "fault"));
   for (let minute = 1; minute <= minutes && !isOver; minute++) {
     const until = performance.now() + 60_000;
-    // the first minutes are left in peace, and the last one
+    // no faults in the first two minutes and the last one
     const isCalm = minute <= 2 || minute === minutes;
     const fault = { ...random.pick(FAULTS), afterMs: random.int(0, 15_000), ms: random.int(5000, 25_000) };
     const striking = isCalm ? Promise.resolve() : sleep(fault.afterMs).then(() => world.strike(fault));
@@ -192,10 +192,10 @@ let isGood = true;
   }
   if (world.ends.length > 0 || world.programPid !== pid) {
     isGood = false;
-    say(`The program ended by itself: ${world.ends.join("; ")}`);
+    say(`The program ended unexpectedly: ${world.ends.join("; ")}`);
   }
 
-  // what was received must be everywhere by now
+  // everything received must now be stored everywhere
   await world.quiet(true);
   let status: ProgramStatus | undefined;
   for (const end = performance.now() + 120_000; performance.now() < end; await sleep(500)) {
@@ -208,7 +208,7 @@ let isGood = true;
   const points = await pointCount(influx, world.products);
   say("");
   say(
-    `${received} ticks received; confirmed by Kafka ${sinks.kafka?.sent}, by the store ${sinks.sqlite?.sent}; ` +
+    `${received} ticks received; acknowledged by Kafka ${sinks.kafka?.sent}, by the store ${sinks.sqlite?.sent}; ` +
       `${points} points in InfluxDB`,
   );
   if (points !== sinks.kafka?.sent) isGood = false;

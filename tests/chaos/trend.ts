@@ -1,26 +1,25 @@
-// Is a series of measurements flat? Pure.
+// Decides whether a series of measurements is flat. Pure.
 
-/** What may be called flat. */
+/** The allowed rise: the larger of the two. */
 export interface Bound {
-  /** Part of the median by which the line may rise from the first measurement to the last. */
+  /** From the first measurement to the last, as a part of the median. */
   readonly part: number;
-  /** So much it may rise in any case. */
+  /** From the first measurement to the last, absolute. */
   readonly least: number;
 }
 
-/** What was found. */
+/** The result. */
 export interface Trend {
-  /** Of the values. */
+  /** Of all values. */
   readonly median: number;
-  /** By how much the line rises from the first to the last of them. */
+  /** The rise of the line from the first value to the last. */
   readonly rise: number;
-  /** What it may rise. */
+  /** The allowed rise. */
   readonly allowed: number;
-  /** It does not rise more than that. */
   readonly isFlat: boolean;
 }
 
-/** The middle one; of two, the mean of both. NaN where there are none. */
+/** The middle value, or the mean of the two middle ones. NaN if there are none. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -29,8 +28,8 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * The line through values at equal distances whose slope is the median of the slopes of all pairs (Theil-Sen): a few wild values,
- * as each fault makes them, do not move it.
+ * Fits a Theil-Sen line to values at equal distances: its slope is the median of the slopes of all pairs, so a few outliers, as
+ * each fault causes them, do not change it.
  */
 export function trendOf(values: readonly number[], { part, least }: Bound): Trend {
   const slopes: number[] = [];

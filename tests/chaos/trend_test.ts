@@ -4,11 +4,11 @@ import { median, trendOf } from "./trend.ts";
 
 const BOUND = { part: 0.1, least: 5 };
 
-Deno.test("median() is the middle one, of two the mean", () => {
+Deno.test("median() returns the middle value, or the mean of two", () => {
   assertEquals([median([3, 1, 2]), median([4, 1, 3, 2]), median([7])], [2, 2.5, 7]);
 });
 
-Deno.test("trendOf() finds noise around a level flat, and a leak of 1 % a minute not", () => {
+Deno.test("trendOf() accepts noise around a level, and finds a leak of 1 % a minute", () => {
   const random = new Random(1);
   const noise = () => 20 * (random.next() - 0.5);
   const level = Array.from({ length: 30 }, () => 200 + noise());
@@ -18,7 +18,7 @@ Deno.test("trendOf() finds noise around a level flat, and a leak of 1 % a minute
   assert(!isFlat && rise > 40 && rise < 75, `rise ${rise}`);
 });
 
-Deno.test("trendOf() is not moved by the peaks of faults, and finds what falls flat", () => {
+Deno.test("trendOf() ignores the peaks of faults, and accepts falling values", () => {
   const peaks = Array.from({ length: 30 }, (_, minute) => minute % 7 === 6 ? 5000 : 10);
   assertEquals(trendOf(peaks, BOUND).rise, 0);
   assert(trendOf(Array.from({ length: 10 }, (_, minute) => 300 - minute), BOUND).isFlat);

@@ -1,4 +1,4 @@
-// Loaded before the program (`deno run --preload`): tells in its log how many timers are set, which cannot be seen from outside.
+// Loaded before the program (`deno run --preload`): logs how many timers are set, which is not visible from outside.
 
 import process from "node:process";
 
@@ -11,5 +11,5 @@ const own = setInterval(() => {
   const line = JSON.stringify({ level: "debug", message: "Vitals", timers: timers - 1, heapUsed });
   Deno.stderr.writeSync(encoder.encode(`${line}\n`));
 }, EVERY_MS);
-// a program that wants to end must not wait for this
+// must not keep the program from ending
 Deno.unrefTimer(own);

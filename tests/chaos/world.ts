@@ -1,4 +1,4 @@
-// All parts of the road as processes of their own, and what can be done to each of them. What is counted is left to others.
+// Everything from the exchange to InfluxDB as separate processes, and the faults of each of them. Counting is in result.ts.
 
 import { DatabaseSync } from "node:sqlite";
 import { Random } from "../fakes/random.ts";
@@ -6,34 +6,34 @@ import { type Chain, GAPS_TOPIC, produce, startChain, TOPIC } from "../chain/cha
 import { exists, freePorts, type RunningServer, ServerProcess, sleep } from "../servers/process.ts";
 import { SimulatorProcess } from "../servers/simulator.ts";
 import type { Fault } from "./faults.ts";
-import { type KnownTick, Link } from "./link.ts";
+import { ConnectionProxy, type KnownTick } from "./connection_proxy.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
-/** What is needed to start a world. */
+/** How to start it. */
 export interface WorldOptions {
-  /** Of prices and of chance. */
+  /** Of prices and random faults. */
   readonly seed: number;
-  /** Of each product. */
+  /** Per product. */
   readonly ticksPerSecond: number;
   /** Default eight of them. */
   readonly products?: readonly string[];
-  /** See the program's settings; default its own. */
+  /** Settings of the program that override the defaults. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** Run in the program before it starts. */
+  /** A module that is loaded before the program. */
   readonly preload?: string;
-  /** Whether `sent()` will be asked; default true. A long run does without: it would be a long list. */
-  readonly keepsBooks?: boolean;
+  /** Whether to record what the exchange sends, for `sent()`; default true. A long run has no memory for that. */
+  readonly recordsSent?: boolean;
   /** Size of the store's disk; default 192 MB. */
   readonly diskBytes?: number;
 }
 
-/** As `/api/status` tells of the program. */
+/** The fields of `/api/status` that the tests use. */
 export interface ProgramStatus {
   /** See src/pipeline/source.ts. */
   readonly link: string;
-  /** Declared and not yet ended. */
+  /** Open gaps. */
   readonly gaps: readonly unknown[];
   /** See src/pipeline/delivery.ts. */
   readonly sinks: readonly {
@@ -54,24 +54,23 @@ export interface ProgramStatus {
 }
 
 const PRODUCTS = ["ETH-USD", "BTC-USD", "SOL-USD", "BNB-USD", "XRP-USD", "ADA-USD", "AVAX-USD", "DOT-USD"];
-/** The disk of the store, bytes. */
+/** Size of the store's disk, bytes. */
 const DISK_BYTES = 192 * 1024 * 1024;
-/** A slow process runs for 20 of 100 ms. */
+/** A slow process runs for 20 of every 100 ms. */
 const SLOW_STOPPED_MS = 80;
 const SLOW_RUNNING_MS = 20;
-/** So often a server is started until it is taken for dead. */
+/** Attempts to start a server. */
 const STARTS = 4;
-/** Between two looks whether the program still runs. */
+/** Interval of checks whether the program still runs. */
 const LOOK_MS = 200;
-/** Before a program that ended by itself is started again, as a supervisor does. */
+/** Delay before the supervisor starts a program that has ended. */
 const RESTART_MS = 1000;
 
-/** A process that can be frozen and slowed. */
 interface Freezable {
   signal(signal: Deno.Signal): void;
 }
 
-/** Why the disk cannot be filled here, in words; undefined: it can. */
+/** Why no small disk can be mounted here; undefined if it can. */
 export async function diskMissing(): Promise<string | undefined> {
   const dir = await Deno.makeTempDir({ prefix: "chaos-probe-" });
   try {
@@ -83,19 +82,18 @@ export async function diskMissing(): Promise<string | undefined> {
   }
 }
 
-/** The road, from the exchange to both ends of it. Disposing ends and removes everything. */
+/** The exchange, the program and its servers. Disposing ends and removes everything. */
 export class World implements AsyncDisposable {
   /** Kafka, Telegraf, InfluxDB. */
   readonly chain: Chain;
-  /** Between exchange and program. */
-  readonly link: Link;
-  /** Where the store is. */
+  /** Between the exchange and the program. */
+  readonly connection: ConnectionProxy;
+  /** Path of the store. */
   readonly storeFile: string;
-  /** The products of the exchange. */
   readonly products: readonly string[];
-  /** Records that somebody else wrote to the topics, and that nobody can read. */
+  /** How many unreadable records the fault `Kafka junk` has written. */
   poison = 0;
-  /** How often the program ended by itself, and what it said last. */
+  /** The last log line of each time that the program ended unexpectedly. */
   readonly ends: string[] = [];
   readonly #dir: string;
   readonly #disk: string;
@@ -104,17 +102,17 @@ export class World implements AsyncDisposable {
   readonly #exchange: SimulatorProcess;
   readonly #program: ServerProcess;
   readonly #programPort: number;
-  /** What the exchange says that it has sent, one list for each of its lives. */
-  readonly #lives: KnownTick[][] = [[]];
+  /** What the exchange has sent, one list for each of its starts. */
+  readonly #sentByStart: KnownTick[][] = [[]];
   readonly #known = new Set<string>();
-  /** Whoever ends without disposing leaves no process behind. */
+  /** For a test process that ends without disposing. */
   readonly #unload = () => {
     this.#program.signal("SIGKILL");
   };
-  readonly #keepsBooks: boolean;
+  readonly #recordsSent: boolean;
   #wanted = false;
   #closed = false;
-  #keeping: Promise<void> = Promise.resolve();
+  #supervising: Promise<void> = Promise.resolve();
 
   private constructor(
     options: WorldOptions,
@@ -129,12 +127,12 @@ export class World implements AsyncDisposable {
     this.products = exchange.products;
     this.#dir = dir;
     this.#disk = `${dir}/disk`;
-    this.#keepsBooks = options.keepsBooks ?? true;
+    this.#recordsSent = options.recordsSent ?? true;
     this.#isMounted = isMounted;
     this.#random = new Random(seed);
     this.storeFile = `${this.#disk}/feed.db`;
     this.#programPort = freePorts("program").program;
-    this.link = new Link(exchange.port, this.#random, this.#keepsBooks);
+    this.connection = new ConnectionProxy(exchange.port, this.#random, this.#recordsSent);
     this.#program = new ServerProcess({
       name: "The program",
       command: ["sh", "-c", 'cd "$0" && exec "$@"', dir, Deno.execPath(), "run", "--config", CONFIG].concat(
@@ -147,7 +145,7 @@ export class World implements AsyncDisposable {
         LOG_FORMAT: "json",
         COINBASE_CHANNEL: "ticker",
         COINBASE_PRODUCTS: this.products.join(),
-        COINBASE_WS_URL: `ws://127.0.0.1:${this.link.port}`,
+        COINBASE_WS_URL: `ws://127.0.0.1:${this.connection.port}`,
         KAFKA_BROKERS: chain.kafka.broker,
         STORE_FILE: this.storeFile,
         ...settings,
@@ -156,7 +154,7 @@ export class World implements AsyncDisposable {
     });
   }
 
-  /** Starts all of it, on a disk of its own where that can be had. */
+  /** Starts everything, with the store on a small disk of its own if that is possible. */
   static async start(options: WorldOptions): Promise<World> {
     await using stack = new AsyncDisposableStack();
     const chain = stack.use(await startChain());
@@ -168,29 +166,28 @@ export class World implements AsyncDisposable {
     const world = new World(options, chain, exchange, dir, isMounted);
     stack.use(world);
     await world.#startProgram();
-    world.#keeping = world.#keep();
+    world.#supervising = world.#supervise();
     addEventListener("unload", world.#unload);
     stack.move();
     return world;
   }
 
-  /** Of the program, now. */
   get programPid(): number {
     return this.#program.pid;
   }
 
-  /** All that the program has said since its first start. */
+  /** The program's log since its first start. */
   async programLog(): Promise<string> {
     return await this.#program.log();
   }
 
-  /** Each tick that left the exchange, once, in order. */
+  /** Every tick that the exchange has sent, once, in order. */
   async sent(): Promise<KnownTick[]> {
-    await this.#ask();
-    return this.#lives.flat();
+    await this.#collectSent();
+    return this.#sentByStart.flat();
   }
 
-  /** The program as it stands; undefined where it does not answer. */
+  /** The program's status; undefined if it does not answer. */
   async status(): Promise<ProgramStatus | undefined> {
     try {
       const answer = await fetch(`http://127.0.0.1:${this.#programPort}/api/status`, {
@@ -202,21 +199,21 @@ export class World implements AsyncDisposable {
     }
   }
 
-  /** No trades any more, or again. */
+  /** Stops all trades, or lets them go on. */
   async quiet(on: boolean): Promise<void> {
     await this.#exchange.quiet(on);
   }
 
-  /** Begins a fault, waits for its time, and mends it. */
+  /** Causes a fault, waits for its duration, and removes it. */
   async strike({ victim, kind, ms }: Fault): Promise<void> {
     const { kafka, telegraf, influx } = this.chain;
     switch (victim) {
       case "exchange":
         return await this.#strikeExchange(kind, ms);
-      case "link":
-        this.link.state = kind as "cut";
+      case "connection":
+        this.connection.state = kind as "cut";
         await sleep(ms);
-        this.link.state = "whole";
+        this.connection.state = "whole";
         return;
       case "program":
         return await this.#strikeProgram(kind, ms);
@@ -234,30 +231,30 @@ export class World implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     removeEventListener("unload", this.#unload);
     this.#closed = true;
-    await this.#keeping;
+    await this.#supervising;
     await this.#program.kill("SIGKILL");
-    await this.link[Symbol.asyncDispose]();
+    await this.connection[Symbol.asyncDispose]();
     await this.#exchange[Symbol.asyncDispose]();
     if (this.#isMounted) await run("umount", this.#disk);
     await Deno.remove(this.#dir, { recursive: true });
     await this.chain[Symbol.asyncDispose]();
   }
 
-  /** Whoever ends unasked is started again, as Compose does. */
-  async #keep(): Promise<void> {
+  /** Starts the program again if it ends unexpectedly, as Compose does. */
+  async #supervise(): Promise<void> {
     while (!this.#closed) {
       await sleep(LOOK_MS);
       if (!this.#wanted || this.#program.running) continue;
       const last = (await this.#program.log()).trimEnd().split("\n").at(-1) ?? "";
       this.ends.push(last.slice(0, 500));
       await sleep(RESTART_MS);
-      // it may end again, which the next look shows
+      // the next check notices if it ends again
       if (this.#wanted && !this.#closed) await this.#program.start().catch(() => {});
     }
   }
 
   async #startProgram(): Promise<void> {
-    await bringUp(async () => {
+    await startPatiently(async () => {
       await this.#program.kill("SIGKILL");
       await this.#program.start();
     });
@@ -265,29 +262,29 @@ export class World implements AsyncDisposable {
   }
 
   async #startExchange(): Promise<void> {
-    await bringUp(async () => {
+    await startPatiently(async () => {
       await this.#exchange.kill();
       await this.#exchange.restart();
     });
-    this.#lives.push([]);
+    this.#sentByStart.push([]);
   }
 
   /**
-   * What it has sent since it was asked last. What an earlier life sent after it was asked for the last time, just before its end,
-   * was on the line, where it may have been held for long.
+   * Adds what the exchange has sent since the last call. What it sent just before it was killed is known from the connection
+   * only, which may have held it for long.
    */
-  async #ask(): Promise<void> {
-    if (!this.#keepsBooks) return;
-    const passed = this.link.take();
-    const life = this.#lives.at(-1) ?? [];
+  async #collectSent(): Promise<void> {
+    if (!this.#recordsSent) return;
+    const passed = this.connection.take();
+    const list = this.#sentByStart.at(-1) ?? [];
     if (this.#exchange.running) {
-      for await (const line of this.#exchange.sentLines(life.length)) {
+      for await (const line of this.#exchange.sentLines(list.length)) {
         const { id, product, tradeId, price, time } = JSON.parse(line);
-        life.push({ id, product, tradeId, price, time });
+        list.push({ id, product, tradeId, price, time });
         this.#known.add(id);
       }
     }
-    const before = this.#exchange.running ? this.#lives.at(-2) : life;
+    const before = this.#exchange.running ? this.#sentByStart.at(-2) : list;
     for (const tick of passed) {
       if (this.#known.has(tick.id)) continue;
       this.#known.add(tick.id);
@@ -299,10 +296,10 @@ export class World implements AsyncDisposable {
     switch (kind) {
       case "killed":
       case "stopped": {
-        await this.#ask();
+        await this.#collectSent();
         await this.#exchange.kill(kind === "killed" ? "SIGKILL" : "SIGTERM");
         await sleep(ms);
-        await this.#ask();
+        await this.#collectSent();
         return await this.#startExchange();
       }
       case "frozen":
@@ -328,14 +325,14 @@ export class World implements AsyncDisposable {
         return;
       }
       case "junk":
-        return await this.#talkJunk(ms);
+        return await this.#sendJunk(ms);
     }
     throw new RangeError(`No fault of the exchange: ${kind}`);
   }
 
-  async #talkJunk(ms: number): Promise<void> {
+  async #sendJunk(ms: number): Promise<void> {
     const product = () => this.#random.pick(this.products);
-    const talk: readonly (() => Promise<void>)[] = [
+    const faults: readonly (() => Promise<void>)[] = [
       () => this.#exchange.pull("junk", { n: this.#random.int(1, 200) }),
       () => this.#exchange.pull("huge", { bytes: this.#random.int(100, 3_000_000) }),
       () => this.#exchange.pull("cutOff", { product: product() }),
@@ -349,7 +346,7 @@ export class World implements AsyncDisposable {
       () => this.#exchange.pull("dataFirst", { on: this.#random.chance(0.5) }),
     ];
     for (const end = performance.now() + ms; performance.now() < end; await sleep(this.#random.int(100, 1200))) {
-      await this.#random.pick(talk)();
+      await this.#random.pick(faults)();
     }
     await this.#exchange.pull("dataFirst", { on: false });
   }
@@ -367,13 +364,13 @@ export class World implements AsyncDisposable {
       case "slow":
         return await slow(this.#program, ms);
       case "junk":
-        return await this.#bother(ms);
+        return await this.#sendRequests(ms);
     }
     throw new RangeError(`No fault of the program: ${kind}`);
   }
 
-  /** Strangers at the door of its pages. */
-  async #bother(ms: number): Promise<void> {
+  /** Other clients send junk to its web server. */
+  async #sendRequests(ms: number): Promise<void> {
     for (const end = performance.now() + ms; performance.now() < end; await sleep(this.#random.int(20, 200))) {
       try {
         using conn = await Deno.connect({ hostname: "127.0.0.1", port: this.#programPort });
@@ -383,7 +380,7 @@ export class World implements AsyncDisposable {
         await conn.write(bytes);
         if (this.#random.chance(0.5)) await sleep(100);
       } catch {
-        // it may hang up on us at any time
+        // it may close the connection at any time
       }
     }
   }
@@ -419,7 +416,7 @@ export class World implements AsyncDisposable {
     throw new RangeError(`No fault of the disk: ${kind}`);
   }
 
-  /** Whatever becomes free is taken again. */
+  /** Fills the disk, also whatever becomes free again. */
   async #fill(ms: number): Promise<void> {
     const ballast = `${this.#disk}/ballast`;
     {
@@ -439,7 +436,7 @@ export class World implements AsyncDisposable {
     await Deno.remove(ballast);
   }
 
-  /** Somebody else writes to the topics what nobody can read. */
+  /** Writes unreadable records to the topics. */
   async #poison(ms: number): Promise<void> {
     const { broker } = this.chain.kafka;
     for (const end = performance.now() + ms; performance.now() < end; await sleep(this.#random.int(200, 1500))) {
@@ -450,7 +447,7 @@ export class World implements AsyncDisposable {
         await produce(broker, topic, texts);
         this.poison += texts.length;
       } catch {
-        // Kafka is away as well
+        // Kafka may be down as well
       }
     }
   }
@@ -462,7 +459,7 @@ async function strikeServer(server: RunningServer, kind: string, ms: number): Pr
     case "stopped":
       await (kind === "killed" ? server.kill() : server.stop());
       await sleep(ms);
-      return await bringUp(() => server.restart());
+      return await startPatiently(() => server.restart());
     case "frozen":
       server.pause();
       await sleep(ms);
@@ -473,13 +470,13 @@ async function strikeServer(server: RunningServer, kind: string, ms: number): Pr
   throw new RangeError(`No fault of a server: ${kind}`);
 }
 
-/** A machine with much to do may need more than the minute that a start may take: not what is asked here. */
-async function bringUp(start: () => Promise<void>): Promise<void> {
+/** A busy machine may need several attempts. */
+async function startPatiently(start: () => Promise<void>): Promise<void> {
   for (let attempt = 1; attempt < STARTS; attempt++) {
     try {
       return await start();
     } catch {
-      // it is killed and tried again
+      // tried again
     }
   }
   await start();
@@ -497,14 +494,14 @@ async function slow(process: Freezable, ms: number): Promise<void> {
   }
 }
 
-/** Gives the folder a small disk of its own; says why where it cannot. */
+/** Mounts a small disk in memory on the folder. Returns the reason if that fails. */
 async function mount(dir: string, bytes = DISK_BYTES): Promise<string | undefined> {
   if (Deno.build.os !== "linux") return "a disk in memory can be had on Linux only";
   if (!exists("/usr/bin/mount") && !exists("/bin/mount")) return "there is no mount";
   return await run("mount", "-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", dir);
 }
 
-/** Undefined, or what it complained about. */
+/** Undefined on success, else the command's error output. */
 async function run(command: string, ...args: string[]): Promise<string | undefined> {
   const { success, stderr } = await new Deno.Command(command, { args, stdin: "null", stdout: "null" }).output();
   return success ? undefined : new TextDecoder().decode(stderr).trim() || `${command} failed`;

@@ -1,11 +1,11 @@
 import { assertEquals } from "@std/assert";
 import { Random } from "../fakes/random.ts";
-import { cutTickerOf, FrameReader, tickerOf } from "./link.ts";
+import { cutTickerOf, FrameReader, tickerOf } from "./connection_proxy.ts";
 
 const encoder = new TextEncoder();
 const HEAD = encoder.encode("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n");
 
-/** A frame as a server writes it. */
+/** An unmasked frame, as a server sends it. */
 function frame(text: string, opcode = 1): Uint8Array {
   const body = encoder.encode(text);
   const length = body.length < 126
@@ -23,7 +23,7 @@ function join(...parts: Uint8Array[]): Uint8Array {
 const TICKER =
   '{"type":"ticker","sequence":7,"product_id":"BTC-USD","price":"100.5","time":"2026-10-03T20:58:31.127510Z","trade_id":3}';
 
-Deno.test("FrameReader gives the same texts however the bytes are cut", () => {
+Deno.test("FrameReader reads the same texts from pieces of any size", () => {
   const texts = ["a", "b".repeat(200), "", "c".repeat(4000)];
   const bytes = join(
     HEAD,
@@ -45,14 +45,14 @@ Deno.test("FrameReader gives the same texts however the bytes are cut", () => {
   }
 });
 
-Deno.test("FrameReader does not listen where the exchange refuses the connection", () => {
+Deno.test("FrameReader ignores a connection that the exchange refuses", () => {
   const read: string[] = [];
   const reader = new FrameReader((text) => read.push(text));
   reader.push(join(encoder.encode("HTTP/1.1 503 Service Unavailable\r\n\r\n"), frame("no")));
   assertEquals(read, []);
 });
 
-Deno.test("tickerOf() takes whole tickers and nothing else", () => {
+Deno.test("tickerOf() accepts complete tickers only", () => {
   assertEquals(tickerOf(TICKER)?.id, "coinbase:BTC-USD:7");
   for (const bad of ['"100.5"', '"0"', "100", "true"].slice(1)) {
     assertEquals(tickerOf(TICKER.replace('"100.5"', bad)), undefined, bad);
@@ -61,7 +61,7 @@ Deno.test("tickerOf() takes whole tickers and nothing else", () => {
   assertEquals(tickerOf('{"type":"heartbeat"}'), undefined);
 });
 
-Deno.test("cutTickerOf() names the product of half a ticker", () => {
+Deno.test("cutTickerOf() returns the product of half a ticker", () => {
   assertEquals(cutTickerOf(TICKER.slice(0, 70)), "BTC-USD");
   for (const other of [TICKER, "not JSON", '{"type":"ticker","product_id":"BTC-USD","pri']) {
     assertEquals(cutTickerOf(other), undefined, other);

@@ -1,5 +1,5 @@
-// The line between the exchange and the program: it can be cut, held, slowed and spoilt, and it reads along what the exchange
-// says, so that what was on its way is known even of an exchange that was killed.
+// The proxy between the exchange and the program: it can be cut, held, slowed and damaged. It also reads the frames of the
+// exchange, so that the ticks in flight are known even if the exchange is killed.
 
 import type { SentTick } from "../../src/simulator/server.ts";
 import type { Random } from "../fakes/random.ts";
@@ -7,34 +7,37 @@ import { writeAll } from "../../src/core/write_all.ts";
 import { Line } from "../servers/line.ts";
 import { sleep } from "../servers/process.ts";
 
-/** `cut`: whoever comes is hung up on. `held`: nothing moves in either direction, and nothing is lost. `slow`: 20 kB/s. `junk`: now and then bytes that belong to no frame. `half`: now and then the end in the middle of a frame. */
-export type LineState = "whole" | "cut" | "held" | "slow" | "junk" | "half";
+/**
+ * `cut`: every connection is closed. `held`: nothing moves in either direction, and nothing is lost. `slow`: 20 kB/s. `junk`: now
+ * and then bytes that belong to no frame. `half`: now and then the connection ends in the middle of a frame.
+ */
+export type ConnectionState = "whole" | "cut" | "held" | "slow" | "junk" | "half";
 
-/** What the count needs to know of a tick. */
+/** The fields of a tick that are counted. */
 export type KnownTick = Pick<SentTick, "id" | "product" | "tradeId" | "price" | "time">;
 
 const SLOW_BYTES_PER_S = 20_000;
 const SLOW_CHUNK = 2048;
-/** Between two strikes of `junk` and `half`, ms. */
-const STRIKE_MS = 2500;
-/** Longer frames are no tickers, bytes. */
+/** Interval of `junk` and `half`, ms. */
+const DAMAGE_MS = 2500;
+/** Longer frames are skipped, bytes. */
 const LONGEST_TICKER = 4096;
 
 const decoder = new TextDecoder();
 
-/** Takes a server's side of a WebSocket connection apart. Whatever it does not understand ends its interest. */
+/** Reads the server's side of a WebSocket connection. Ignores the rest of the connection if it is not as expected. */
 export class FrameReader {
   readonly #take: (text: string) => void;
   #rest = new Uint8Array(0);
   #state: "head" | "frames" | "blind" = "head";
   #skip = 0;
 
-  /** Each text frame goes to `take`. */
+  /** Calls `take` with each text frame. */
   constructor(take: (text: string) => void) {
     this.#take = take;
   }
 
-  /** The next bytes, however they are cut. */
+  /** The next bytes, in pieces of any size. */
   push(bytes: Uint8Array): void {
     if (this.#state === "blind") return;
     if (this.#skip >= bytes.length) {
@@ -73,7 +76,7 @@ export class FrameReader {
   }
 }
 
-/** A valid ticker as the exchange means it; undefined for anything else. */
+/** The tick of a valid ticker; undefined for any other text. */
 export function tickerOf(text: string): KnownTick | undefined {
   if (!text.startsWith('{"type":"ticker"')) return undefined;
   try {
@@ -87,25 +90,25 @@ export function tickerOf(text: string): KnownTick | undefined {
   }
 }
 
-/** The product of a ticker of which only the beginning came. */
+/** The product of a ticker of which only the first part arrived. */
 export function cutTickerOf(text: string): string | undefined {
   if (text.endsWith("}")) return undefined;
   return /^\{"type":"ticker","sequence":\d+,"product_id":"([^"]+)","price":"\d/.exec(text)?.[1];
 }
 
-/** Accepts connections and hands their bytes on to the exchange. */
-export class Link extends Line {
-  /** By product: tickers of which half came, in a whole frame. The program must reject them. */
+/** Forwards connections to the exchange. */
+export class ConnectionProxy extends Line {
+  /** By product: complete frames with only the first half of a ticker. The program must reject them. */
   readonly cutTickers = new Map<string, number>();
   protected override readonly target: number;
   #passed: KnownTick[] = [];
   readonly #random: Random;
   readonly #reads: boolean;
-  #state: LineState = "whole";
+  #state: ConnectionState = "whole";
   #changed = Promise.withResolvers<void>();
-  #struckAt = -Infinity;
+  #damagedAt = -Infinity;
 
-  /** Listens on a free port. Reads along where somebody will ask. */
+  /** Listens on a free port. @param reads whether {@link take} will be used */
   constructor(target: number, random: Random, reads = true) {
     super();
     this.#reads = reads;
@@ -113,15 +116,15 @@ export class Link extends Line {
     this.#random = random;
   }
 
-  /** How it behaves; counts for open connections at once. */
-  set state(state: LineState) {
+  /** Takes effect at once, also for open connections. */
+  set state(state: ConnectionState) {
     this.#state = state;
     if (state === "cut") this.cut();
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
   }
 
-  /** Valid tickers that were on the line since the last call, in their order; copies too. */
+  /** The valid tickers forwarded since the last call, in order, including copies. */
   take(): KnownTick[] {
     const passed = this.#passed;
     this.#passed = [];
@@ -129,7 +132,7 @@ export class Link extends Line {
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {
-    // whoever is held is let go
+    // releases held connections
     this.state = "cut";
     await super[Symbol.asyncDispose]();
   }
@@ -162,15 +165,15 @@ export class Link extends Line {
       for (let read = await from.read(buffer); read !== null; read = await from.read(buffer)) {
         let bytes = buffer.subarray(0, read);
         see(bytes);
-        // whoever is held here keeps what it has read
+        // bytes that were read before `held` are sent after it
         while (this.#state === "held") await this.#changed.promise;
-        const strikes = mayBeSpoilt && (this.#state === "junk" || this.#state === "half") &&
-          performance.now() - this.#struckAt >= STRIKE_MS;
-        if (strikes) this.#struckAt = performance.now();
-        if (strikes && this.#state === "junk") {
+        const isDue = mayBeSpoilt && (this.#state === "junk" || this.#state === "half") &&
+          performance.now() - this.#damagedAt >= DAMAGE_MS;
+        if (isDue) this.#damagedAt = performance.now();
+        if (isDue && this.#state === "junk") {
           await writeAll(to, Uint8Array.from({ length: this.#random.int(1, 64) }, () => this.#random.int(0, 255)));
         }
-        if (strikes && this.#state === "half") {
+        if (isDue && this.#state === "half") {
           bytes = bytes.subarray(0, bytes.length >> 1);
           await writeAll(to, bytes);
           return;
@@ -184,7 +187,7 @@ export class Link extends Line {
         }
       }
     } catch {
-      // the end of a line, which is what this is for
+      // a closed connection is expected here
     }
   }
 }
