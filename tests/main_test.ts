@@ -254,9 +254,9 @@ for (
   const [args, words] of [
     [
       ["fly"],
-      'Cannot run "fly" as the command must be dev, demo, start, export, backup, doctor, audit, replay or simulate',
+      'Cannot run "fly" as the command must be dev, demo, start, export, backup, restore, doctor, audit, replay or simulate',
     ],
-    [[], "the command must be dev, demo, start, export, backup, doctor, audit, replay or simulate"],
+    [[], "the command must be dev, demo, start, export, backup, restore, doctor, audit, replay or simulate"],
     [["dev", "BTC-USD"], 'Cannot use the arguments "BTC-USD"'],
     [["replay"], "one file (or - for stdin) must be named"],
     [["replay", "a", "b"], "one file (or - for stdin) must be named"],

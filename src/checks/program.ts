@@ -3,15 +3,16 @@
 import { SinkError } from "../core/errors.ts";
 import { seriesOf } from "../core/record.ts";
 import { unpackTicks } from "../store/packing.ts";
-import { closeQuietly, openForReading, storeErrorOf } from "../store/database.ts";
+import { openForReading } from "../store/database.ts";
 import { Queries } from "../store/queries.ts";
 import { pragma } from "../store/schema.ts";
+import { closeQuietly, storeErrorOf } from "../store/store_error.ts";
 import { briefly, lookAtFreshness, type Place, type Wish } from "./freshness.ts";
 import { requestTrouble } from "./probe.ts";
 import { broken, type Finding, ok, Trouble } from "./stage.ts";
 
 /** What a program says that cannot write to its store as the disk is full; with what helps. */
-const FULL_DISK = /\bstore (.+) as its disk is full/;
+const FULL_DISK = /\bstore (.+): the disk is full/;
 
 function fullDisk(reasons: readonly string[]): { readonly cause: string; readonly cure: string } | undefined {
   for (const reason of reasons) {
@@ -130,7 +131,7 @@ export async function lookAtStore(path: string): Promise<Finding> {
 
 const DAMAGED =
   "stop the program and start it again: it moves the file aside and begins a new one; or put a backup in its place " +
-  "(deno task backup makes them)";
+  "(deno task restore FILE)";
 
 /**
  * The newest tick of each product in the store is not behind what the exchange says.
@@ -171,7 +172,7 @@ function reading<T>(path: string, read: (db: ReturnType<typeof openForReading>) 
     db = openForReading(path);
     return read(db);
   } catch (error) {
-    const told = storeErrorOf(error, path, "read");
+    const told = storeErrorOf(error, `read the store ${path}`);
     if (!(told instanceof SinkError)) throw told;
     const { message } = told;
     const [cause, cure] = /no such file/.test(message)
@@ -181,7 +182,7 @@ function reading<T>(path: string, read: (db: ReturnType<typeof openForReading>) 
       ]
       : /locked/.test(message)
       ? ["another program holds it locked, perhaps a sqlite3 with an open transaction", "end that transaction"]
-      : /must be a file of this program|damaged/.test(message)
+      : /expected a store of this program|damaged/.test(message)
       ? ["the file was overwritten or its disk failed", DAMAGED]
       : /hard links/.test(message)
       ? [
@@ -189,7 +190,9 @@ function reading<T>(path: string, read: (db: ReturnType<typeof openForReading>) 
         `find the names (find / -xdev -samefile ${path}), keep the one with a -wal beside it, remove the others; ` +
         "deno task backup makes backups",
       ]
-      : /its version must be/.test(message)
+      : /deno task restore/.test(message)
+      ? ["a backup was copied over the store by hand", `stop the program, then deno task restore ${path}`]
+      : /expected version/.test(message)
       ? [
         "another version of the program has written it",
         "start that program once, it brings an older store to its own version",

@@ -6,8 +6,9 @@ import { type Beyond, beyondEnd, type GroupView, type KafkaView } from "../kafka
 import type { Influx } from "./influx.ts";
 import { priceOf } from "./kafka_stages.ts";
 import { seriesOf } from "../core/record.ts";
-import { closeQuietly, openForReading, storeErrorOf } from "../store/database.ts";
+import { openForReading } from "../store/database.ts";
 import { Queries } from "../store/queries.ts";
+import { closeQuietly, storeErrorOf } from "../store/store_error.ts";
 import { gapOf, Gaps } from "./gaps.ts";
 import { TimeList, TimeLog } from "./time_log.ts";
 
@@ -291,7 +292,7 @@ export class StoreBooks implements Disposable {
         for (const gap of page) gaps.add({ ...gap, product: seriesOf(gap.exchange, gap.product) });
       }
     } catch (error) {
-      throw storeErrorOf(error, this.#path, "read");
+      throw storeErrorOf(error, `read the store ${this.#path}`);
     }
     return gaps;
   }
@@ -307,7 +308,7 @@ export class StoreBooks implements Disposable {
     try {
       yield* this.#queries.tickPages(key, range);
     } catch (error) {
-      throw storeErrorOf(error, this.#path, "read");
+      throw storeErrorOf(error, `read the store ${this.#path}`);
     }
   }
 }

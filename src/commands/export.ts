@@ -5,9 +5,10 @@ import { type Interval, intervalMs, INTERVALS } from "../core/candle.ts";
 import { ConfigError, reasonOf, SinkError } from "../core/errors.ts";
 import { seriesOf } from "../core/record.ts";
 import { type Output, TIME_WISH, timeOf } from "../core/terminal.ts";
-import { closeQuietly, openForReading, storeErrorOf } from "../store/database.ts";
+import { openForReading } from "../store/database.ts";
 import { Queries } from "../store/queries.ts";
 import type { ProductKey } from "../store/reader.ts";
+import { closeQuietly, storeErrorOf } from "../store/store_error.ts";
 import { asksForHelp } from "./command.ts";
 import { storeFileOf } from "./store_file.ts";
 
@@ -197,7 +198,7 @@ export async function exportStore(
     if (text !== "") await write(text);
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) return;
-    throw storeErrorOf(error, wish.file, "export");
+    throw storeErrorOf(error, `export the store ${wish.file}`);
   } finally {
     closeQuietly(db);
   }

@@ -13,6 +13,7 @@ import { runDoctor } from "./doctor.ts";
 import { exportStore } from "./export.ts";
 import { dev, start } from "./feed.ts";
 import { replayFile } from "./replay.ts";
+import { restoreStore } from "./restore.ts";
 import { runSimulator } from "./simulate.ts";
 
 /** What `deno task <command>` can do. */
@@ -22,7 +23,8 @@ const USAGE = `Usage: deno task <command>
   demo                the same with simulated prices, a day of history, and levers that break things
   start               live prices to Kafka, as in production
   export              ticks, candles or gaps of the store to stdout; --help lists its options
-  backup FILE         a copy of the store, also while it runs
+  backup FILE         a copy of the store, also while the program runs
+  restore FILE        a backup in the place of the store
   doctor              is every stage working now? one line per stage
   audit               is everything that Kafka was given also stored? --from and --to say when
   replay FILE         recorded frames (- for stdin) to records on stdout; --channel ticker for microseconds
@@ -41,6 +43,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   start: orHelp(start),
   export: (args) => exportStore(args, storeFile(), stdio, clock.now()),
   backup: (args) => backupStore(args, storeFile(), stdio),
+  restore: (args) => restoreStore(args, storeFile(), stdio, clock.now),
   doctor: (args, { stop }) => runDoctor(args, checkEnvironment(), stdio, stop.signal),
   audit: (args, { stop }) => runAudit(args, checkEnvironment(), stdio, stop.signal),
   replay: (args) => asksForHelp(args) ? stdio.write(USAGE) : replayFile(args),
@@ -54,6 +57,6 @@ export function commandOf(name = ""): Command {
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command !== undefined) return command;
   throw new ConfigError([
-    `Cannot run "${name}" as the command must be dev, demo, start, export, backup, doctor, audit, replay or simulate`,
+    `Cannot run "${name}" as the command must be dev, demo, start, export, backup, restore, doctor, audit, replay or simulate`,
   ]);
 }

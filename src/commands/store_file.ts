@@ -1,4 +1,4 @@
-// Which store `deno task export` and `deno task backup` read.
+// Which store the export, backup and restore commands use.
 
 import type { Arguments } from "../config/arguments.ts";
 import { wrongPath } from "../core/terminal.ts";

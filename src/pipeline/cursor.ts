@@ -6,7 +6,7 @@ import type { Clock } from "../core/clock.ts";
 import { reasonOf, SinkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { GapName, Position } from "../core/record.ts";
-import { kindOf, realPathOf, SQLITE_SUFFIXES, statOf } from "../store/header.ts";
+import { kindOf, realPathOf, SQLITE_SUFFIXES, statOf } from "../store/file.ts";
 
 /** Shortest time between two writes, ms. */
 const WRITE_MS = 1000;

@@ -3,8 +3,11 @@
 import type { DatabaseSync } from "node:sqlite";
 import { foldTicks, STORED_INTERVALS } from "./candle_table.ts";
 
-/** `feed` in ASCII: tells our files from all others. */
+/** `feed` in ASCII: distinguishes our files from other SQLite databases. */
 export const APPLICATION_ID = 0x66656564;
+
+/** `feeb` in ASCII: backups of earlier versions have it in place of {@link APPLICATION_ID}. */
+export const OLD_BACKUP_ID = 0x66656562;
 
 /** Tables are named in the singular and are the program's; views are named in the plural and are for people. */
 const FIRST = `

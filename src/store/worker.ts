@@ -5,20 +5,12 @@ import { reasonOf, SinkError, type SinkErrorKind } from "../core/errors.ts";
 import type { Fields, Level } from "../core/log.ts";
 import type { Gap, GapName } from "../core/record.ts";
 import { clean, type Retention } from "./cleaner.ts";
-import {
-  closeQuietly,
-  isDamage,
-  isLocked,
-  type OpenDatabase,
-  openDatabase,
-  openForReading,
-  putAside,
-  storeErrorOf,
-} from "./database.ts";
-import { Guard } from "./guard.ts";
+import { type OpenDatabase, openDatabase, openForReading, putAside } from "./database.ts";
+import { FileLock } from "./lock.ts";
 import { packCandles, type PackedBatch, type PackedTicks } from "./packing.ts";
 import { Queries } from "./queries.ts";
 import type { ProductKey, Range } from "./reader.ts";
+import { closeQuietly, isDamage, isLocked, storeErrorOf } from "./store_error.ts";
 import { Writer } from "./writer.ts";
 
 /** How the writing thread goes about it. */
@@ -114,14 +106,15 @@ function send(reply: Reply, transfer: Transferable[] = []): void {
   port.postMessage(reply, transfer);
 }
 
-function tell(level: Level, message: string, fields: Fields = {}): void {
-  send({ log: { level, message, fields } });
+function logAt(level: Level): (message: string, fields?: Fields) => void {
+  return (message, fields = {}) => send({ log: { level, message, fields } });
 }
+const log = { info: logAt("info"), warn: logAt("warn"), error: logAt("error") };
 
 /** The file, opened again after every failure but a lock. */
 class Writing {
   readonly #settings: WriterSettings;
-  readonly #guard = new Guard();
+  readonly #fileLock = new FileLock();
   #open: OpenDatabase | undefined;
   #writer: Writer | undefined;
   #generation = 0;
@@ -145,11 +138,11 @@ class Writing {
     if (this.#writer !== undefined) return this.#writer;
     const { path } = this.#settings;
     const isFirst = this.#generation === 0;
-    const open = openDatabase(path, isFirst, Date.now, tell, this.#guard);
+    const open = openDatabase(path, { log, now: Date.now, fileLock: this.#fileLock, isFirst });
     try {
       const isEmpty = open.db.prepare("SELECT 1 FROM product LIMIT 1").get() === undefined;
       const replaces = open.replaces || (!isFirst && isEmpty);
-      if (!isFirst && isEmpty && !open.replaces) tell("error", "The store's file was lost, a new one begins", { path });
+      if (!isFirst && isEmpty && !open.replaces) log.error("The store's file was lost, a new one begins", { path });
       this.#writer = new Writer(open.db, { now: Date.now, replaces, onGap: (gap) => send({ gap }) });
       this.#open = open;
       this.#generation++;
@@ -165,7 +158,7 @@ class Writing {
     try {
       return this.#write(batch);
     } catch (error) {
-      throw storeErrorOf(error, path, "write to");
+      throw storeErrorOf(error, `write to the store ${path}`);
     }
   }
 
@@ -176,7 +169,7 @@ class Writing {
       this.#lookedAt = now;
       if (this.#open?.isInPlace() !== true) {
         const { path } = this.#settings;
-        tell("error", "The store's file was moved, deleted or replaced while it was in use: it is opened again", {
+        log.error("The store's file was moved, deleted or replaced while it was in use: it is opened again", {
           path,
         });
         this.close();
@@ -201,7 +194,7 @@ class Writing {
   /** For good, after the reading thread has closed the file. */
   end(): void {
     this.close();
-    this.#guard[Symbol.dispose]();
+    this.#fileLock[Symbol.dispose]();
   }
 
   /** After a failure: true when it is worth to try once more at once. */
@@ -209,7 +202,7 @@ class Writing {
     if (isLocked(error)) return false;
     this.close();
     if (!isDamage(error)) return false;
-    putAside(this.#settings.path, error, Date.now, tell);
+    putAside(this.#settings.path, error, Date.now, log);
     return true;
   }
 
@@ -250,8 +243,8 @@ class Writing {
       this.#round = undefined;
       if (!isLocked(error)) {
         const { path } = this.#settings;
-        const why = reasonOf(storeErrorOf(error, path, "clean"));
-        tell("warn", "The store could not be cleaned", { path, why });
+        const why = reasonOf(storeErrorOf(error, `clean the store ${path}`));
+        log.warn("The store could not be cleaned", { path, why });
         this.#mendQuietly(error);
       }
     }
@@ -268,7 +261,7 @@ class Reading {
     if (this.#open === undefined) {
       // before, it may be a backup that must be adopted, or none of our business
       if (generation === 0) {
-        throw new SinkError("retry", `Cannot read the store ${path} as this program could not open it yet`);
+        throw new SinkError("retry", `Cannot read the store ${path}: this program could not open it yet`);
       }
       const db = openForReading(path, generation !== undefined);
       this.#open = { db, queries: new Queries(db), generation };
@@ -278,8 +271,8 @@ class Reading {
     } catch (error) {
       if (!isLocked(error)) this.close();
       // what is written goes on in the parts that are whole
-      if (isDamage(error)) tell("error", "A part of the store is damaged and cannot be read", { path });
-      throw storeErrorOf(error, path, "read");
+      if (isDamage(error)) log.error("A part of the store is damaged and cannot be read", { path });
+      throw storeErrorOf(error, `read the store ${path}`);
     }
   }
 

@@ -71,7 +71,7 @@ async function throughSink(path: string): Promise<{ rate: number; cpuUs: number 
 
 /** One row at a time, a transaction per batch; the candles as they are in the end. */
 function bare(path: string): number {
-  const { db, close } = openDatabase(path, true, Date.now, () => {});
+  const { db, close } = openDatabase(path, { log: silent, now: Date.now });
   for (const [i, product] of PRODUCTS.entries()) {
     db.prepare("INSERT INTO product (id, exchange, product) VALUES (?, 'coinbase', ?)").run(i + 1, product);
   }

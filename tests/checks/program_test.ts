@@ -4,6 +4,7 @@ import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { lookAtProgram, lookAtStore, lookAtTicks } from "../../src/checks/program.ts";
 import { Trouble } from "../../src/checks/stage.ts";
 import { openDatabase } from "../../src/store/database.ts";
+import { Notebook } from "../fakes/log.ts";
 import { inTempDir } from "../fakes/folder.ts";
 
 const may = (["net", "read", "write"] as const).every((name) =>
@@ -17,14 +18,14 @@ function test(name: string, fn: (store: string) => Promise<void>): void {
     fn: () =>
       inTempDir((folder) => {
         const store = `${folder}/prices.sqlite`;
-        openDatabase(store, true, Date.now, () => {}).close();
+        openDatabase(store, { log: new Notebook(), now: Date.now }).close();
         return fn(store);
       }),
   });
 }
 
 test("the doctor's cure for a full disk is room on it, at the program and at its ticks", async (store) => {
-  const full = `sqlite is retrying: Cannot write to the store ${store} as its disk is full`;
+  const full = `sqlite is retrying: Cannot write to the store ${store}: the disk is full`;
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
     return Response.json({ ready: false, reasons: [full], sinks: [] });
   });
@@ -44,6 +45,6 @@ test("the doctor's cure for a full disk is room on it, at the program and at its
 test("the doctor says of a store with several names which to keep", async (store) => {
   await Deno.link(store, `${store}-2`);
   const error = await assertRejects(() => lookAtStore(store), Trouble);
-  assertStringIncludes(error.words, "it has 2 names (hard links)");
+  assertStringIncludes(error.words, "expected one name, got 2 (hard links)");
   assertStringIncludes(error.cure, "keep the one with a -wal beside it");
 });

@@ -49,28 +49,31 @@ test("backup never writes over a file unless told to, nor half of one", async ({
   await assertRejects(
     () => backupStore([copy], path, output()),
     ConfigError,
-    `Cannot back up to ${copy} as it is there already: --overwrite allows it`,
+    `Cannot back up to ${copy}: it exists (--overwrite replaces it)`,
   );
   assertEquals(await Deno.readTextFile(copy), "precious");
   await backupStore(["--overwrite", copy], path, output());
-  await assertRejects(() => backupStore([path, "--overwrite"], path, output()), ConfigError, "it is the store itself");
+  await assertRejects(() => backupStore([path, "--overwrite"], path, output()), ConfigError, "got the store itself");
   await Deno.symlink(path, `${folder}/alias.sqlite`);
   await assertRejects(
     () => backupStore([`${folder}/alias.sqlite`, "--overwrite"], path, output()),
     ConfigError,
-    "it is the store itself",
+    "got the store itself",
   );
   for (
-    const [name, why] of [["no/such/folder", "no/such/ is missing"], ["copy.sqlite/x", "copy.sqlite/ is no folder"]]
+    const [name, why] of [
+      ["no/such/folder", `expected an existing folder, got ${folder}/no/such`],
+      ["copy.sqlite/x", "part of its path is not a folder"],
+    ]
   ) {
     await assertRejects(
       () => backupStore([`${folder}/${name}`], path, output()),
       ConfigError,
-      `Cannot back up to ${folder}/${name} as its folder must be there: ${folder}/${why}`,
+      `Cannot back up to ${folder}/${name}: ${why}`,
     );
   }
   await assertRejects(() => backupStore([copy], "", output()), ConfigError, "must be named by STORE_FILE");
-  await assertRejects(() => backupStore([], path, output()), ConfigError, "one file to write to must be named");
+  await assertRejects(() => backupStore([], path, output()), ConfigError, "expected the name of one file to write to");
   await assertRejects(() => backupStore(["a", "b", "--fast"], path, output()), ConfigError, "no such option");
   assertEquals((await namesIn(folder)).filter((name) => /part|no$/.test(name)), []);
 });
@@ -89,8 +92,8 @@ test("backup takes no file of a store's own, no device, pipe, folder or link, al
   await Deno.symlink(`${folder}/precious`, `${folder}/link`);
   await Deno.symlink(`${folder}/nothing`, `${folder}/dangling`);
   await Deno.mkdir(`${folder}/sub`);
-  const isOwn = (name: string) => `as its name must not end as that of a store's own files does: it ends in ${name}`;
-  const isNoFile = (what: string) => `as it must be a regular file, or not there yet: it is ${what}`;
+  const isOwn = (name: string) => `expected a name that does not end like a file beside a store, got ${name}`;
+  const isNoFile = (what: string) => `expected a regular file or a new name, got ${what}`;
   const before = await namesIn(folder);
   for (
     const [to, why] of [
@@ -106,7 +109,7 @@ test("backup takes no file of a store's own, no device, pipe, folder or link, al
   ) {
     for (const flags of [[], ["--overwrite"]]) {
       const error = await assertRejects(() => backupStore([to, ...flags], path, output()), ConfigError);
-      assertEquals(error.problems, [`Cannot back up to ${to} ${why}`]);
+      assertEquals(error.problems, [`Cannot back up to ${to}: ${why}`]);
     }
   }
   assertEquals(await namesIn(folder), before);
@@ -119,7 +122,7 @@ test("backup takes no file of a store's own, no device, pipe, folder or link, al
   await assertRejects(
     () => backupStore([`${folder}/other.sqlite`, "--overwrite"], path, output()),
     ConfigError,
-    `Cannot back up to ${folder}/other.sqlite as no program must be writing to it: one holds ${folder}/other.sqlite.lock`,
+    `Cannot back up to ${folder}/other.sqlite: another program is using it and holds ${folder}/other.sqlite.lock`,
   );
 });
 
@@ -133,10 +136,10 @@ Deno.test({
     const { command } = JSON.parse(await Deno.readTextFile(new URL("deno.json", root))).tasks.backup;
     for (
       const [to, why] of [
-        ["/dev/null", "regular file, or not there yet: it is a device"],
+        ["/dev/null", "expected a regular file or a new name, got a device"],
         [
           "/proc/x",
-          'place that can be used: this program may not use "/proc/x": choose a place outside of /proc, /dev and /sys',
+          'this program may not use "/proc/x": choose a place outside of /proc, /dev and /sys',
         ],
       ] as const
     ) {
@@ -146,7 +149,7 @@ Deno.test({
           .concat(new URL("main.ts", root).pathname, "backup", "--overwrite", to),
         cwd: folder.path,
       }).output();
-      assertEquals(new TextDecoder().decode(stderr), `Cannot back up to ${to} as it must be a ${why}\n`);
+      assertEquals(new TextDecoder().decode(stderr), `Cannot back up to ${to}: ${why}\n`);
       assertEquals(code, 2);
     }
   },
@@ -170,10 +173,10 @@ Deno.test({
     try {
       const attempt = async () =>
         (await assertRejects(() => backupStore([`${small}/b`], path, output()), SinkError)).message;
-      assertEquals(await attempt(), `Cannot back up to ${small}/b as its disk is full`);
+      assertEquals(await attempt(), `Cannot back up to ${small}/b: the disk is full`);
       assertEquals(await namesIn(small), []);
       assert(mount("-o", "remount,ro", small));
-      assertEquals(await attempt(), `Cannot back up to ${small}/b as its disk can only be read`);
+      assertEquals(await attempt(), `Cannot back up to ${small}/b: the disk is read-only`);
     } finally {
       new Deno.Command("umount", { args: [small] }).outputSync();
     }
@@ -193,7 +196,7 @@ test("backup refuses a store with a second name, and takes a backup with as many
     await assertRejects(
       () => backupStore([again], file, output()),
       SinkError,
-      `Cannot use the store ${file}: it has 2 names (hard links)`,
+      `Cannot use the store ${file}: expected one name, got 2 (hard links)`,
     );
   }
   await Deno.link(copy, `${folder}/copy-link.sqlite`);

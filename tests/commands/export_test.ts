@@ -110,7 +110,7 @@ test("export says what a product must be called, and what is missing", async ({ 
   await assertRejects(
     () => exported(`${folder}/nothing.sqlite`),
     SinkError,
-    `Cannot read the store ${folder}/nothing.sqlite as there is no such file`,
+    `Cannot read the store ${folder}/nothing.sqlite: no such file`,
   );
 });
 

@@ -39,8 +39,7 @@ for (
   test(`export and backup of ${what} say what the program says`, async ({ folder }) => {
     const name = `${folder}/other`;
     await make(name);
-    const why =
-      `Cannot use the store ${name} as it must be a file of this program: it is something else, and was left alone`;
+    const why = `Cannot use the store ${name}: expected a store of this program, got another file. It was not changed`;
     for (
       const attempt of [() => exportStore([], name, output(), NOW), () => backupStore([`${folder}/b`], name, output())]
     ) {
@@ -53,15 +52,18 @@ for (
 test("export and backup of a folder, a device, or nothing at all say so", async ({ folder }) => {
   for (
     const [name, why] of [
-      [folder, "must be a regular file: it is a folder"],
-      ["/dev/null", "must be a regular file: it is a device"],
+      [folder, "a folder"],
+      ["/dev/null", "a device"],
     ] as const
   ) {
     for (
       const attempt of [() => exportStore([], name, output(), NOW), () => backupStore([`${folder}/b`], name, output())]
     ) {
       const error = await assertRejects(attempt, SinkError);
-      assertEquals([error.kind, error.message], ["fatal", `Cannot read the store ${name} as it ${why}`]);
+      assertEquals([error.kind, error.message], [
+        "fatal",
+        `Cannot read the store ${name}: expected a regular file, got ${why}`,
+      ]);
     }
   }
 });

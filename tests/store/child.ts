@@ -2,6 +2,7 @@
 
 import { SinkError } from "../../src/core/errors.ts";
 import type { Tick } from "../../src/core/record.ts";
+import { restore } from "../../src/store/copy.ts";
 import { Store } from "../../src/store/store.ts";
 import { makeTick } from "../fakes/events.ts";
 import { Notebook } from "../fakes/log.ts";
@@ -58,10 +59,20 @@ async function hold(path: string): Promise<void> {
   await store.close();
 }
 
+/** Restores the store from this backup again and again. */
+async function restoreOften(path: string, from: string): Promise<void> {
+  say("start");
+  while (true) {
+    await restore(from, path, Date.now);
+    say("restored");
+  }
+}
+
 if (import.meta.main) {
-  const [mode, path = "", from, seed] = Deno.args;
+  const [mode, path = "", from = "1", seed] = Deno.args;
   if (mode === "load") await load(path, Number(from), Number(seed));
-  else if (mode === "once") await once(path, Number(from ?? 1));
+  else if (mode === "once") await once(path, Number(from));
   else if (mode === "hold") await hold(path);
+  else if (mode === "restore") await restoreOften(path, from);
   Deno.exit(0);
 }

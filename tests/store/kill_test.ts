@@ -6,6 +6,7 @@ import { foldCandles, markCandles } from "../../src/core/candle.ts";
 import type { Tick } from "../../src/core/record.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { Queries } from "../../src/store/queries.ts";
+import { Notebook } from "../fakes/log.ts";
 import { Random } from "../fakes/random.ts";
 import { numbered } from "./child.ts";
 import { childSkipped, startChild, temporaryFolder } from "./files.ts";
@@ -36,10 +37,10 @@ Deno.test({
         const confirmed = Number((await child.rest()).filter((line) => /^\d+$/.test(line)).at(-1) ?? from);
 
         // as the next program opens it, and no other one holds it any more
-        const open = openDatabase(path, true, Date.now, (level, message) => {
-          throw new Error(`${level}: ${message}`);
-        });
+        const log = new Notebook();
+        const open = openDatabase(path, { log, now: Date.now });
         const db: DatabaseSync = open.db;
+        assertEquals(log.lines, []);
         assertEquals(db.prepare("PRAGMA integrity_check").get()?.integrity_check, "ok");
         const queries = new Queries(db);
         const ticks: Tick[] = queries.products().flatMap((key) => [...queries.tickPages(key, {})].flat());

@@ -8,6 +8,7 @@ import { pack } from "../../src/store/packing.ts";
 import { Queries } from "../../src/store/queries.ts";
 import { Writer } from "../../src/store/writer.ts";
 import { makeGap } from "../fakes/events.ts";
+import { Notebook } from "../fakes/log.ts";
 import { ticksOf } from "../fakes/ticks.ts";
 import { filesSkipped, temporaryFolder } from "./files.ts";
 
@@ -38,7 +39,7 @@ function statementsOf(use: () => void): Set<string> {
 /** One life of a store: made, opened again, written to, asked and cleaned. */
 function live(path: string): void {
   for (const run of [0, 1]) {
-    const { db, close } = openDatabase(path, true, Date.now, () => {});
+    const { db, close } = openDatabase(path, { log: new Notebook(), now: Date.now });
     const writer = new Writer(db, { now: () => DAY_MS });
     const first = 1 + 5000 * run;
     writer.write(pack([...ticksOf("BTC-USD", 3000, first), ...ticksOf("ETH-USD", 10, first), makeGap({ to: null })]));

@@ -52,7 +52,7 @@ Deno.test({
     await sink.connect(never);
     using other = new DatabaseSync(store.path);
     other.exec("BEGIN IMMEDIATE");
-    const error = await assertRejects(() => sink.write(ticksOf("BTC-USD", 1), never), SinkError, "holds it locked");
+    const error = await assertRejects(() => sink.write(ticksOf("BTC-USD", 1), never), SinkError, "has locked it");
     assertEquals(error.kind, "retry");
     assert(error.message.includes(store.path), error.message);
     other.exec("COMMIT");

@@ -109,7 +109,7 @@ test("a second store on the same file is refused at once, with the path in words
     assertEquals(error.kind, "fatal");
     assertEquals(
       error.message,
-      `Cannot open the store ${name} as another program, process ${Deno.pid}, writes to it and holds ${path}.lock; only one can`,
+      `Cannot use the store ${name}: another program (process ${Deno.pid}) is using it and holds ${path}.lock`,
     );
   }
   await opened.store.write(ticksOf("BTC-USD", 1, 2), never);
@@ -119,7 +119,7 @@ test("a store of another program is refused, and taken over at once when that pr
   const path = `${folder}/prices.sqlite`;
   await using child = startChild(["hold", path]);
   assertEquals(await child.line(), "open");
-  const error = await assertRejects(() => openStore(path), SinkError, "another program, process ");
+  const error = await assertRejects(() => openStore(path), SinkError, "another program (process ");
   assertEquals(error.kind, "fatal");
   // readers are welcome
   using reader = new DatabaseSync(path, { readOnly: true });
@@ -139,8 +139,8 @@ test(
     assertEquals(await first.line(), "open");
     await Deno.link(path, name);
     const refusal = (path: string) =>
-      `Cannot use the store ${path}: it has 2 names (hard links), and the newest ticks lie in a -wal file beside only one of ` +
-      "them. Remove the other names (find -samefile)";
+      `Cannot use the store ${path}: expected one name, got 2 (hard links). The newest ticks are in a -wal file beside only one ` +
+      "of them: remove the others (find -samefile)";
     const expectRefused = async () => {
       await using second = startChild(["once", name, "2"]);
       assertEquals(await second.line(), `fatal: ${refusal(name)}`);
@@ -181,8 +181,8 @@ test("a store that another program has under another name (a bind mount) is refu
     assertEquals(stored, confirmed);
     assertEquals(
       said,
-      `fatal: Cannot open the store ${name} as another program writes to the same file under another name (a bind mount); ` +
-        "only one can: stop that program, or give this one a file of its own with STORE_FILE",
+      `fatal: Cannot use the store ${name}: another program is using the same file under another name (a bind mount). Stop ` +
+        "that program, or set STORE_FILE to another file",
     );
     assertEquals(await namesIn(`${folder}/other`), ["prices.sqlite"]);
     // freed by the end of the first
@@ -200,8 +200,7 @@ test("a store leaves alone what lies where its lock would be", async (folder) =>
   const error = await assertRejects(() => openStore(path), SinkError);
   assertEquals([error.kind, error.message], [
     "fatal",
-    `Cannot use the store ${path}: expected ${path}.lock beside it to be its lock, or not there, found something else; it ` +
-    "was left alone",
+    `Cannot use the store ${path}: expected ${path}.lock to be its lock file, got something else. It was not changed`,
   ]);
   assertEquals(await Deno.readTextFile(`${path}.lock`), '{"name":"my-app"}');
   assertEquals(await namesIn(folder), ["package.lock"]);
@@ -310,7 +309,11 @@ for (
     const path = `${folder}/prices.sqlite`;
     make(path);
     const before = await Deno.readFile(path);
-    const error = await assertRejects(() => openStore(path), SinkError, "it is something else, and was left alone");
+    const error = await assertRejects(
+      () => openStore(path),
+      SinkError,
+      "expected a store of this program, got another file. It was not changed",
+    );
     assertEquals(error.kind, "fatal");
     assertEquals(await Deno.readFile(path), before);
     assertEquals((await namesIn(folder)).filter((name) => !/-shm$|-wal$/.test(name)), [
@@ -321,11 +324,11 @@ for (
 
 for (
   const [what, place, why] of [
-    ["a folder", (folder: string) => folder, "it is a folder"],
-    ["a folder's name with its slash", (folder: string) => `${folder}/new/`, "it is a folder"],
-    ["a device", () => "/dev/null", "it is a device"],
-    ["below a file", (folder: string) => `${folder}/text/x/y`, "it is below $/text, which is a file"],
-    ["below a device", () => "/dev/null/x", "it is below /dev/null, which is a device"],
+    ["a folder", (folder: string) => folder, "a folder"],
+    ["a folder's name with its slash", (folder: string) => `${folder}/new/`, "a folder"],
+    ["a device", () => "/dev/null", "a device"],
+    ["below a file", (folder: string) => `${folder}/text/x/y`, "part of its path is not a folder"],
+    ["below a device", () => "/dev/null/x", "part of its path is not a folder"],
   ] as const
 ) {
   test(`a store that is to be ${what} is a wrong setting: refused in words, and nothing is made`, async (folder) => {
@@ -335,7 +338,9 @@ for (
     assertEquals(error.kind, "fatal");
     assertEquals(
       error.message,
-      `Cannot use the store ${path} as it must be a regular file: ${why.replace("$", folder)}`,
+      why.startsWith("part")
+        ? `Cannot open the store ${path}: ${why}`
+        : `Cannot use the store ${path}: expected a regular file, got ${why}`,
     );
     assertEquals(await namesIn(folder), ["text"]);
   });
@@ -345,7 +350,7 @@ test("a store in a place that Deno keeps from programs is refused in words", asy
   await using child = startChild(["once", "/proc/x/y"]);
   assertEquals(
     await child.line(),
-    'fatal: Cannot open the store /proc/x/y as this program may not use "/proc/x/y": choose a place outside of /proc, ' +
+    'fatal: Cannot open the store /proc/x/y: this program may not use "/proc/x/y": choose a place outside of /proc, ' +
       "/dev and /sys",
   );
   assertEquals(await namesIn(folder), []);
@@ -376,7 +381,7 @@ test("a store that a newer program wrote is refused with both versions", async (
   }
   const error = await assertRejects(() => openStore(path), SinkError);
   assertEquals(error.kind, "fatal");
-  assertMatch(error.message, /must be at most \d+: current value is 99, a newer program wrote it$/);
+  assertMatch(error.message, /: expected version \d+ or older, got 99, which a newer program wrote$/);
 });
 
 async function asides(folder: string): Promise<string[]> {
@@ -416,7 +421,7 @@ test("two stores that are damaged within one second are both kept", async (folde
   await Deno.writeTextFile(`${path}.lock`, "1\n");
   for (const content of ["first", "second"]) {
     await Deno.writeTextFile(path, content);
-    openDatabase(path, true, () => 0, () => {}).close();
+    openDatabase(path, { log: new Notebook(), now: () => 0 }).close();
   }
   const kept = (await asides(folder)).map((name) => Deno.readTextFile(`${folder}/${name}`));
   assertEquals(await Promise.all(kept), ["first", "second"]);
@@ -538,14 +543,14 @@ test("a file or folder that may not be written to is said in words, and heals wh
   await Deno.chmod(path, 0o444);
   assertMatch(
     await once() ?? "",
-    /^retry: Cannot (?:open|write to) the store .*prices\.sqlite as the file or its folder cannot be written to$/,
+    /^retry: Cannot (?:open|write to) the store .*prices\.sqlite: no permission to write to the file or its folder$/,
   );
   await Deno.chmod(path, 0o644);
   await Deno.remove(`${path}.lock`);
   await Deno.chmod(`${folder}/data`, 0o555);
   assertMatch(
     await once() ?? "",
-    /^retry: Cannot open the store .*prices\.sqlite as the file or its folder cannot be written to$/,
+    /^retry: Cannot open the store .*prices\.sqlite: no permission to write to the file or its folder$/,
   );
   await Deno.chmod(`${folder}/data`, 0o755);
   assertEquals(await once(), "stored");
@@ -581,8 +586,8 @@ test("a full disk is said in words, nothing confirmed is lost, and it heals when
       for (; next < 100_000; next += 500) await opened.store.write(ticksOf("BTC-USD", 500, next), never);
     }, SinkError);
     assertEquals(error.kind, "retry");
-    assertEquals(error.message, `Cannot write to the store ${folder}/prices.sqlite as its disk is full`);
-    await assertRejects(() => opened.store.write(ticksOf("BTC-USD", 500, next), never), SinkError, "its disk is full");
+    assertEquals(error.message, `Cannot write to the store ${folder}/prices.sqlite: the disk is full`);
+    await assertRejects(() => opened.store.write(ticksOf("BTC-USD", 500, next), never), SinkError, "the disk is full");
     assertEquals((await sequences(opened.store)).length, next - 1);
     await Deno.remove(`${folder}/ballast`);
     await writeUntilTaken(opened.store, ticksOf("BTC-USD", 500, next));
@@ -617,12 +622,12 @@ test("a disk that is full or read-only at the start gives a store that fails in 
     await Deno.writeFile(`${folder}/ballast`, new Uint8Array(1_048_576 - 8192));
     await using opened = await openStore(`${folder}/prices.sqlite`);
     assertEquals(opened.log.find("error The store cannot be used for now").length, 1);
-    assertMatch(opened.log.find("its disk is full").join(), /Cannot open the store/);
+    assertMatch(opened.log.find("the disk is full").join(), /Cannot open the store/);
     await assertRejects(() => opened.store.lastTicks(), SinkError, "Cannot read the store");
     await Deno.remove(`${folder}/ballast`);
     assert(run("mount", "-o", "remount,ro", folder));
     const error = await assertRejects(() => opened.store.write(ticksOf("BTC-USD", 1), never), SinkError);
-    assertMatch(error.message, /^Cannot open the store .* as (?:its disk can only be read|.*cannot be written to)$/);
+    assertMatch(error.message, /^Cannot open the store .*: (?:the disk is read-only|no permission to write .*)$/);
     assert(run("mount", "-o", "remount,rw", folder));
     await writeUntilTaken(opened.store, ticksOf("BTC-USD", 1));
     assertEquals(await sequences(opened.store), [1]);
