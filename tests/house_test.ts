@@ -75,6 +75,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   ],
   "lightweight-charts": ["src/web/page/chart.ts"],
   "grafana-provisioning": ["src/stack/dashboards/queries.ts"],
+  "docs": ["src/stack/dashboards/pipeline.ts"],
 };
 
 /** `kafkajs` of `kafkajs/src/index.js`, `@std/log` of itself. */

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { SETTINGS } from "../src/config/config.ts";
-import { ALERTS, anchorOf, runbookOf } from "../src/stack/dashboards/alerts.ts";
+import { type Alert, ALERTS, anchorOf } from "../src/stack/dashboards/alerts.ts";
 
 const readable = Deno.permissions.querySync({ name: "read", path: "docs" }).state === "granted";
 const skipped = readable ? "" : " [skipped: needs --allow-read]";
@@ -179,17 +179,26 @@ const UNCLEAR: string[] = [
   "src/core/log.ts: message",
 ];
 
+/** When an alert fires, as its entry must say. */
+function firesWhen({ uid, severity, seconds, fires, forSeconds }: Alert): string {
+  return `\`${uid}\`, ${severity}. It looks back ${seconds} s and fires ${fires.type === "lt" ? "below" : "above"} ` +
+    `${fires.value}${forSeconds === undefined ? "" : `, when that lasts ${forSeconds} s`}.`;
+}
+
 Deno.test({
-  name: `runbook: the alerts stand there as src/stack/dashboards/alerts.ts has them${skipped}`,
+  name:
+    `runbook: each alert of src/stack/dashboards/alerts.ts has its entry, in order, and says when it fires${skipped}`,
   ignore: !readable,
   fn() {
-    const runbook = read("docs/runbook.md");
-    const part = /<!-- alerts -->([\s\S]*?)<!-- \/alerts -->/.exec(runbook)?.[1] ?? "";
-    // lines are broken by the formatter, which writes _ for * too
-    const plain = (text: string) => text.replace(/\s+/g, " ").replaceAll("*", "_").trim();
-    assertEquals(plain(part), plain(runbookOf()), `it should be:\n\n${runbookOf()}`);
-    const anchors = [...runbook.matchAll(/^### (.+)$/gm)].map(([, heading]) => anchorOf(heading ?? ""));
-    for (const { title } of ALERTS) assert(anchors.includes(anchorOf(title)), title);
+    const part = /<!-- alerts -->([\s\S]*?)<!-- \/alerts -->/.exec(read("docs/runbook.md"))?.[1] ?? "";
+    const entries = part.split(/^### /m).slice(1).map((entry) => {
+      const [, title, when, symptom, check, action] =
+        /^(.*)\n\n([^]*?)\n\n\*\*Symptom:\*\* ([^]+?)\n\n\*\*Check:\*\*\n\n((?:- [^]+?\n)+)\n\*\*Action:\*\*\n\n((?:- [^]+?\n)+)$/
+          .exec(entry) ?? [];
+      assert(symptom && check && action, entry);
+      return { title, when };
+    });
+    assertEquals(entries, ALERTS.map((alert) => ({ title: alert.title, when: firesWhen(alert) })));
   },
 });
 

@@ -10,7 +10,7 @@ import rules from "../../grafana-provisioning/alerting/rules.yaml" with { type: 
 import { FILES } from "../../src/stack/dashboards.ts";
 import { COLORS, INFLUXDB } from "../../src/stack/dashboards/grafana.ts";
 import { ALERTS } from "../../src/stack/dashboards/alerts.ts";
-import { PANELS, PIPELINE_PANELS } from "../../src/stack/dashboards/places.ts";
+import { PANELS, PIPELINE_PANELS } from "../../src/stack/dashboards/ids.ts";
 import { QUERIES } from "../../src/stack/dashboards/queries.ts";
 import { goDuration, goTime, interpolate, windowPeriodMs } from "./grafana.ts";
 

@@ -3,7 +3,7 @@
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import pipelineJson from "../../grafana-provisioning/dashboards/json/pipeline.json" with { type: "text" };
-import { PIPELINE_PANELS as PANELS } from "../../src/stack/dashboards/places.ts";
+import { PIPELINE_PANELS as PANELS } from "../../src/stack/dashboards/ids.ts";
 import { DELAY_BUCKETS } from "../../src/core/stats.ts";
 import { Random } from "../fakes/random.ts";
 import type { FluxRow, FluxValue } from "../servers/flux_csv.ts";

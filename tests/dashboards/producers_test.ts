@@ -3,7 +3,7 @@
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { PIPELINE } from "../../src/stack/dashboards/pipeline.ts";
-import { PIPELINE_PANELS as PANELS } from "../../src/stack/dashboards/places.ts";
+import { PIPELINE_PANELS as PANELS } from "../../src/stack/dashboards/ids.ts";
 import { DELAY_BUCKETS } from "../../src/core/stats.ts";
 import type { FluxRow } from "../servers/flux_csv.ts";
 import { influxMissing, InfluxServer } from "../servers/influxdb.ts";

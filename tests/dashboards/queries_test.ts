@@ -5,7 +5,7 @@ import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import pricesJson from "../../grafana-provisioning/dashboards/json/prices.json" with { type: "text" };
 import { type Candle, foldCandles, type Interval, intervalMs, openTimeOf } from "../../src/core/candle.ts";
 import type { Tick } from "../../src/core/record.ts";
-import { PANELS } from "../../src/stack/dashboards/places.ts";
+import { PANELS } from "../../src/stack/dashboards/ids.ts";
 import { CHOICES } from "../../src/stack/dashboards/prices.ts";
 import { QUERIES } from "../../src/stack/dashboards/queries.ts";
 import { PriceDigits } from "../../src/web/page/format.ts";

@@ -1,6 +1,8 @@
 // The few parts of Grafana's dashboard model that we use, in its classic JSON (which provisioning reads, up to 13.x too), and
 // functions for what is the same in every panel.
 
+import { PRICES_UID } from "./ids.ts";
+
 /** Anything that JSON can hold. */
 export type Json = string | number | boolean | null | undefined | readonly Json[] | { readonly [name: string]: Json };
 
@@ -10,80 +12,37 @@ export const INFLUXDB = { type: "influxdb", uid: "influxdb" };
 /** One palette for everything: colour only where it says something. */
 export const COLORS = { up: "#26a69a", down: "#ef5350", warning: "#f2b84b", line: "#5b8ff9", faint: "#9aa0a6" };
 
-/** How a value is written and coloured. */
-export interface FieldConfig {
-  /** One of Grafana's units. */
-  readonly unit?: string;
-  /** Lowest value of the axis. */
-  readonly min?: number;
-  /** At most so many with the unit `locale`, exactly so many with the others. */
-  readonly decimals?: number;
-  /** Stands in place of the column's name. */
-  readonly displayName?: string;
-  /** Stands where there is no value. */
-  readonly noValue?: string;
-  /** By thresholds, or always the same. */
-  readonly color?:
-    | { readonly mode: "thresholds" | "palette-classic" }
-    | { readonly mode: "fixed"; readonly fixedColor: string };
-  /** See {@link steps}. */
-  readonly thresholds?: Json;
-  /** Words and colours in place of values; see {@link words}. */
-  readonly mappings?: Json;
-  /** Where a click leads. */
-  readonly links?: Json;
-  /** What only this kind of panel knows. */
-  readonly custom?: { readonly [name: string]: Json };
+/** Any object of Grafana's model. */
+export type JsonObject = { readonly [name: string]: Json };
+
+/** How a value is shown: `unit`, `decimals`, `displayName`, `noValue`, `color` and others. */
+export interface FieldConfig extends JsonObject {
+  /** Options of this kind of panel. */
+  readonly custom?: JsonObject;
 }
 
-/** A rule that changes the field config where it matches. */
-export interface Override {
-  /** Which columns or series. */
-  readonly matcher: { readonly id: "byName"; readonly options: Json };
-  /** What changes there. */
-  readonly properties: readonly { readonly id: string; readonly value: Json }[];
-}
-
-/** What makes a panel itself. */
-export interface PanelSpec {
-  /** Unique in the dashboard; annotations and alerts point at it. */
-  readonly id: number;
-  /** How it draws. */
-  readonly type: "alertlist" | "candlestick" | "stat" | "state-timeline" | "table" | "text" | "timeseries";
-  /** May hold variables. */
-  readonly title: string;
-  /** What a person needs to read it right. */
-  readonly description?: string;
-  /** In a grid 24 wide. */
-  readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
+/** A panel in Grafana's model, except for these. */
+export interface PanelSpec extends JsonObject {
   /** Flux; the first becomes A, the next B. */
-  readonly queries: readonly string[];
-  /** Makes `v.windowPeriod` the range divided by it; by default the panel's width in pixels. */
-  readonly maxDataPoints?: number;
-  /** The least `v.windowPeriod` of this panel, as `10s`. */
-  readonly interval?: string;
-  /** Of all fields. */
-  readonly field: FieldConfig;
-  /** Of some fields, a later one stronger. */
-  readonly overrides?: readonly Override[];
-  /** What only this kind of panel knows. */
-  readonly options: { readonly [name: string]: Json };
-  /** In order. */
-  readonly transformations?: readonly { readonly id: string; readonly options: Json }[];
+  readonly queries?: readonly string[];
+  /** For all columns or series. */
+  readonly field?: FieldConfig;
+  /** For single columns or series, see {@link column}; a later one wins. */
+  readonly overrides?: readonly JsonObject[];
 }
 
-/** A panel as it stands in a dashboard. */
-export function panel({ queries, field, overrides = [], ...spec }: PanelSpec): Json {
+/** A panel in Grafana's model. */
+export function panel({ queries = [], field = {}, overrides = [], ...spec }: PanelSpec): JsonObject {
   return {
     ...spec,
-    ...(queries.length === 0 ? {} : { datasource: INFLUXDB }),
+    datasource: queries.length === 0 ? undefined : INFLUXDB,
     targets: queries.map((query, i) => ({ refId: String.fromCharCode(65 + i), datasource: INFLUXDB, query })),
-    fieldConfig: { defaults: { ...field }, overrides: overrides.map((each) => ({ ...each })) },
+    fieldConfig: { defaults: field, overrides },
   };
 }
 
 /** Changes the column of this name: `custom` becomes `custom.width` and so on. */
-export function column(name: string, { custom = {}, ...field }: FieldConfig): Override {
+export function column(name: string, { custom = {}, ...field }: FieldConfig): JsonObject {
   const properties = [
     ...Object.entries(field).map(([id, value]) => ({ id, value })),
     ...Object.entries(custom).map(([id, value]) => ({ id: `custom.${id}`, value })),
@@ -114,7 +73,7 @@ export function words(...values: readonly (readonly [value: string, text: string
 }
 
 /** The order of columns, which differs from answer to answer. */
-export function order(...names: readonly string[]): { id: string; options: Json } {
+export function order(...names: readonly string[]): JsonObject {
   const indexByName = Object.fromEntries(names.map((name, i) => [name, i]));
   return { id: "organize", options: { excludeByName: {}, indexByName, renameByName: {} } };
 }
@@ -138,7 +97,7 @@ export const DECIMALS = {
 export const COUNT: FieldConfig = { unit: "short", decimals: 0 };
 
 /** A row of numbers with their names above. */
-export const ROW_OF_STATS: PanelSpec["options"] = {
+export const ROW_OF_STATS: JsonObject = {
   colorMode: "value",
   graphMode: "none",
   justifyMode: "center",
@@ -150,7 +109,7 @@ export const ROW_OF_STATS: PanelSpec["options"] = {
 };
 
 /** The `custom` of a thin line that breaks where nothing came for more than a minute. */
-export function line(fillOpacity: number, axisPlacement: "left" | "right"): NonNullable<FieldConfig["custom"]> {
+export function line(fillOpacity: number, axisPlacement: "left" | "right"): JsonObject {
   return {
     drawStyle: "line",
     lineWidth: 1,
@@ -166,7 +125,7 @@ export function line(fillOpacity: number, axisPlacement: "left" | "right"): NonN
 }
 
 /** The `custom` of all cells of a table. */
-export const CELLS: NonNullable<FieldConfig["custom"]> = {
+export const CELLS: JsonObject = {
   align: "auto",
   cellOptions: { type: "auto" },
   filterable: false,
@@ -174,84 +133,57 @@ export const CELLS: NonNullable<FieldConfig["custom"]> = {
 };
 
 /** Options of a table. */
-export function table(cellHeight: "sm" | "lg"): PanelSpec["options"] {
+export function table(cellHeight: "sm" | "lg"): JsonObject {
   return { showHeader: true, cellHeight, footer: { show: false }, sortBy: [] };
 }
 
-/** What makes a dashboard itself. */
-export interface DashboardSpec {
-  /** Its address is `/d/<uid>`. */
-  readonly uid: string;
-  /** As it stands in lists. */
-  readonly title: string;
-  /** What it shows. */
-  readonly description: string;
-  /** By which others find it. */
-  readonly tags: readonly string[];
-  /** How often it asks again: `5s`. */
-  readonly refresh: string;
-  /** The time range that it opens with begins here: `now-30m`. */
-  readonly from: string;
-  /** What can be chosen in place of `refresh`. */
-  readonly timepicker: Json;
-  /** In its head. */
-  readonly links: readonly {
-    readonly title: string;
-    readonly url: string;
-    readonly icon: string;
-    /** Takes the variables along. */
-    readonly includeVars: boolean;
-  }[];
-  /** Variables. */
-  readonly variables: readonly Json[];
-  /** Declared gaps as amber regions: the query, and the panels that show them. */
-  readonly gaps: { readonly query: string; readonly panels: readonly number[] };
-  /** From top to bottom. */
-  readonly panels: readonly Json[];
-}
+/** What all dashboards have in common. */
+export const DASHBOARD: JsonObject = {
+  schemaVersion: 41,
+  version: 1,
+  editable: false,
+  timezone: "browser",
+  fiscalYearStartMonth: 0,
+  // one crosshair for all charts
+  graphTooltip: 1,
+};
 
-/** A dashboard as Grafana reads it. */
-export function dashboard(spec: DashboardSpec): { readonly [name: string]: Json } {
-  const { uid, title, description, tags, refresh, from, timepicker, links, variables, gaps, panels } = spec;
+/** Declared gaps as amber regions in these panels. */
+export function gapRegions(query: string, ...panels: readonly number[]): JsonObject {
   return {
-    uid,
-    title,
-    description,
-    tags,
-    schemaVersion: 41,
-    version: 1,
-    editable: false,
-    timezone: "browser",
-    fiscalYearStartMonth: 0,
-    // one crosshair for all charts
-    graphTooltip: 1,
-    refresh,
-    time: { from, to: "now" },
-    timepicker,
-    links: links.map(({ title, url, icon, includeVars }) => ({
-      type: "link",
-      title,
-      url,
-      icon,
-      tags: [],
-      keepTime: true,
-      includeVars,
-      asDropdown: false,
-      targetBlank: false,
-    })),
-    templating: { list: variables },
-    annotations: {
-      list: [{
-        name: "Gaps",
-        datasource: INFLUXDB,
-        enable: true,
-        hide: false,
-        iconColor: COLORS.warning,
-        target: { query: gaps.query, refId: "gaps" },
-        mappings: {},
-        filter: { exclude: false, ids: gaps.panels },
-      }],
-    },
-    panels,
+    list: [{
+      name: "Gaps",
+      datasource: INFLUXDB,
+      enable: true,
+      hide: false,
+      iconColor: COLORS.warning,
+      target: { query, refId: "gaps" },
+      mappings: {},
+      filter: { exclude: false, ids: panels },
+    }],
   };
 }
+
+/** A link at the top of a dashboard; `includeVars`: it passes the variables on. */
+export function link(title: string, url: string, icon: string, includeVars: boolean): JsonObject {
+  return {
+    type: "link",
+    title,
+    url,
+    icon,
+    tags: [],
+    keepTime: true,
+    includeVars,
+    asDropdown: false,
+    targetBlank: false,
+  };
+}
+
+/** A link from the name of a product to its prices. */
+export function productLinks(...variables: readonly string[]): JsonObject[] {
+  const query = ["var-product=${__value.text}", ...variables, "${__url_time_range}"].join("&");
+  return [{ title: "Show ${__value.text}", url: `/d/${PRICES_UID}?${query}`, targetBlank: false }];
+}
+
+/** The `custom` of a cell whose text has the colour of its value. */
+export const COLOR_TEXT: JsonObject = { cellOptions: { type: "color-text" } };

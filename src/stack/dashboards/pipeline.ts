@@ -1,24 +1,28 @@
 // The dashboard *Pipeline*: where on the way from the exchange to the database a price is held up, lost or missing.
 
-import { runbookOf } from "./alerts.ts";
+import runbookPage from "../../../docs/runbook.md" with { type: "text" };
 import {
   CELLS,
+  COLOR_TEXT,
   COLORS,
   column,
   COUNT,
-  dashboard,
+  DASHBOARD,
   type FieldConfig,
   fixed,
-  type Json,
+  gapRegions,
+  type JsonObject,
   line,
+  link,
   order,
   panel,
+  productLinks,
   ROW_OF_STATS,
   steps,
   table,
   words,
 } from "./grafana.ts";
-import { PIPELINE_PANELS as PANELS, PIPELINE_UID, PRICES_UID } from "./places.ts";
+import { PIPELINE_PANELS as PANELS, PIPELINE_UID, PRICES_UID } from "./ids.ts";
 import { QUERIES } from "./queries.ts";
 
 const NOTHING = "Nothing in this time range";
@@ -183,18 +187,14 @@ const products = panel({
   overrides: [
     column("product", {
       displayName: "Product",
-      links: [{
-        title: "Show ${__value.text}",
-        url: `/d/${PRICES_UID}?var-product=\${__value.text}&\${__url_time_range}`,
-        targetBlank: false,
-      }],
+      links: productLinks(),
       custom: { width: 95 },
     }),
     column("state", {
       displayName: "State",
       decimals: 0,
       mappings: words(...STATE_WORDS, ["-1", "not followed", "text"], ["-2", "no answer", COLORS.warning]),
-      custom: { width: 110, cellOptions: { type: "color-text" } },
+      custom: { width: 110, ...COLOR_TEXT },
     }),
     column("age", {
       displayName: "Last tick",
@@ -208,11 +208,11 @@ const products = panel({
       displayName: "Not stored since",
       ...UNSTORED,
       mappings: words(["-1", "-", "text"], ["0", "-", "text"]),
-      custom: { width: 120, cellOptions: { type: "color-text" } },
+      custom: { width: 120, ...COLOR_TEXT },
     }),
     column("gaps", { displayName: "Gaps", ...COUNT, custom: { width: 60 } }),
     column("missing", { displayName: "Missing", unit: "s", decimals: 1, custom: { width: 90 } }),
-    column("coverage", { displayName: "Covered", ...COVERAGE, custom: { cellOptions: { type: "color-text" } } }),
+    column("coverage", { displayName: "Covered", ...COVERAGE, custom: COLOR_TEXT }),
   ],
   options: table("sm"),
   transformations: [order("product", "state", "age", "unstored", "gaps", "missing", "coverage")],
@@ -311,8 +311,6 @@ const alerts = panel({
   title: "Alerts",
   description: "What fires or is about to. Normally none.",
   gridPos: { x: 0, y: 47, w: 24, h: 6 },
-  queries: [],
-  field: {},
   options: {
     viewMode: "list",
     groupMode: "default",
@@ -327,40 +325,30 @@ const alerts = panel({
   },
 });
 
+/** The runbook's part about alerts. */
+const [, ALERTS_PART] = /<!-- alerts -->\n\n([^]*?)\n<!-- \/alerts -->/.exec(runbookPage) ?? [];
+
 const runbook = panel({
   id: PANELS.runbook,
   type: "text",
   title: "Runbook",
   description: "What each alert means and what to do. docs/runbook.md holds the same, and all messages of the program.",
   gridPos: { x: 0, y: 53, w: 24, h: 20 },
-  queries: [],
-  field: {},
-  options: { mode: "markdown", content: runbookOf() },
+  options: { mode: "markdown", content: ALERTS_PART },
 });
 
 /** The dashboard as Grafana reads it. */
-export const PIPELINE: { readonly [name: string]: Json } = dashboard({
+export const PIPELINE: JsonObject = {
   uid: PIPELINE_UID,
   title: "Pipeline",
   description: "Where on the way from the exchange to the database a price is held up, lost or missing.",
   tags: [],
+  ...DASHBOARD,
   refresh: "10s",
-  from: "now-1h",
+  time: { from: "now-1h", to: "now" },
   timepicker: {},
-  links: [{ title: "Prices", url: `/d/${PRICES_UID}`, icon: "dashboard", includeVars: false }],
-  variables: [],
-  gaps: { query: QUERIES.pipelineGapMarks, panels: [PANELS.rates] },
-  panels: [
-    summary,
-    rates,
-    delays,
-    states,
-    products,
-    waiting,
-    rejected,
-    reconnects,
-    gaps,
-    alerts,
-    runbook,
-  ],
-});
+  links: [link("Prices", `/d/${PRICES_UID}`, "dashboard", false)],
+  templating: { list: [] },
+  annotations: gapRegions(QUERIES.pipelineGapMarks, PANELS.rates),
+  panels: [summary, rates, delays, states, products, waiting, rejected, reconnects, gaps, alerts, runbook],
+};

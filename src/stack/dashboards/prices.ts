@@ -3,22 +3,26 @@
 import type { Interval } from "../../core/candle.ts";
 import {
   CELLS,
+  COLOR_TEXT,
   COLORS,
   column,
-  dashboard,
+  DASHBOARD,
   DECIMALS,
   fixed,
+  gapRegions,
   INFLUXDB,
-  type Json,
+  type JsonObject,
   line,
+  link,
   order,
   panel,
   PRICE,
+  productLinks,
   ROW_OF_STATS,
   steps,
   table,
 } from "./grafana.ts";
-import { PANELS, PIPELINE_UID, PRICES_UID } from "./places.ts";
+import { PANELS, PIPELINE_UID, PRICES_UID } from "./ids.ts";
 import { QUERIES } from "./queries.ts";
 
 /** What one can choose for the length of candles. */
@@ -151,11 +155,7 @@ const market = panel({
   overrides: [
     column("product", {
       displayName: "Product",
-      links: [{
-        title: "Show ${__value.text}",
-        url: `/d/${PRICES_UID}?var-product=\${__value.text}&var-Interval=\${Interval}&\${__url_time_range}`,
-        targetBlank: false,
-      }],
+      links: productLinks("var-Interval=${Interval}"),
       custom: { width: 84 },
     }),
     column("Trend #B", {
@@ -187,14 +187,14 @@ const market = panel({
       unit: "percentunit",
       decimals: 2,
       ...steps(COLORS.down, [0, COLORS.up]),
-      custom: { width: 62, cellOptions: { type: "color-text" } },
+      custom: { width: 62, ...COLOR_TEXT },
     }),
     column("age", {
       displayName: "Age",
       ...NO_PRICE,
       ...AGE,
       ...steps("text", [30, COLORS.warning], [300, COLORS.down]),
-      custom: { width: 62, cellOptions: { type: "color-text" } },
+      custom: { width: 62, ...COLOR_TEXT },
     }),
   ],
   options: table("lg"),
@@ -225,50 +225,53 @@ const timeline = panel({
 });
 
 /** The dashboard as Grafana reads it. */
-export const PRICES: { readonly [name: string]: Json } = dashboard({
+export const PRICES: JsonObject = {
   uid: PRICES_UID,
   title: "Prices",
   description: SAMPLED,
   tags: ["crypto"],
+  ...DASHBOARD,
   refresh: "5s",
   // short, so that the first minutes after a start are no empty chart
-  from: "now-30m",
+  time: { from: "now-30m", to: "now" },
   timepicker: { refresh_intervals: ["1s", "5s", "10s", "30s", "1m", "5m", "15m"] },
   links: [
-    { title: "Pipeline", url: `/d/${PIPELINE_UID}`, icon: "dashboard", includeVars: false },
-    { title: "Full screen", url: `/d/${PRICES_UID}?kiosk`, icon: "external link", includeVars: true },
+    link("Pipeline", `/d/${PIPELINE_UID}`, "dashboard", false),
+    link("Full screen", `/d/${PRICES_UID}?kiosk`, "external link", true),
   ],
-  variables: [
-    {
-      name: "product",
-      label: "Product",
-      type: "query",
-      datasource: INFLUXDB,
-      query: { query: QUERIES.products, refId: "product" },
-      definition: "products of the time range",
-      // at each refresh: a page that was opened before there was data finds its product by itself
-      refresh: 2,
-      sort: 0,
-      multi: false,
-      includeAll: false,
-      current: { text: "BTC-USD", value: "BTC-USD" },
-      options: [],
-      hide: 0,
-      skipUrlSync: false,
-    },
-    {
-      name: "Interval",
-      label: "Interval",
-      type: "custom",
-      query: CHOICES.join(","),
-      multi: false,
-      includeAll: false,
-      current: { text: "auto", value: "auto" },
-      options: CHOICES.map((choice) => ({ text: choice, value: choice, selected: choice === "auto" })),
-      hide: 0,
-      skipUrlSync: false,
-    },
-  ],
-  gaps: { query: QUERIES.gaps, panels: [PANELS.candles, PANELS.timeline] },
+  templating: {
+    list: [
+      {
+        name: "product",
+        label: "Product",
+        type: "query",
+        datasource: INFLUXDB,
+        query: { query: QUERIES.products, refId: "product" },
+        definition: "products of the time range",
+        // at each refresh: a page that was opened before there was data finds its product by itself
+        refresh: 2,
+        sort: 0,
+        multi: false,
+        includeAll: false,
+        current: { text: "BTC-USD", value: "BTC-USD" },
+        options: [],
+        hide: 0,
+        skipUrlSync: false,
+      },
+      {
+        name: "Interval",
+        label: "Interval",
+        type: "custom",
+        query: CHOICES.join(","),
+        multi: false,
+        includeAll: false,
+        current: { text: "auto", value: "auto" },
+        options: CHOICES.map((choice) => ({ text: choice, value: choice, selected: choice === "auto" })),
+        hide: 0,
+        skipUrlSync: false,
+      },
+    ],
+  },
+  annotations: gapRegions(QUERIES.gaps, PANELS.candles, PANELS.timeline),
   panels: [price, summary, candles, market, timeline],
-});
+};
