@@ -1,6 +1,6 @@
-// `deno task bench chain [BACKLOG] [COMPARED]`: Kafka -> Telegraf -> InfluxDB with telegraf/telegraf.conf as it stands. First beside
-// a tutorial's plain form, which reads JSON itself, in turn on the same records and InfluxDB; then with a backlog that was there
-// before Telegraf was, of which every record must become a point.
+// `deno task bench chain [BACKLOG] [COMPARED]`: Kafka -> Telegraf -> InfluxDB with the stack's telegraf.conf. First in turn with a
+// tutorial's plain configuration on the same records and InfluxDB; then with a backlog from before Telegraf's start, of which
+// every record must become a point.
 
 import { systemClock as clock } from "../../src/core/clock.ts";
 import type { Tick } from "../../src/core/record.ts";
@@ -11,7 +11,7 @@ import { silent } from "../integration/feed.ts";
 import { InfluxServer } from "../servers/influxdb.ts";
 import { KafkaServer } from "../servers/kafka.ts";
 import { TelegrafServer } from "../servers/telegraf.ts";
-import { endIfMissing, judge, median, numberArgument, say, tell, thousands } from "./report.ts";
+import { endIfMissing, judge, median, note, numberArgument, say, thousands } from "./report.ts";
 import { writtenBy } from "./telegraf_log.ts";
 import { type Usage, usageMissing, usageOf } from "./usage.ts";
 
@@ -21,13 +21,13 @@ const COMPARED = Math.min(BACKLOG, numberArgument(1, "COMPARED", 400_000));
 const ROUNDS = 3;
 const BATCH = 2000;
 const PRODUCTS = ["ETH-USD", "BTC-USD", "SOL-USD", "BNB-USD", "XRP-USD", "ADA-USD", "AVAX-USD", "DOT-USD"];
-/** Of the plain form's rate: what reading each record as text first, so that none is lost, may cost. */
+/** Part of the plain configuration's rate. Ours reads each record as text first, so that none is lost, which costs time. */
 const LEAST_OF_PLAIN = 0.5;
-/** Of the rate with fewer records: a backlog must not make it slower. */
+/** Part of the rate with fewer records: a backlog must not make it slower. */
 const LEAST_OF_RATE = 0.8;
-/** Without a point for so long nothing will come any more. */
+/** After this time without a new point, nothing more is expected. */
 const SILENT_MS = 30_000;
-/** Between two looks. */
+/** Interval of measurements. */
 const LOOK_MS = 100;
 
 const PLAIN = `${tutorialConfig("@{tokens:telegraf}")}
@@ -35,13 +35,13 @@ const PLAIN = `${tutorialConfig("@{tokens:telegraf}")}
   id = "tokens"
   path = "\${TOKENS}"
 `;
-/** Of both forms: their places in the topic. */
+/** The consumer groups of both configurations. */
 const GROUPS = ["telegraf", "telegraf-gaps", "telegraf_metrics_consumers"];
 
 const never = new AbortController().signal;
 const startUs = (Date.now() - 3 * 3_600_000) * 1000;
 
-/** Number `i` of all; each has a product and a time that no other has. */
+/** Tick number `i`, with a unique product and time. */
 function tickOf(i: number): Tick {
   const timeUs = startUs + Math.floor(i / PRODUCTS.length) * 10_000;
   return {
@@ -74,8 +74,8 @@ async function fill(kafka: KafkaServer, from: number, to: number): Promise<void>
   }
 }
 
-/** Both forms begin with the oldest record again. */
-async function forgetPlaces(kafka: KafkaServer): Promise<void> {
+/** Deletes the groups' offsets, so that both configurations begin with the oldest record again. */
+async function deleteGroups(kafka: KafkaServer): Promise<void> {
   const { Kafka, logLevel } = (await import("kafkajs")).default;
   const admin = new Kafka({ brokers: [kafka.broker], logLevel: logLevel.NOTHING }).admin();
   await admin.connect();
@@ -95,30 +95,29 @@ async function countOf(influx: InfluxServer, bucket: string, measurement: string
   return Number(row?._value ?? 0);
 }
 
-/** What one run came to. */
+/** The result of one run. */
 interface Run {
-  /** Points a second, from the first that was seen on. */
+  /** Points per second, from the first observed point on. */
   readonly rate: number;
-  /** Of Telegraf. */
+  /** Telegraf's. */
   readonly cpuSecondsPerMillion: number;
-  /** Of Telegraf, at the peak. */
+  /** Telegraf's memory at the peak. */
   readonly mb: number;
-  /** Of InfluxDB. */
   readonly influxCpuSecondsPerMillion: number;
-  /** In InfluxDB. */
+  /** Counted in InfluxDB. */
   readonly points: number;
-  /** In InfluxDB: records that could not be read. */
+  /** Unreadable records, counted in InfluxDB. */
   readonly rejected: number;
-  /** Lines of Telegraf's log that speak of something dropped. */
+  /** Lines of Telegraf's log about something dropped. */
   readonly drops: readonly string[];
 }
 
-/** A new Telegraf with an empty bucket, until it has stored all, or nothing moves any more. */
+/** Runs a new Telegraf with an empty bucket until everything is stored, or nothing changes any more. */
 async function drain(kafka: KafkaServer, influx: InfluxServer, total: number, config?: string): Promise<Run> {
   const bucket = `bench-${crypto.randomUUID()}`;
   await influx.createBucket(bucket);
   const token = await influx.createToken({ write: bucket });
-  await forgetPlaces(kafka);
+  await deleteGroups(kafka);
   const env = { ...telegrafEnv(kafka, influx), INFLUX_BUCKET: bucket };
   await using telegraf = await TelegrafServer.start({ ...config === undefined ? {} : { config }, env, token });
 
@@ -142,7 +141,7 @@ async function drain(kafka: KafkaServer, influx: InfluxServer, total: number, co
   const first = await look();
   while (count < total && await moves());
   const last = await look();
-  // it leaves its group, so that its place can be deleted
+  // an orderly end, because only groups without members can be deleted
   await telegraf.stop();
 
   const million = Math.max(1, last.count - first.count) / 1e6;
@@ -160,7 +159,7 @@ async function drain(kafka: KafkaServer, influx: InfluxServer, total: number, co
 
 function show(what: string, run: Run, total: number): void {
   say(
-    `${what}: ${thousands(run.rate)} points/s; CPU s a million: Telegraf ${
+    `${what}: ${thousands(run.rate)} points/s; CPU s per million: Telegraf ${
       run.cpuSecondsPerMillion.toFixed(1)
     }, InfluxDB ` +
       `${run.influxCpuSecondsPerMillion.toFixed(1)}; Telegraf ${
@@ -192,16 +191,16 @@ const of = (form: keyof typeof runs, field: "rate" | "cpuSecondsPerMillion" | "m
   median(runs[form].map((run) => run[field]));
 const ratio = of("ours", "rate") / of("plain", "rate");
 judge(
-  "Telegraf to InfluxDB, points/s, of those of plain JSON",
+  "Telegraf to InfluxDB, points/s, compared with plain JSON",
   ratio >= LEAST_OF_PLAIN,
   `${ratio.toFixed(2)} times (${thousands(of("ours", "rate"))}/s; plain ${thousands(of("plain", "rate"))}/s)`,
   `at least ${LEAST_OF_PLAIN} times`,
 );
-tell(
-  "Telegraf, CPU seconds a million points",
+note(
+  "Telegraf, CPU seconds per million points",
   `${of("ours", "cpuSecondsPerMillion").toFixed(0)} (plain ${of("plain", "cpuSecondsPerMillion").toFixed(0)})`,
 );
-tell("Telegraf, memory at the peak", `${Math.round(of("ours", "mb"))} MB (plain ${Math.round(of("plain", "mb"))} MB)`);
+note("Telegraf, memory at the peak", `${Math.round(of("ours", "mb"))} MB (plain ${Math.round(of("plain", "mb"))} MB)`);
 
 const since = performance.now();
 await fill(kafka, COMPARED, BACKLOG);
@@ -218,9 +217,9 @@ judge(
 for (const line of backlog.drops.slice(0, 5)) say(`  ${line}`);
 const part = backlog.rate / of("ours", "rate");
 judge(
-  `${what}, points/s, of those with ${COMPARED.toLocaleString("en")}`,
+  `${what}, points/s, compared with ${COMPARED.toLocaleString("en")}`,
   part >= LEAST_OF_RATE,
   `${part.toFixed(2)} times (${thousands(backlog.rate)}/s)`,
   `at least ${LEAST_OF_RATE} times`,
 );
-tell(`${what}, memory at the peak`, `${Math.round(backlog.mb)} MB`);
+note(`${what}, memory at the peak`, `${Math.round(backlog.mb)} MB`);

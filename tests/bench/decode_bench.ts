@@ -1,7 +1,6 @@
-// What decode and record cost on top of JSON.parse, which no reader of JSON frames can do without. Rounds of all take turns,
-// and each one's best counts: other programs on the machine can only slow a round down.
-// Recorded frames, one a line, out of FILE, or out of the folder that RECORDED_FIXTURES names; without both, made ones.
-// Run it: deno run tests/bench/decode_bench.ts [FILE]
+// What decoding and writing the record cost compared with JSON.parse alone. The cases take turns, and the best round of each counts,
+// because other programs can only make a round slower. Uses recorded frames, one per line, from FILE or the folder
+// RECORDED_FIXTURES, else generated ones. Run it: deno run tests/bench/decode_bench.ts [FILE]
 
 import { coinbase } from "../../src/exchanges/coinbase.ts";
 import { type Tick, toRecord } from "../../src/core/record.ts";
@@ -11,10 +10,10 @@ import { judge, say } from "./report.ts";
 
 const FRAMES = 2000;
 const ROUNDS = 500;
-/** How many times a bare JSON.parse. */
+/** Multiple of a bare JSON.parse. */
 const MOST = 1.5;
 
-/** The longest recording there is. Nothing is asked for that nobody granted, as made frames need no permission. */
+/** The longest recording. Does not prompt for permissions, because generated frames need none. */
 function recordedFile(): string | undefined {
   const { state } = Deno.permissions.querySync({ name: "env", variable: "RECORDED_FIXTURES" });
   const folder = state === "granted" ? Deno.env.get("RECORDED_FIXTURES") : undefined;
@@ -62,21 +61,21 @@ for (let round = 0; round < ROUNDS; round++) {
     best.set(name, Math.min(best.get(name) as number, (performance.now() - start) / frames.length * 1000));
   }
 }
-if (!(sum > 0)) throw new Error("nothing was done");
+if (!(sum > 0)) throw new Error("The bench did nothing");
 
 const { version, build } = Deno;
-const kind = file === undefined ? "made" : "recorded";
+const kind = file === undefined ? "generated" : "recorded";
 say(
   `Deno ${version.deno}, V8 ${version.v8}, ${build.target}, ${frames.length} ${kind} frames, best of ${ROUNDS} rounds`,
 );
 const parse = best.get("JSON.parse") as number;
 for (const [name, us] of best) {
-  say(`${name.padEnd(42)} ${us.toFixed(2)} us a frame, ${(us / parse).toFixed(2)} times JSON.parse`);
+  say(`${name.padEnd(42)} ${us.toFixed(2)} us per frame, ${(us / parse).toFixed(2)} times JSON.parse`);
 }
 for (const channel of ["ticker_batch", "ticker"]) {
   const us = best.get(`decode, sequencer, record (${channel})`) as number;
   judge(
-    `decode and record a frame of ${channel}, of a bare JSON.parse of it`,
+    `decode and record a frame of ${channel}, compared with JSON.parse alone`,
     us / parse <= MOST,
     `${(us / parse).toFixed(2)} times (${us.toFixed(2)} us, ${kind} frames)`,
     `at most ${MOST} times`,

@@ -1,5 +1,5 @@
-// A raw TCP server that upgrades any request and writes prebuilt WebSocket frames, faster than any client can read them:
-// `feeder.ts`, started as a process of its own. The path says how fast: /25000 for so many frames a second, /0 for all it can.
+// A raw TCP server that upgrades any request and writes prebuilt WebSocket frames, faster than any client can read them. Runs as a
+// separate process. The path of a request sets the rate: /25000 for 25,000 frames a second, /0 for as many as possible.
 
 import { frameText } from "./frames.ts";
 
@@ -8,7 +8,7 @@ const SLICE_MS = 5;
 
 const encoder = new TextEncoder();
 
-/** All frames one after the other, and where each ends. */
+/** All frames in one array, and the end of each. */
 function build(): { bytes: Uint8Array; ends: Uint32Array } {
   const texts = Array.from({ length: FRAMES }, (_, i) => encoder.encode(frameText(i)));
   const bytes = new Uint8Array(texts.reduce((sum, text) => sum + text.length + 4, 0));
@@ -63,7 +63,7 @@ async function feed(conn: Deno.Conn): Promise<void> {
 const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
 Deno.stdout.writeSync(encoder.encode(`${listener.addr.port}\n`));
 for await (const conn of listener) {
-  // the client hangs up when it has seen enough
+  // the client closes the connection when it has enough
   feed(conn).catch(() => {}).finally(() => {
     try {
       conn.close();

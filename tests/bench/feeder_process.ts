@@ -1,12 +1,12 @@
-// The feeder as a process of its own, for the benches of the road.
+// Starts the feeder as a separate process.
 
-/** Where it listens; disposing kills it. */
+/** Disposing kills it. */
 export interface FeederProcess extends AsyncDisposable {
-  /** On the loopback address; the path of a connection says how many frames a second, 0 for all it can. */
+  /** On the loopback address. The path of a request sets the frames per second, 0 for as many as possible. */
   readonly port: number;
 }
 
-/** Starts it; resolves once it listens. */
+/** Resolves when it listens. */
 export async function startFeeder(): Promise<FeederProcess> {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "--allow-net=127.0.0.1", new URL("feeder.ts", import.meta.url).pathname],

@@ -1,9 +1,9 @@
-// Frames for the benches: the captured shape, every one different, made from their number alone.
+// Frames for the benches: shaped like captured ones, each one different, generated from their number.
 
 const PRODUCTS = ["ETH-USD", "BTC-USD", "SOL-USD", "BNB-USD", "XRP-USD", "ADA-USD", "AVAX-USD", "DOT-USD"];
 const START_MS = Date.UTC(2026, 9, 3, 20, 58, 31);
 
-/** The ticker frame number `i`, 390 to 410 bytes as Coinbase sends them. */
+/** Ticker frame number `i`, of 390 to 410 bytes like Coinbase's. */
 export function frameText(i: number): string {
   const product = PRODUCTS[i % PRODUCTS.length];
   const cents = 8_400_000 + (i * 7919) % 90_000;

@@ -1,5 +1,5 @@
-// From the arrival of a frame to Kafka's acknowledgement of its tick, beside a bare send() of one record at a time with stock
-// kafkajs on the same broker. Needs the real Kafka. Run it: deno task bench latency [SECONDS]
+// `deno task bench latency [SECONDS]`: the time from the arrival of a frame to Kafka's acknowledgement of its tick, compared with
+// stock kafkajs sending one record at a time to the same broker.
 
 import { type Clock, systemClock } from "../../src/core/clock.ts";
 import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
@@ -12,27 +12,27 @@ import { runScript } from "./run.ts";
 endIfMissing(kafkaMissing());
 const SECONDS = numberArgument(0, "SECONDS", 10);
 const WARM_SECONDS = 3;
-/** How many times a bare send(). */
+/** Multiple of a bare send(). */
 const MOST = 3;
 
 const never = new AbortController().signal;
-/** Finer than the machine's wall clock, which counts whole milliseconds. */
+/** Finer than Date.now(), which returns whole milliseconds. */
 const clock: Clock = { ...systemClock, now: () => performance.timeOrigin + performance.now() };
 
-/** Says and returns the 99th percentile. */
+/** Prints the percentiles and returns the 99th. */
 function show(what: string, ms: readonly number[]): number {
   const [p50, p99] = [percentile(ms, 0.5), percentile(ms, 0.99)];
   say(`${what.padEnd(38)} p50 ${p50.toFixed(2).padStart(7)} ms, p99 ${p99.toFixed(2).padStart(7)} ms, of ${ms.length}`);
   return p99;
 }
 
-/** One record after the other, each awaited. */
+/** Milliseconds of each record, sent one after the other. */
 async function single(kafka: KafkaServer): Promise<number[]> {
   return JSON.parse(await runScript("single_send.ts", [kafka.broker, String(SECONDS / 2)]));
 }
 
-/** Of each tick, when the feed brings so many a second. */
-async function road(kafka: KafkaServer, feeder: number, rate: number): Promise<number[]> {
+/** Milliseconds of each tick at this rate. */
+async function pipeline(kafka: KafkaServer, feeder: number, rate: number): Promise<number[]> {
   await using feed = startFeed({
     url: `ws://127.0.0.1:${feeder}/${rate}`,
     broker: kafka.broker,
@@ -50,18 +50,18 @@ await mendKafkajs();
 await using kafka = await KafkaServer.start();
 for (const topic of ["ticker_batch", "feed_gaps", "single"]) await kafka.createTopic(topic);
 await using feeder = await startFeeder();
-// before, between and after, so that a noisy machine spoils all alike
+// before, between and after, so that other load affects all of them
 const bareDelays = await single(kafka);
-const roads: [rate: number, delays: number[]][] = [];
+const runs: [rate: number, delays: number[]][] = [];
 for (const rate of [1000, 10_000]) {
-  roads.push([rate, await road(kafka, feeder.port, rate)]);
+  runs.push([rate, await pipeline(kafka, feeder.port, rate)]);
   bareDelays.push(...await single(kafka));
 }
 const bare = show("bare send() of one record", bareDelays);
-for (const [rate, delays] of roads) {
+for (const [rate, delays] of runs) {
   const p99 = show(`arrival to acknowledged, ${rate} ticks/s`, delays);
   judge(
-    `arrival to acknowledged at ${rate.toLocaleString("en")} ticks/s, p99, of that of a bare send()`,
+    `arrival to acknowledgement at ${rate.toLocaleString("en")} ticks/s, p99, compared with a bare send()`,
     p99 <= MOST * bare,
     `${(p99 / bare).toFixed(2)} times (${p99.toFixed(1)} ms; bare ${bare.toFixed(1)} ms)`,
     `at most ${MOST} times`,

@@ -1,14 +1,14 @@
-// `deno task bench`: all benches, one after the other, each as a process of its own, and one table of what they measured. With a name
-// only that one. Whatever a bench starts and writes ends with it, however it ends.
+// `deno task bench`: runs all benches one after the other, each in its own process, and prints one table of results; with a name,
+// only that bench. The processes and files of a bench are removed however it ends.
 
 import { chromiumPath } from "../browser/chromium.ts";
 import { binary } from "../servers/process.ts";
 import { CANNOT_RUN, type Result, resultOf, say, tableOf } from "./report.ts";
 
-/** File of each by its name, in the order in which they run. */
+/** The file of each bench, in the order in which they run. */
 const BENCHES: Readonly<Record<string, string>> = {
   decode: "decode_bench.ts",
-  road: "road.ts",
+  pipeline: "pipeline.ts",
   latency: "latency.ts",
   store: "store.ts",
   stream: "stream.ts",
@@ -18,36 +18,35 @@ const BENCHES: Readonly<Record<string, string>> = {
   peers: "peers.ts",
   scale: "scale.ts",
 };
-/** Not among all: one fetches packages of Python, and only when that is asked for; the other's numbers are for docs/scale.md. */
+/** Not part of a full run: peers downloads Python packages, and the numbers of scale are for docs/scale.md. */
 const ALONE = ["peers", "scale"];
 const PERMISSIONS = ["net", "read", "write", "run", "env", "sys"].map((name) => `--allow-${name}`);
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 const HELP =
-  `Measures the program on this machine. What lacks a server is left out, and says so (sh tests/servers/install.sh).
+  `Measures the program on this machine. Benches whose server is not installed are left out (sh tests/servers/install.sh).
 
-  deno task bench            all but peers, some 10 minutes
-  deno task bench --peers    peers too, which brings its Python packages
-  deno task bench NAME [N]   one of ${Object.keys(BENCHES).join(", ")};
-                             N: its numbers, mostly the seconds of a round, see the first lines of its file
+  deno task bench            all except peers and scale, about 10 minutes
+  deno task bench --peers    also peers, which downloads Python packages
+  deno task bench NAME [N]   only one of ${Object.keys(BENCHES).join(", ")};
+                             N: its numbers, usually the seconds of a round; see the first lines of its file
 `;
 
-/** How a bench came out. */
 type Outcome = "ran" | "left out" | "failed";
 
-/** The bench that runs now, and the folder for all that it writes. */
+/** The running bench, and the folder for its files. */
 let running: { readonly process: Deno.ChildProcess; readonly folder: string } | undefined;
 
-/** Ends it with all its children, which are one group of processes, and removes what they have written. */
-function sweep(): void {
+/** Ends the running bench with all its child processes, and removes its files. */
+function cleanUp(): void {
   if (running === undefined) return;
   const { process, folder } = running;
   running = undefined;
   try {
     Deno.kill(-process.pid, "SIGKILL");
   } catch {
-    // nobody is left
+    // the process group has ended
   }
-  // those that were killed just now may still write
+  // the processes that were just killed may still write
   for (let tries = 0; tries < 20; tries++) {
     try {
       return Deno.removeSync(folder, { recursive: true });
@@ -57,7 +56,7 @@ function sweep(): void {
   }
 }
 
-/** Runs one, shows what it says, and adds its results. */
+/** Runs a bench, prints its output, and adds its results. */
 async function run(file: string, args: readonly string[], results: Result[]): Promise<Outcome> {
   const folder = await Deno.makeTempDir({ prefix: "bench-" });
   const process = new Deno.Command(Deno.execPath(), {
@@ -65,7 +64,7 @@ async function run(file: string, args: readonly string[], results: Result[]): Pr
     env: { TMPDIR: folder },
     stdin: "null",
     stdout: "piped",
-    // a group of its own, so that Ctrl-C comes to us alone
+    // its own process group, so that Ctrl-C reaches only this process
     detached: true,
   }).spawn();
   running = { process, folder };
@@ -83,7 +82,7 @@ async function run(file: string, args: readonly string[], results: Result[]): Pr
     const { code } = await process.status;
     return code === 0 ? "ran" : code === CANNOT_RUN ? "left out" : "failed";
   } finally {
-    sweep();
+    cleanUp();
   }
 }
 
@@ -100,7 +99,7 @@ async function textOf(path: string): Promise<string> {
   return await Deno.readTextFile(new URL(path, import.meta.url));
 }
 
-/** Date, machine and versions: without them a number says nothing. */
+/** Date, machine and versions. */
 async function heading(load: number, hasBrowser: boolean): Promise<string> {
   const gb = (Deno.systemMemoryInfo().total / 2 ** 30).toFixed(1);
   const cpu = /^model name\s*: (.+)$/m.exec(await output("cat", "/proc/cpuinfo"))?.[1];
@@ -125,7 +124,7 @@ async function heading(load: number, hasBrowser: boolean): Promise<string> {
 
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   Deno.addSignalListener(name, () => {
-    sweep();
+    cleanUp();
     Deno.exit(130);
   });
 }
@@ -139,7 +138,7 @@ if (args.includes("--help")) {
 if (name !== undefined && !name.startsWith("-")) {
   const file = BENCHES[name];
   if (file === undefined) {
-    say(`Cannot run the bench as it must be one of ${Object.keys(BENCHES).join(", ")}: current value is "${name}"`);
+    say(`Cannot run the bench: expected one of ${Object.keys(BENCHES).join(", ")}, got "${name}"`);
     Deno.exit(2);
   }
   const outcome = await run(file, args.slice(1), []);
@@ -147,7 +146,7 @@ if (name !== undefined && !name.startsWith("-")) {
 }
 const unknown = args.find((arg) => arg !== "--peers");
 if (unknown !== undefined) {
-  say(`Cannot use the argument as it must be --peers or --help: current value is "${unknown}"`);
+  say(`Cannot use the argument: expected --peers or --help, got "${unknown}"`);
   Deno.exit(2);
 }
 

@@ -1,10 +1,10 @@
 /// <reference lib="dom" />
-// `deno task bench page [SECONDS]`: from the first byte of the page to the first candle on the screen; and what page and program
-// cost with 200 products at 100 ticks/s each and ten more readers, on the real program and a real browser.
+// `deno task bench page [SECONDS]`: the time from the first byte of the page to the first candle on the screen; and what page and program
+// use with 200 products at 100 ticks/s each and ten more readers, with the real program and a real browser.
 
 import { chromiumMissing, type Tab } from "../browser/chromium.ts";
 import { openScene } from "../browser/scene.ts";
-import { endIfMissing, judge, median, numberArgument, pause, say, tell } from "./report.ts";
+import { endIfMissing, judge, median, note, numberArgument, pause, say } from "./report.ts";
 import { commandOf, usageMissing, usageOf } from "./usage.ts";
 
 endIfMissing(usageMissing() ?? chromiumMissing());
@@ -14,14 +14,14 @@ const PRODUCTS = 200;
 const TICKS_PER_SECOND = 100;
 const READERS = 10;
 const SECONDS = numberArgument(0, "SECONDS", 20);
-/** Wished for: of a core. */
+/** Allowed CPU, cores. */
 const MOST_CORES = { page: 0.2, program: 0.5 };
-/** How a renderer is started that draws the browser's own window, which no one sees here. */
+/** The flag of the renderer of the browser's own window, which is not visible here. */
 const OWN_PAGES = "--top-chrome-webui";
-/** Wished for, of each. */
+/** Allowed memory of each. */
 const MOST_MB = 200;
 
-/** Notes, in the page, when the first candle was there: in the frame after the one that drew it. */
+/** Runs in the page: notes the time of the first candle, in the frame after the one that drew it. */
 const WATCH_FIRST_CANDLE = `{
   const look = () => {
     if (!(globalThis.__page?.candles?.().length > 0)) return requestAnimationFrame(look);
@@ -45,13 +45,13 @@ async function firstCandle(tab: Tab): Promise<{ fromByte: number; fromStart: num
   say(`Chromium ${chromium.version}`);
   const times: { fromByte: number; fromStart: number; candles: number }[] = [];
   for (let load = 0; load < LOADS; load++) {
-    // a person of its own each time, so that nothing is in a cache
+    // a new browser context each time, so that nothing is cached
     await using visitor = await chromium.open();
     await visitor.context.addInitScript(WATCH_FIRST_CANDLE);
     times.push(await firstCandle(await visitor.visit(`${scene.url}/?product=BTC-USD&interval=1m`)));
   }
   const fromByte = times.map((each) => each.fromByte);
-  tell(
+  note(
     "page, first byte to first candle on the screen",
     `${Math.round(median(fromByte))} ms (median of ${LOADS}, longest ${
       Math.round(Math.max(...fromByte))
@@ -96,7 +96,7 @@ async function firstCandle(tab: Tab): Promise<{ fromByte: number; fromStart: num
   const page = { cores: 0, mb: 0 };
   for (const { type, id, cpuTime } of after.browser) {
     const cores = (cpuTime - (before.browser.find((each) => each.id === id)?.cpuTime ?? 0)) / seconds;
-    // others of its kind wait for a next page
+    // other renderers are spares for a next page
     if (cores < 0.005) continue;
     const { sharedMb } = await usageOf(id);
     const isPage = type === "renderer" && !(await commandOf(id)).includes(OWN_PAGES);

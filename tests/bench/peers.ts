@@ -1,6 +1,6 @@
-// Our road beside the tutorials' way (Python, websocket-client, json, confluent-kafka's produce() for each message) on the
-// same feed and broker. Each reads as fast as it can from a feed that is faster than both, and drops nothing.
-// Needs the real Kafka, and Python 3: the packages come into a folder of their own. Run it: deno task bench peers [SECONDS]
+// `deno task bench peers [SECONDS]`: our pipeline compared with a tutorial's (Python, websocket-client, json, confluent-kafka's
+// produce() for each message) on the same feed and broker. Each reads as fast as it can from a feed that is faster than both,
+// and drops nothing. Needs Python 3; its packages are installed into a separate folder.
 
 import process from "node:process";
 import { systemClock as clock } from "../../src/core/clock.ts";
@@ -15,23 +15,23 @@ endIfMissing(kafkaMissing());
 const SECONDS = numberArgument(0, "SECONDS", 10);
 const WARM_SECONDS = 3;
 const ROUNDS = 3;
-/** Times the tutorial's rate. */
+/** Multiple of the tutorial's rate. */
 const LEAST = 6;
 const PACKAGES = ["confluent-kafka==2.16.1", "websocket-client==1.9.0"];
 
 const never = new AbortController().signal;
 
-/** What one of them came to. */
+/** The result of one program. */
 interface Outcome {
-  /** Records a second that Kafka acknowledged. */
+  /** Records per second that Kafka acknowledged. */
   readonly rate: number;
-  /** Of its process. */
+  /** CPU of its process. */
   readonly cpuSecondsPerMillion: number;
   /** Records that were dropped or refused. */
   readonly failed: number;
 }
 
-/** The Python of an environment that has the packages. */
+/** The Python of an environment with the packages. */
 async function findPython(): Promise<string> {
   const cache = Deno.env.get("CACHE") ?? `${Deno.env.get("HOME")}/.cache/crypto-data-streaming`;
   const folder = `${cache}/peers`;
@@ -85,15 +85,15 @@ for (const who of ["ours", "tutorial"] as const) {
   rates[who] = median(both.map((each) => each[who].rate));
   const cpu = median(both.map((each) => each[who].cpuSecondsPerMillion));
   const failed = both.reduce((sum, each) => sum + each[who].failed, 0);
-  say(`${who.padEnd(9)} ${Math.round(rates[who])} records/s, ${cpu.toFixed(1)} CPU s a million, ${failed} failed`);
+  say(`${who.padEnd(9)} ${Math.round(rates[who])} records/s, ${cpu.toFixed(1)} CPU s per million, ${failed} failed`);
 }
 say(`${Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")}`);
 const ratio = median(both.map((each) => each.ours.rate / each.tutorial.rate));
 judge(
-  "whole road, of the tutorials' way in Python",
+  "pipeline, compared with a tutorial's in Python",
   ratio >= LEAST,
   `${ratio.toFixed(1)} times (${Math.round(rates.ours)}/s; tutorial ${Math.round(rates.tutorial)}/s)`,
   `at least ${LEAST} times`,
 );
 const failed = both.reduce((sum, each) => sum + each.ours.failed, 0);
-judge("whole road, dropped or lost meanwhile", failed === 0, String(failed), "0");
+judge("pipeline, dropped or lost meanwhile", failed === 0, String(failed), "0");

@@ -1,31 +1,32 @@
-// `deno task bench road [SECONDS]`: frames on a loopback socket -> decode -> queue -> kafkajs -> a real Kafka, acknowledged; against
-// stock kafkajs alone with the same records in batches of 500, in turn in one run, so that a noisy machine spoils both alike.
+// `deno task bench pipeline [SECONDS]`: frames on a loopback socket -> decode -> queue -> kafkajs -> acknowledged by a real Kafka;
+// compared with stock kafkajs alone writing the same records in batches of 500. They take turns in one run, so that other load
+// affects both.
 
 import { systemClock as clock } from "../../src/core/clock.ts";
 import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { startFeed } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { startFeeder } from "./feeder_process.ts";
-import { endIfMissing, judge, median, numberArgument, say, tell, thousands } from "./report.ts";
+import { endIfMissing, judge, median, note, numberArgument, say, thousands } from "./report.ts";
 import { runScript } from "./run.ts";
 
 endIfMissing(kafkaMissing());
 const SECONDS = numberArgument(0, "SECONDS", 10);
 const WARM_SECONDS = 2;
 const ROUNDS = 3;
-/** Of kafkajs alone. */
+/** Records per batch of kafkajs alone. */
 const BATCH = 500;
 
 const never = new AbortController().signal;
 const perSecond = (rate: number) => `${thousands(rate)}/s`;
 
-/** Records a second of kafkajs alone, one request of {@link BATCH} records in flight. */
+/** Records per second of kafkajs alone, with one request of {@link BATCH} records in flight. */
 async function alone(kafka: KafkaServer): Promise<number> {
   return Number(await runScript("stock_kafkajs.ts", [kafka.broker, String(SECONDS)]));
 }
 
-/** Ticks a second that the whole road acknowledges when the feed offers so many (0: all it can). */
-async function road(kafka: KafkaServer, feeder: number, offered: number) {
+/** Runs the pipeline with a feed of this rate (0: as fast as possible). */
+async function pipeline(kafka: KafkaServer, feeder: number, offered: number) {
   await using feed = startFeed({ url: `ws://127.0.0.1:${feeder}/${offered}`, broker: kafka.broker, channel: "ticker" });
   const sink = feed.stats.sink("kafka");
   await clock.sleep(WARM_SECONDS * 1000, never);
@@ -44,7 +45,7 @@ async function road(kafka: KafkaServer, feeder: number, offered: number) {
 await mendKafkajs();
 await using kafka = await KafkaServer.start();
 for (const topic of ["ticker_batch", "feed_gaps", "alone"]) {
-  // what the bench writes need not be kept
+  // the records of the bench need not be kept
   await kafka.createTopic(topic, {
     partitions: 1,
     config: { "retention.bytes": "50000000", "segment.bytes": "50000000" },
@@ -55,19 +56,21 @@ const base: number[] = [], overload: number[] = [], ratios: number[] = [];
 let shed = 0;
 for (let round = 1; round <= ROUNDS; round++) {
   base.push(await alone(kafka));
-  const flood = await road(kafka, feeder.port, 0);
+  const flood = await pipeline(kafka, feeder.port, 0);
   overload.push(flood.sent);
   shed += flood.dropped;
   ratios.push(flood.sent / (base.at(-1) as number));
   say(
-    `round ${round}: kafkajs alone ${perSecond(base.at(-1) as number)}; road under overload ${perSecond(flood.sent)} ` +
+    `round ${round}: kafkajs alone ${perSecond(base.at(-1) as number)}; pipeline under overload ${
+      perSecond(flood.sent)
+    } ` +
       `(${flood.dropped} dropped, ${flood.rssMb} MB)`,
   );
 }
 let held: number | undefined;
 for (const part of [1, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5]) {
   const offered = Math.round(median(overload) * part);
-  const run = await road(kafka, feeder.port, offered);
+  const run = await pipeline(kafka, feeder.port, offered);
   const holds = run.dropped === 0 && run.sent >= offered * 0.995 && run.depth < offered / 10;
   say(
     `offered ${perSecond(offered)}: ${perSecond(run.sent)} acknowledged, ${run.dropped} dropped, ${run.depth} waiting`,
@@ -80,12 +83,12 @@ const baseline = median(base);
 const ofKafkajs = (rate: number, ratio: number) =>
   `${ratio.toFixed(2)} times (${perSecond(rate)}; kafkajs ${perSecond(baseline)})`;
 judge(
-  `whole road, held for ${SECONDS} s with nothing dropped, of kafkajs alone in batches of ${BATCH}`,
+  `pipeline, sustained for ${SECONDS} s with nothing dropped, compared with kafkajs alone in batches of ${BATCH}`,
   held !== undefined && held >= baseline,
   held === undefined ? "no rate was held" : ofKafkajs(held, held / baseline),
   "at least 1.0 times",
 );
-tell(
-  "whole road, arriving when the feed is faster, of kafkajs alone",
+note(
+  "pipeline with a faster feed, compared with kafkajs alone",
   `${ofKafkajs(median(overload), median(ratios))}, ${shed} dropped`,
 );

@@ -1,16 +1,16 @@
-// What a bench says: lines of results, which `main.ts` collects from all benches into one table; every other line is information.
+// The output of a bench: lines with results, which `main.ts` collects into one table, and lines with information.
 
 import { writeAllSync } from "../../src/core/write_all.ts";
 
-/** One measured thing. */
+/** A measured value. */
 export interface Result {
-  /** What was measured, of which part; no colon in it. */
+  /** What was measured; without a colon. */
   readonly what: string;
-  /** As measured, with its unit. */
+  /** With its unit. */
   readonly value: string;
-  /** What was wished for; undefined where a number is only told. */
+  /** The goal; undefined if there is none. */
   readonly wanted?: string | undefined;
-  /** Whether it came true. */
+  /** Whether the goal is met. */
   readonly isMet?: boolean | undefined;
 }
 
@@ -19,25 +19,25 @@ export function say(text: string): void {
   writeAllSync(Deno.stdout, new TextEncoder().encode(`${text}\n`));
 }
 
-/** Prints `ok   what: value; wanted: wish`, or `MISS ...`. */
+/** Prints `ok   what: value; wanted: goal`, or `MISS ...`. */
 export function judge(what: string, isMet: boolean, value: string, wanted: string): void {
   say(`${isMet ? "ok  " : "MISS"} ${what}: ${value}; wanted: ${wanted}`);
 }
 
-/** Prints `told what: value`, for which nobody has a wish. */
-export function tell(what: string, value: string): void {
-  say(`told ${what}: ${value}`);
+/** Prints `note what: value`, a result without a goal. */
+export function note(what: string, value: string): void {
+  say(`note ${what}: ${value}`);
 }
 
-/** The result that a line tells; undefined when it is information. */
+/** The result in a line; undefined if the line is information. */
 export function resultOf(line: string): Result | undefined {
-  const [, mark, what = "", value = "", wanted] = /^(ok {2}|MISS|told) (.+?): (.+?)(?:; wanted: (.+))?$/.exec(line) ??
+  const [, mark, what = "", value = "", wanted] = /^(ok {2}|MISS|note) (.+?): (.+?)(?:; wanted: (.+))?$/.exec(line) ??
     [];
   if (mark === undefined) return undefined;
-  return { what, value, ...(mark === "told" ? {} : { wanted, isMet: mark !== "MISS" }) };
+  return { what, value, ...(mark === "note" ? {} : { wanted, isMet: mark !== "MISS" }) };
 }
 
-/** The results as a table of Markdown, its columns aligned as `deno fmt` has them. */
+/** The results as a Markdown table, aligned like `deno fmt` does it. */
 export function tableOf(results: readonly Result[]): string {
   const rows = [
     ["what", "measured", "wanted", ""],
@@ -55,36 +55,35 @@ export function tableOf(results: readonly Result[]): string {
   return [line(head), line(["", "", "", ""], "-"), ...body.map((row) => line(row))].join("\n");
 }
 
-/** How `main.ts` knows a bench that cannot run on this machine. */
+/** The exit code of a bench that cannot run on this machine. */
 export const CANNOT_RUN = 2;
 
-/** Ends the bench with a sentence where something is missing. */
+/** Ends the bench with a message if something is missing. */
 export function endIfMissing(missing: string | undefined): void {
   if (missing === undefined) return;
   say(`Cannot run the bench: ${missing}`);
   Deno.exit(CANNOT_RUN);
 }
 
-/** The number that argument `index` gives; ends the bench with a sentence where it gives none. */
+/** Argument `index` as a number. Ends the bench with a message if it is none. */
 export function numberArgument(index: number, name: string, standard: number): number {
   const text = Deno.args[index];
   const value = text === undefined || text === "" ? standard : Number(text);
   if (value > 0 && Number.isFinite(value)) return value;
-  say(`Cannot use ${name} as it must be a number above 0: current value is ${JSON.stringify(text)}`);
+  say(`Cannot use ${name}: expected a number above 0, got ${JSON.stringify(text)}`);
   Deno.exit(CANNOT_RUN);
 }
 
-/** The middle one; of an even number the upper of the two. */
+/** The middle value, or the upper one of the two middle ones. */
 export function median(values: readonly number[]): number {
   return percentile(values, 0.5);
 }
 
-/** The value below which this part of them lies. */
+/** The value below which this part of the values lies. */
 export function percentile(values: readonly number[], part: number): number {
   return values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * part))] ?? NaN;
 }
 
-/** Resolves after so many seconds. */
 export function pause(seconds: number): Promise<void> {
   return new Promise((done) => setTimeout(done, seconds * 1000));
 }

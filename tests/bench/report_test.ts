@@ -1,4 +1,4 @@
-// The lines of benches are read back by the run of all of them: what is printed is what stands in the table.
+// `main.ts` reads the lines that the benches print.
 
 import { assertEquals } from "@std/assert";
 import { median, percentile, resultOf, tableOf } from "./report.ts";
@@ -16,7 +16,7 @@ const LINES: [line: string, result: unknown][] = [
     wanted: "at most 200 MB",
     isMet: false,
   }],
-  ["told first candle: 700 ms (median of 15)", { what: "first candle", value: "700 ms (median of 15)" }],
+  ["note first candle: 700 ms (median of 15)", { what: "first candle", value: "700 ms (median of 15)" }],
   ["round 1: 3/s", undefined],
   ["     a day: 57 MB", undefined],
   ["ok", undefined],

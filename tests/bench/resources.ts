@@ -1,5 +1,5 @@
-// `deno task bench resources [SECONDS at rest] [SECONDS without Kafka]`: what the program, as people start it, takes on a real Kafka.
-// At rest; and while the broker is away from a fast feed, killed once and frozen once. What was sent then is counted tick by tick.
+// `deno task bench resources [SECONDS at rest] [SECONDS without Kafka]`: what the program uses on a real Kafka: at rest, and with
+// a fast feed while the broker is killed or frozen. Everything sent in that time is counted tick by tick.
 
 import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { Program } from "../browser/program.ts";
@@ -9,7 +9,7 @@ import { count, gapsIn, type SentTick, ticksIn } from "../count.ts";
 import { until } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { SimulatorProcess } from "../servers/simulator.ts";
-import { endIfMissing, judge, numberArgument, pause, say, tell } from "./report.ts";
+import { endIfMissing, judge, note, numberArgument, pause, say } from "./report.ts";
 import { MemoryWatch, usageMissing, usageOf } from "./usage.ts";
 
 endIfMissing(usageMissing() ?? kafkaMissing());
@@ -17,24 +17,24 @@ const REST_SECONDS = numberArgument(0, "SECONDS at rest", 60);
 const AWAY_SECONDS = numberArgument(1, "SECONDS without Kafka", 30);
 const WARM_SECONDS = 15;
 const PRODUCTS = ["ETH-USD", "BTC-USD", "SOL-USD", "BNB-USD", "XRP-USD", "ADA-USD", "AVAX-USD", "DOT-USD"];
-/** Of all products together. */
+/** Ticks per second of all products together. */
 const FAST = 10_000;
-/** How long catching up may take, ms. */
+/** Limit for catching up, ms. */
 const CATCH_UP_MS = 180_000;
-/** Wished for, %. */
+/** Allowed, %. */
 const MOST_CPU = 1;
-/** Wished for. */
+/** Allowed. */
 const MOST_MB = 200;
 
-/** What one measurement runs on. */
-interface Road extends AsyncDisposable {
+/** The parts of one measurement. */
+interface Setup extends AsyncDisposable {
   readonly kafka: KafkaServer;
   readonly exchange: SimulatorProcess;
   readonly program: Program;
 }
 
 /** Resolves when the first tick has arrived. */
-async function startRoad(channel: "ticker" | "ticker_batch", ticksPerSecond: number): Promise<Road> {
+async function startAll(channel: "ticker" | "ticker_batch", ticksPerSecond: number): Promise<Setup> {
   await using stack = new AsyncDisposableStack();
   const kafka = stack.use(await KafkaServer.start());
   await kafka.createTopics();
@@ -65,8 +65,8 @@ async function stateOf(program: Program) {
 }
 
 async function atRest(): Promise<void> {
-  await using road = await startRoad("ticker_batch", PRODUCTS.length);
-  const { program } = road;
+  await using setup = await startAll("ticker_batch", PRODUCTS.length);
+  const { program } = setup;
   await pause(WARM_SECONDS);
   const look = async () => ({ at: performance.now(), ...await stateOf(program), ...await usageOf(program.pid) });
   const before = await look();
@@ -82,10 +82,10 @@ async function atRest(): Promise<void> {
     `${cpu.toFixed(2)} % of a core (${rate.toFixed(1)} ticks/s, ${Math.round(seconds)} s)`,
     `under ${MOST_CPU} %`,
   );
-  tell(`${what}, memory`, `${Math.round(after.mb)} MB`);
+  note(`${what}, memory`, `${Math.round(after.mb)} MB`);
 }
 
-/** Sent by the exchange, as it says itself. */
+/** Everything that the exchange has sent. */
 async function ticksOf(exchange: SimulatorProcess): Promise<SentTick[]> {
   const sent: SentTick[] = [];
   for await (const line of exchange.sentLines()) {
@@ -96,8 +96,8 @@ async function ticksOf(exchange: SimulatorProcess): Promise<SentTick[]> {
 }
 
 async function withoutKafka(kind: "killed" | "frozen"): Promise<void> {
-  await using road = await startRoad("ticker", FAST);
-  const { kafka, exchange, program } = road;
+  await using setup = await startAll("ticker", FAST);
+  const { kafka, exchange, program } = setup;
   await using watch = new MemoryWatch(program.pid);
   await pause(5);
   const mb = { before: watch.take(), away: 0, after: 0 };

@@ -1,6 +1,6 @@
-// Programs that run to their end beside a bench.
+// Runs helper programs of a bench.
 
-/** What it wrote; throws with its complaints when it failed. They are noise otherwise: kafkajs as it comes warns of its own timers. */
+/** Returns the program's output. Throws with its stderr if it fails; otherwise stderr is noise, such as kafkajs's timer warnings. */
 export async function run(command: string, args: readonly string[]): Promise<string> {
   const { code, stdout, stderr } = await new Deno.Command(command, { args: [...args], stdin: "null" }).output();
   const decoder = new TextDecoder();
@@ -8,7 +8,7 @@ export async function run(command: string, args: readonly string[]): Promise<str
   return decoder.decode(stdout);
 }
 
-/** The same of a file of this folder. */
+/** Runs a file of this folder with Deno. */
 export async function runScript(file: string, args: readonly string[]): Promise<string> {
   const path = new URL(file, import.meta.url).pathname;
   return await run(Deno.execPath(), ["run", "--quiet", "--allow-net", "--allow-env", "--allow-read", path, ...args]);

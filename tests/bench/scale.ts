@@ -1,7 +1,5 @@
-// What each part of the chain costs, in CPU seconds a million records, with one broker and with three: the numbers of
-// docs/scale.md. All parts share one machine, so it counts work and not speed.
-//
-//   deno task bench scale [TICKS a second] [SECONDS]
+// `deno task bench scale [TICKS a second] [SECONDS]`: the CPU seconds of each part of the chain per million records, with one
+// broker and with three, for docs/scale.md. All parts share one machine, so this measures work, not speed.
 
 import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
 import { chainMissing, produce, telegrafEnv, TOPIC } from "../chain/chain.ts";
@@ -18,14 +16,13 @@ import { usageMissing, usageOf } from "./usage.ts";
 endIfMissing(usageMissing() ?? chainMissing());
 const RATE = numberArgument(0, "TICKS", 4000);
 const SECONDS = numberArgument(1, "SECONDS", 20);
-/** Until the programs have been compiled by their engines, s. */
+/** Warm-up of the JIT compilers, s. */
 const WARM_SECONDS = 5;
 const BACKLOG = 400_000;
 const PARTITIONS = 6;
-/** KAFKA_LINGER_MS. */
 const LINGERS = [0, 100];
 
-/** CPU seconds a million, of each part, while something happens that tells how many it were. */
+/** Runs `work`, which returns a number of records, and formats the CPU seconds of each part per million of them. */
 async function costs(parts: Readonly<Record<string, readonly number[]>>, work: () => Promise<number>): Promise<string> {
   const used = async (pids: readonly number[]) =>
     (await Promise.all(pids.map(usageOf))).reduce((total, { cpu }) => total + cpu, 0);
@@ -38,7 +35,7 @@ async function costs(parts: Readonly<Record<string, readonly number[]>>, work: (
   ).join(", ");
 }
 
-/** What has been confirmed, by the program's own page. */
+/** How many ticks Kafka has acknowledged, according to the program's status. */
 async function sentOf(producer: Producer): Promise<number> {
   const url = String(producer.said("Started")[0]?.status);
   const status = await (await fetch(url)).text();
@@ -68,7 +65,7 @@ async function measureProducer(
     return count;
   });
   say(
-    `${name}, linger ${lingerMs} ms, ${Math.round(rate)} of ${RATE} ticks/s acknowledged: ${told}  [CPU s a million]`,
+    `${name}, linger ${lingerMs} ms, ${Math.round(rate)} of ${RATE} ticks/s acknowledged: ${told}  [CPU s per million]`,
   );
 }
 
@@ -76,7 +73,7 @@ async function measureTelegrafs(kafka: KafkaServer, pids: readonly number[], cou
   await using influx = await InfluxServer.start();
   const token = await influx.createToken({ write: influx.bucket });
   await using stack = new AsyncDisposableStack();
-  // the records are in the topic: a new group begins with the oldest
+  // a new group begins with the oldest record of the topic
   const config = await Deno.makeTempFile({ suffix: ".conf" });
   const file = await Deno.readTextFile(new URL("../../telegraf/telegraf.conf", import.meta.url));
   await Deno.writeTextFile(config, file.replace('consumer_group = "telegraf"', `consumer_group = "telegraf-${count}"`));
@@ -97,7 +94,9 @@ async function measureTelegrafs(kafka: KafkaServer, pids: readonly number[], cou
   const flux = `from(bucket: "${influx.bucket}") |> range(start: 0) |> filter(fn: (r) => r.product =~ /^SCALE-/)
     |> group() |> count()`;
   await until("all is stored", async () => Number((await influx.query(flux))[0]?._value ?? 0) >= BACKLOG);
-  say(`${count} Telegraf, ${BACKLOG} records in ${seconds.toFixed(1)} s (start included): ${told}  [CPU s a million]`);
+  say(
+    `${count} Telegraf, ${BACKLOG} records in ${seconds.toFixed(1)} s (start included): ${told}  [CPU s per million]`,
+  );
   await Deno.remove(config);
 }
 

@@ -1,5 +1,5 @@
-// kafkajs alone, as it comes from npm, in a process of its own: the road's process has made its part of it quicker.
-// Arguments: broker, seconds. Prints records a second.
+// Stock kafkajs alone, in a separate process, because the pipeline replaces a part of kafkajs. Arguments: broker, seconds. Prints
+// records per second.
 
 import kafkajs from "kafkajs";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
@@ -25,7 +25,7 @@ const producer = new kafkajs.Kafka({ brokers: [broker], clientId: "bench", logLe
   .producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner, maxInFlightRequests: 1 });
 await producer.connect();
 
-/** Records a second, one request in flight. */
+/** Records per second, with one request in flight. */
 async function produce(forSeconds: number): Promise<number> {
   const since = performance.now();
   let sent = 0;

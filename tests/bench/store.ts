@@ -1,6 +1,5 @@
-// How fast the store writes and reads: the real sink with its threads, against bare node:sqlite with the same rows in the same
-// tables. Beside the time stands what the processors did: on a machine that does other work too, that is what can be compared.
-// Run it: deno task bench store
+// `deno task bench store`: how fast the store writes and reads: the real sink with its threads, compared with bare node:sqlite with
+// the same rows in the same tables. CPU times are printed as well, because they are comparable on a busy machine.
 
 import process from "node:process";
 import { foldCandles } from "../../src/core/candle.ts";
@@ -15,7 +14,7 @@ const PRODUCTS = ["BTC-USD", "ETH-USD", "SOL-USD", "BNB-USD", "XRP-USD", "ADA-US
 const BATCH = 500;
 const BATCHES = 600;
 const ROUNDS = 5;
-/** Of a store that has run for weeks. */
+/** Ticks in a store that has run for weeks. */
 const LARGE = 5_000_000;
 const DAY_S = 86_400;
 const START_US = Date.UTC(2026, 9, 3) * 1000;
@@ -25,13 +24,13 @@ const never = new AbortController().signal;
 const folder = Deno.makeTempDirSync({ prefix: "store-bench-" });
 const round = (value: number, digits = 1) => value.toFixed(digits);
 
-/** Of all threads, ms. */
+/** CPU time of all threads, ms. */
 function cpuMs(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;
 }
 
-/** Number `i` of all: the products take turns; prices of two decimals, sizes of eight, as exchanges have them. */
+/** Tick number `i`. Prices have two decimals and sizes eight, like those of exchanges. */
 function tickOf(i: number, timeUs: number, product = PRODUCTS[i % PRODUCTS.length] ?? ""): Tick {
   const wave = Math.imul(i, 2_654_435_761) >>> 0;
   return {
@@ -53,7 +52,7 @@ function tickOf(i: number, timeUs: number, product = PRODUCTS[i % PRODUCTS.lengt
   };
 }
 
-/** A busy market: 1000 ticks a second. */
+/** 1000 ticks a second. */
 const batches = Array.from(
   { length: BATCHES },
   (_, b) => Array.from({ length: BATCH }, (_, i) => tickOf(b * BATCH + i, START_US + (b * BATCH + i) * 1000)),
@@ -69,7 +68,7 @@ async function throughSink(path: string): Promise<{ rate: number; cpuUs: number 
   return { rate: BATCHES * BATCH / (performance.now() - before) * 1000, cpuUs };
 }
 
-/** One row at a time, a transaction per batch; the candles as they are in the end. */
+/** Inserts the same rows one at a time, in one transaction per batch, and the final candles. */
 function bare(path: string): number {
   const { db, close } = openDatabase(path, { log: silent, now: Date.now });
   for (const [i, product] of PRODUCTS.entries()) {
@@ -139,7 +138,7 @@ async function timed(what: string, limitMs: number, ask: () => Promise<readonly 
   );
 }
 
-/** From the start of a program to its first confirmed tick, ms: the median of several starts. */
+/** The time from the start of a program to its first confirmed tick, ms, median of several starts. */
 async function startMs(path: string): Promise<number> {
   const took: number[] = [];
   for (let i = 0; i < 5; i++) {
@@ -167,7 +166,12 @@ try {
   const ratio = median(sinkRates.map((rate, i) => rate / (bareRates[i] ?? NaN)));
   const rate = median(sinkRates);
   judge("store, written through the sink", rate >= 100_000, `${Math.round(rate)} ticks/s`, "at least 100000 ticks/s");
-  judge("store, of bare inserts of the same rows", ratio >= 0.5, `${round(ratio, 2)} times`, "at least 0.5 times");
+  judge(
+    "store, compared with bare inserts of the same rows",
+    ratio >= 0.5,
+    `${round(ratio, 2)} times`,
+    "at least 0.5 times",
+  );
 
   {
     await using store = new Store(`${folder}/day.sqlite`, { ticksDays: 0, log: silent });

@@ -1,6 +1,6 @@
-// What the program costs with 200 products at 100 ticks/s each and ten readers, each with the merged stream of all products and every
-// tick of one: the real program, its exchange and its readers each a process of its own.
-// Run it: deno task bench stream [SECONDS] [READERS] [TICKS a second of a product]
+// `deno task bench stream [SECONDS] [READERS] [TICKS a second of a product]`: what the program uses with 200 products at 100 ticks/s
+// each and ten readers, each of which reads the merged stream of all products and every tick of one. The program, its exchange
+// and the readers are separate processes.
 
 import { Program } from "../browser/program.ts";
 import { SimulatorProcess } from "../servers/simulator.ts";
@@ -9,28 +9,28 @@ import { usageMissing, usageOf } from "./usage.ts";
 
 const PRODUCTS = Array.from({ length: 200 }, (_, i) => `P${String(i + 1).padStart(3, "0")}-USD`);
 const EVERY_MS = 250;
-/** Until all is subscribed, compiled and in its rhythm. */
+/** Until everything is subscribed and compiled. */
 const WARM_UP_SECONDS = 8;
 
-/** Wished for, of a core. */
+/** Allowed CPU, cores. */
 const MOST_CORES = 0.5;
-/** Wished for. */
+/** Allowed. */
 const MOST_MB = 200;
 
-// ---- the readers' process
+// ---- the process of the readers
 
-/** What all readers have got so far. */
-interface Got {
+/** What all readers have received so far. */
+interface Received {
   bytes: number;
   mergedTicks: number;
   fullTicks: number;
   sheds: number;
   ended: number;
-  /** From the exchange's time of a tick to its reader, ms; of the last tick of each chunk of a full stream. */
+  /** From the exchange's time of a tick to its reader, ms, for the last tick of each chunk of a full stream. */
   delays: number[];
 }
 
-async function read(url: string, isFull: boolean, got: Got): Promise<void> {
+async function read(url: string, isFull: boolean, got: Received): Promise<void> {
   const response = await fetch(url);
   if (response.body === null || !response.ok) throw new Error(`${url}: ${response.status}`);
   let rest = "";
@@ -49,7 +49,7 @@ async function read(url: string, isFull: boolean, got: Got): Promise<void> {
 }
 
 function readers(origin: string, count: number): void {
-  const got: Got = { bytes: 0, mergedTicks: 0, fullTicks: 0, sheds: 0, ended: 0, delays: [] };
+  const got: Received = { bytes: 0, mergedTicks: 0, fullTicks: 0, sheds: 0, ended: 0, delays: [] };
   for (let i = 0; i < count; i++) {
     for (const [query, isFull] of [[`everyMs=${EVERY_MS}`, false], [`product=${PRODUCTS[i]}`, true]] as const) {
       read(`${origin}/api/stream?${query}`, isFull, got).catch((error) => {
@@ -64,10 +64,10 @@ function readers(origin: string, count: number): void {
   }, 1000);
 }
 
-// ---- the bench's own
+// ---- the process of the bench
 
-/** This file in its other role, as a process; its lines. */
-function crowdOf(...args: string[]): { lines: AsyncIterator<string>; process: Deno.ChildProcess } {
+/** Starts this file as the process of the readers. */
+function startReaders(...args: string[]): { lines: AsyncIterator<string>; process: Deno.ChildProcess } {
   const process = new Deno.Command(Deno.execPath(), {
     args: ["run", "--quiet", "--config", new URL("../../deno.json", import.meta.url).pathname].concat(
       ["--allow-net=127.0.0.1", "--allow-env", "--allow-read", import.meta.url, "readers", ...args],
@@ -91,9 +91,9 @@ async function bench(seconds: number, count: number, ticksPerSecond: number): Pr
   await using program = await Program.start({
     settings: { COINBASE_WS_URL: exchange.url, COINBASE_PRODUCTS: PRODUCTS.join(","), COINBASE_CHANNEL: "ticker" },
   });
-  const crowd = crowdOf(program.url, String(count));
+  const crowd = startReaders(program.url, String(count));
   try {
-    let got: Got = { bytes: 0, mergedTicks: 0, fullTicks: 0, sheds: 0, ended: 0, delays: [] };
+    let got: Received = { bytes: 0, mergedTicks: 0, fullTicks: 0, sheds: 0, ended: 0, delays: [] };
     const delays: number[] = [];
     const listening = (async () => {
       for (let line = await crowd.lines.next(); !line.done; line = await crowd.lines.next()) {
@@ -129,9 +129,7 @@ async function bench(seconds: number, count: number, ticksPerSecond: number): Pr
       if (share >= 0.01) say(`    ${thread.replace(/ \d+$/, "")}: ${share.toFixed(2)}`);
     }
     say(
-      `  a reader gets: ${(rate("bytes") / 1000).toFixed(0)} kB/s, ${
-        Math.round(rate("mergedTicks"))
-      } merged ticks/s, ` +
+      `  per reader: ${(rate("bytes") / 1000).toFixed(0)} kB/s, ${Math.round(rate("mergedTicks"))} merged ticks/s, ` +
         `${Math.round(rate("fullTicks"))} ticks/s of its product`,
     );
     say(`  from the exchange's time to a reader of every tick: p50 ${delay(0.5)} ms, p99 ${delay(0.99)} ms`);

@@ -1,32 +1,32 @@
-// What processes use, by the kernel's own figures: Linux's /proc, read by a shell, since Deno lets nothing but -A read there.
+// CPU and memory of processes from Linux's /proc, read by a shell, because Deno reads /proc with -A only.
 
-/** So far, of a process and all its threads. */
+/** What a process and its threads have used so far. */
 export interface Usage {
-  /** Seconds of one core, in user and kernel. */
+  /** CPU seconds, user and kernel. */
   readonly cpu: number;
   /** Resident memory, MB. */
   readonly mb: number;
-  /** The most of it that there ever was, MB. */
+  /** Peak of the resident memory, MB. */
   readonly peakMb: number;
-  /** With its share of what several processes have in common, MB. */
+  /** Proportional set size: shared pages are divided among their processes, MB. */
   readonly sharedMb: number;
-  /** CPU seconds by thread, its name and id. */
+  /** CPU seconds by name and id of the thread. */
   readonly threads: ReadonlyMap<string, number>;
 }
 
-/** Why nothing can be read here, in one sentence; undefined when it can. */
+/** Why nothing can be measured here, in one sentence; undefined if it can. */
 export function usageMissing(): string | undefined {
   return Deno.build.os === "linux" ? undefined : "it reads CPU time and memory from /proc, which only Linux has";
 }
 
 const SCRIPT = `getconf CLK_TCK; cat /proc/$0/stat /proc/$0/task/*/stat /proc/$0/status /proc/$0/smaps_rollup`;
 
-/** Reads what a process has used so far; throws when there is none of this id. */
+/** Throws if the process does not exist. */
 export async function usageOf(pid: number): Promise<Usage> {
   const { stdout } = await new Deno.Command("sh", { args: ["-c", SCRIPT, String(pid)], stderr: "null" }).output();
   const text = new TextDecoder().decode(stdout);
   const perSecond = Number(text.slice(0, text.indexOf("\n")));
-  // the name, in brackets, may hold anything; user and kernel time stand eleven fields after it
+  // the name in brackets may contain anything; user and kernel time are eleven fields after it
   const [all, ...threads] = [...text.matchAll(/^(\d+) \((.*)\) [A-Z] (.*)$/gm)].map(([, id, name, rest = ""]) => {
     const fields = rest.split(" ");
     return [`${name} ${id}`, (Number(fields[10]) + Number(fields[11])) / perSecond] as const;
@@ -43,23 +43,23 @@ export async function usageOf(pid: number): Promise<Usage> {
   };
 }
 
-/** How a process was started, its arguments separated by spaces. */
+/** The command line of a process, its arguments separated by spaces. */
 export async function commandOf(pid: number): Promise<string> {
   const args = ["-c", "tr '\\0' ' ' < /proc/$0/cmdline", String(pid)];
   const { stdout } = await new Deno.Command("sh", { args, stderr: "null" }).output();
   return new TextDecoder().decode(stdout);
 }
 
-/** A process's resident memory, ten times a second, until it is disposed of. */
+/** Samples the resident memory of a process ten times a second, until it is disposed of. */
 export class MemoryWatch implements AsyncDisposable {
-  /** Since the last {@link take}, MB. */
+  /** MB, since the last {@link take}. */
   #samples: number[] = [];
   readonly #reader: Deno.ChildProcess;
   readonly #reading: Promise<void>;
 
-  /** Of this process; ends by itself when that is gone. */
+  /** Ends when the process ends. */
   constructor(pid: number) {
-    // one shell for all of it, as a new process for each look would be work that is measured too
+    // a single shell, because a new process for each sample would be work that is measured as well
     const script = "while read -r _ pages _ < /proc/$0/statm; do echo $((pages * $1)); sleep 0.1; done";
     this.#reader = new Deno.Command("sh", {
       args: ["-c", `set -- $(getconf PAGESIZE); ${script}`, String(pid)],
@@ -70,7 +70,7 @@ export class MemoryWatch implements AsyncDisposable {
     this.#reading = this.#read();
   }
 
-  /** The most since it was asked last, MB. */
+  /** The maximum since the last call, MB. */
   take(): number {
     const most = Math.max(...this.#samples);
     this.#samples = [];
