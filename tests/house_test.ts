@@ -68,10 +68,10 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   "@std/dotenv": ["src/config/environment.ts"],
   "kafkajs": [
     "src/kafka/sink.ts",
-    "src/kafka/kafkajs_fix.ts",
-    "src/kafka/kafkajs_produce.ts",
+    "src/kafka/kafkajs_internals.ts",
+    "src/kafka/produce_request.ts",
     "src/kafka/admin.ts",
-    "src/kafka/sockets.ts",
+    "src/kafka/connection.ts",
   ],
   "lightweight-charts": ["src/web/page/chart.ts"],
   "grafana-provisioning": ["src/stack/dashboards/queries.ts"],

@@ -170,7 +170,7 @@ Deno.test({
 const UNCLEAR: string[] = [
   "src/commands/feed.ts: hint",
   "src/commands/feed.ts: reasonOf",
-  "src/kafka/sink.ts: doubt",
+  "src/kafka/errors.ts: certificateTrouble",
   "src/pipeline/socket.ts: reason",
   "src/pipeline/websocket_source.ts: words",
   "src/pipeline/websocket_source.ts: words",

@@ -1,60 +1,49 @@
-// Looks into Kafka and changes nothing there: topics, offsets, groups, and records without a group of its own. Beside
-// the sink the one door to kafkajs 2.2.4; reading without a group takes its inner client, as the library itself offers
-// none.
+// Reads from Kafka without changing anything: topics, offsets, consumer groups, and records without joining a group.
 
 import type kafkajs from "kafkajs";
 import { unlessAborted } from "../core/abort.ts";
-import { chainOf, SinkError } from "../core/errors.ts";
-import { mendKafkajs } from "./kafkajs_fix.ts";
-import { type Certificates, type KafkaLogin, sinkErrorOf } from "./sink.ts";
-import { KafkaSockets } from "./sockets.ts";
+import { SinkError } from "../core/errors.ts";
+import { KafkaClient, type KafkaConnection } from "./connection.ts";
+import { sinkErrorOf, typesOf } from "./errors.ts";
+import { type FetchedRecord, type InnerClient, innerClientOf } from "./kafkajs_internals.ts";
 
-/** Where Kafka is. */
-export interface KafkaPlace {
-  /** `host:port` each. */
-  readonly brokers: readonly string[];
-  /** Encrypt. */
-  readonly ssl: boolean;
-  /** For that; undefined: the well-known authorities. */
-  readonly certificates?: Certificates | undefined;
-  /** Undefined: no login. */
-  readonly sasl?: KafkaLogin | undefined;
-}
+/** How doctor and audit reach Kafka. */
+export type KafkaPlace = KafkaConnection;
 
-/** One topic. */
+/** A topic. */
 export interface TopicView {
-  /** Each with its leader (-1: none) and how many copies there are and are up to date. */
+  /** For each partition its leader (-1: none), the number of replicas, and how many of them are in sync. */
   readonly partitions: readonly {
     readonly id: number;
     readonly leader: number;
     readonly copies: number;
     readonly inSync: number;
   }[];
-  /** Its settings; undefined: we may not see them. */
+  /** Its settings; undefined if we have no right to read them. */
   readonly config: Readonly<Record<string, string>> | undefined;
 }
 
-/** From where to where a partition has records: `low` included, `high` excluded. */
+/** The offsets of a partition. */
 export interface Bounds {
   /** From 0. */
   readonly partition: number;
-  /** The oldest record. */
+  /** Offset of the oldest record. */
   readonly low: number;
-  /** After the newest one. */
+  /** Offset after the newest record. */
   readonly high: number;
 }
 
-/** A partition in which a group stands beyond the end: it waits for a record that is not there. */
+/** A partition in which the committed offset of a group is beyond the end: the group waits for a record that does not exist yet. */
 export interface Beyond {
   /** From 0. */
   readonly partition: number;
-  /** The next record that the group wants. */
+  /** The committed offset: the next record that the group will read. */
   readonly place: number;
-  /** After the newest record that there is. */
+  /** Offset after the newest record. */
   readonly end: number;
 }
 
-/** Partitions in which a group stands beyond the end. The bounds must be asked for after the places. */
+/** Partitions in which the committed offset is beyond the end. The bounds must be newer than the committed offsets. */
 export function beyondEnd(bounds: readonly Bounds[], committed: GroupView["committed"]): Beyond[] {
   return bounds.flatMap(({ partition, high }) => {
     const place = committed.get(partition);
@@ -62,21 +51,21 @@ export function beyondEnd(bounds: readonly Bounds[], committed: GroupView["commi
   });
 }
 
-/** `group telegraf waits at offset 5000 of partition 0 of ticker_batch, which ends at 300`, of all of them. */
+/** `group telegraf waits at offset 5000 of partition 0 of ticker_batch, which ends at 300`: the first one, and how many more. */
 export function beyondText(group: string, topic: string, beyond: readonly Beyond[]): string {
   const [first] = beyond;
   const others = beyond.length - 1;
-  const more = others === 0 ? "" : `, and ${others} more ${others === 1 ? "partition is" : "partitions are"} so`;
+  const more = others === 0 ? "" : ` (and so in ${others} more ${others === 1 ? "partition" : "partitions"})`;
   return `group ${group} waits at offset ${first?.place} of partition ${first?.partition} of ${topic}, which ends at ` +
     `${first?.end}${more}`;
 }
 
-/** Why, and what it means; tried with Telegraf 1.39.3 on 29 November 2026. */
+/** The cause and the consequence of such an offset; observed with Telegraf 1.39.3 on 29 November 2026. */
 export const BEYOND_MEANS: string =
-  "the topic was deleted and made again, or lost its end, while the group kept its place: a Telegraf that starts once " +
-  "the topic has grown past that place skips all that lies before it, and until then none can note how far it has read";
+  "the topic was deleted and created again, or lost its newest records, but the group kept its offset. If Telegraf starts " +
+  "after the topic has grown past that offset, it skips everything before it; until then no group member can commit an offset";
 
-/** How to make these groups begin with the oldest record: each command is for a stopped Telegraf. */
+/** The commands that make these groups start at the oldest record. Telegraf must be stopped meanwhile. */
 export function resetCommands(
   places: readonly { readonly group: string; readonly topic: string }[],
   isStack: boolean,
@@ -91,17 +80,17 @@ export function resetCommands(
     .concat(isStack ? "deno task stack" : "start Telegraf").join("; ");
 }
 
-/** A consumer group and its place in a topic. */
+/** A consumer group and its offsets in one topic. */
 export interface GroupView {
-  /** As Kafka says: `Stable`, `Empty`, `Dead`, `PreparingRebalance`, ... */
+  /** Kafka's name of the state: `Stable`, `Empty`, `Dead`, `PreparingRebalance`, ... */
   readonly state: string;
-  /** How many read. */
+  /** Number of consumers. */
   readonly members: number;
-  /** The next record to read, by partition; undefined: it has no place yet. */
+  /** The next record to read, by partition; undefined: nothing committed yet. */
   readonly committed: ReadonlyMap<number, number | undefined>;
 }
 
-/** A record as it stands in Kafka. */
+/** A record in Kafka. */
 export interface TopicRecord {
   /** From 0. */
   readonly partition: number;
@@ -109,13 +98,13 @@ export interface TopicRecord {
   readonly offset: number;
   /** ms since the epoch. */
   readonly timestamp: number;
-  /** Null: none. */
+  /** Null: a tombstone. */
   readonly value: Uint8Array | null;
-  /** Of a name that stands there twice, the last. */
+  /** The last value of a header, if it occurs more than once. */
   header(name: string): string | undefined;
 }
 
-/** Records of several partitions, from `from` on, included, up to `to`, excluded. */
+/** A range of offsets of one partition. */
 export interface Stretch {
   /** From 0. */
   readonly partition: number;
@@ -125,89 +114,62 @@ export interface Stretch {
   readonly to: number;
 }
 
-interface Fetched {
-  readonly offset: string;
-  readonly timestamp: string;
-  readonly value: Uint8Array | null;
-  readonly headers: Readonly<Record<string, Uint8Array | Uint8Array[] | undefined>>;
-  readonly isControlRecord: boolean;
-}
-
-/** What is used of kafkajs's inner client. */
-interface InnerCluster {
-  connect(): Promise<void>;
-  disconnect(): Promise<void>;
-  addTargetTopic(topic: string): Promise<void>;
-  findLeaderForPartitions(topic: string, partitions: readonly number[]): Readonly<Record<string, number[]>>;
-  findBroker(wish: { nodeId: string }): Promise<{
-    fetch(wish: unknown): Promise<{
-      responses: readonly { partitions: readonly { partition: number; messages: readonly Fetched[] }[] }[];
-    }>;
-  }>;
-}
-
-/** Until a broker takes the connection, ms; a whole look takes longer. */
+/** How long a broker may take to accept a connection, ms. */
 const CONNECT_MS = 3000;
-/** Until a broker answers a request, ms. */
+/** How long a broker may take to answer a request, ms. */
 const REQUEST_MS = 10_000;
-/** One answer of a partition, bytes: small enough that the garbage of many records does not pile up. */
+/** Most bytes of a partition in one response: small, so that the garbage of many records does not pile up. */
 const FETCH_BYTES = 262_144;
-/** Answers without a record, though there should be some, before it counts as a failure. */
+/** This many responses without a record, although there should be some, count as a failure. */
 const EMPTY_ANSWERS = 5;
-/** What Kafka says while nobody keeps the groups. */
+/** Kafka's errors while no broker manages the groups. */
 const COORDINATOR_AWAY = new Set([
   "KafkaJSGroupCoordinatorNotFound",
   "GROUP_COORDINATOR_NOT_AVAILABLE",
   "GROUP_LOAD_IN_PROGRESS",
   "NOT_COORDINATOR_FOR_GROUP",
 ]);
-/** How often a group is asked for meanwhile, and how far apart, ms. */
+/** Attempts to read a group meanwhile, and the pause between them, ms. */
 const GROUP_ATTEMPTS = 10, GROUP_WAIT_MS = 300;
-/** Of `RESOURCE_TYPE` in kafkajs, which is missing at run time as a named import. */
+/** A value of `RESOURCE_TYPE` in kafkajs, whose named imports are missing at run time. */
 const TOPIC_RESOURCE = 2;
 
 const decoder = new TextDecoder();
 
-/** A connection that only looks. Each question throws a SinkError with a sentence where it has no answer. */
+/** A connection to Kafka that only reads. All methods throw a SinkError whose message says why there is no answer. */
 export class KafkaView implements AsyncDisposable {
-  readonly #place: KafkaPlace;
-  readonly #sockets = new KafkaSockets();
-  readonly #kafka: kafkajs.Kafka;
+  readonly #connection: KafkaConnection;
+  readonly #client: KafkaClient;
   readonly #admin: kafkajs.Admin;
-  #cluster: InnerCluster | undefined;
+  #inner: InnerClient | undefined;
   #isConnected = false;
 
-  private constructor({ default: kafka }: { default: typeof kafkajs }, place: KafkaPlace, brokers: readonly string[]) {
-    this.#place = place;
-    const { ssl, certificates, sasl } = place;
-    this.#kafka = new kafka.Kafka({
-      clientId: "doctor",
-      brokers: brokers.map((broker) => this.#sockets.nameOf(broker)),
-      connectionTimeout: CONNECT_MS,
-      authenticationTimeout: CONNECT_MS,
-      requestTimeout: REQUEST_MS,
-      retry: { retries: 0 },
-      ssl: ssl && certificates !== undefined ? { ...certificates } : ssl,
-      // kafkajs writes into it
-      ...(sasl === undefined ? {} : { sasl: { ...sasl } as kafkajs.SASLOptions }),
-      socketFactory: this.#sockets.factory,
-      logCreator: () => () => {},
-    });
-    this.#admin = this.#kafka.admin();
+  private constructor(connection: KafkaConnection, client: KafkaClient) {
+    this.#connection = connection;
+    this.#client = client;
+    this.#admin = client.kafka.admin();
   }
 
-  /** Connects to the first broker that answers and lets us in. Throws a SinkError that says why none did. */
-  static async open(place: KafkaPlace, signal: AbortSignal): Promise<KafkaView> {
-    await mendKafkajs();
-    const kafka = await import("kafkajs");
-    let failure: unknown = new SinkError("retry", "No broker is named");
-    for (const [at, broker] of place.brokers.entries()) {
+  /** Connects to the first broker that answers and accepts the login. Throws a SinkError that says why none did. */
+  static async open(connection: KafkaConnection, signal: AbortSignal): Promise<KafkaView> {
+    let failure: unknown = new SinkError("retry", "Cannot connect to Kafka: expected at least one broker, got none");
+    for (const broker of connection.brokers) {
       signal.throwIfAborted();
-      const view = new KafkaView(kafka, place, [broker, ...place.brokers.slice(0, at), ...place.brokers.slice(at + 1)]);
+      const brokers = [broker, ...connection.brokers.filter((other) => other !== broker)];
+      const view = new KafkaView(
+        connection,
+        await KafkaClient.create({ ...connection, brokers }, {
+          clientId: "doctor",
+          connectionTimeout: CONNECT_MS,
+          authenticationTimeout: CONNECT_MS,
+          requestTimeout: REQUEST_MS,
+          logCreator: () => () => {},
+        }),
+      );
       try {
-        await view.#ask("", async () => {
+        await view.#request("", async () => {
           await view.#admin.connect();
-          // until it knows the brokers it finds none of them
+          // makes kafkajs learn the addresses of all brokers
           await view.#admin.describeCluster();
         }, signal);
         view.#isConnected = true;
@@ -216,21 +178,21 @@ export class KafkaView implements AsyncDisposable {
         await view[Symbol.asyncDispose]();
         signal.throwIfAborted();
         failure = error;
-        // another broker would say the same
+        // the other brokers would say the same
         if (error instanceof SinkError && error.kind === "fatal") break;
       }
     }
     throw failure;
   }
 
-  /** How many brokers there are. */
+  /** The number of brokers. */
   async brokers(signal: AbortSignal): Promise<number> {
-    return (await this.#ask("", () => this.#admin.describeCluster(), signal)).brokers.length;
+    return (await this.#request("", () => this.#admin.describeCluster(), signal)).brokers.length;
   }
 
-  /** A topic with its settings; undefined: there is none of that name. */
+  /** A topic with its settings; undefined if it does not exist. */
   async topic(name: string, signal: AbortSignal): Promise<TopicView | undefined> {
-    const found = await this.#ask(name, async () => {
+    const found = await this.#request(name, async () => {
       try {
         return (await this.#admin.fetchTopicMetadata({ topics: [name] })).topics[0];
       } catch (error) {
@@ -248,7 +210,7 @@ export class KafkaView implements AsyncDisposable {
   }
 
   async #config(name: string, signal: AbortSignal): Promise<Record<string, string> | undefined> {
-    return await this.#ask(name, async () => {
+    return await this.#request(name, async () => {
       try {
         const { resources } = await this.#admin.describeConfigs({
           includeSynonyms: false,
@@ -258,28 +220,28 @@ export class KafkaView implements AsyncDisposable {
           (resources[0]?.configEntries ?? []).map(({ configName, configValue }) => [configName, configValue]),
         );
       } catch (error) {
-        if (typesOf(error).some((type) => /AUTHORIZATION/.test(type))) return undefined;
+        if (typesOf(error).some((type) => type.includes("AUTHORIZATION"))) return undefined;
         throw error;
       }
     }, signal);
   }
 
-  /** Of each partition. */
+  /** The bounds of each partition, in order. */
   async bounds(topic: string, signal: AbortSignal): Promise<Bounds[]> {
-    const offsets = await this.#ask(topic, () => this.#admin.fetchTopicOffsets(topic), signal);
+    const offsets = await this.#request(topic, () => this.#admin.fetchTopicOffsets(topic), signal);
     return offsets.map(({ partition, low, high }) => ({ partition, low: Number(low), high: Number(high) }))
       .sort((a, b) => a.partition - b.partition);
   }
 
-  /** By partition, the first record that is not older than this (ms); the end of the partition where there is none. */
+  /** By partition, the offset of the first record that is not older than this (ms); the end of the partition if there is none. */
   async offsetsAt(topic: string, ms: number, signal: AbortSignal): Promise<Map<number, number>> {
-    const offsets = await this.#ask(topic, () => this.#admin.fetchTopicOffsetsByTimestamp(topic, ms), signal);
+    const offsets = await this.#request(topic, () => this.#admin.fetchTopicOffsetsByTimestamp(topic, ms), signal);
     return new Map(offsets.map(({ partition, offset }) => [partition, Number(offset)]));
   }
 
-  /** A group; undefined: we may not see it. */
+  /** A consumer group; undefined if we have no right to see it. */
   async group(groupId: string, topic: string, signal: AbortSignal): Promise<GroupView | undefined> {
-    return await this.#ask(topic, async () => {
+    return await this.#request(topic, async () => {
       for (let attempt = 1;; attempt++) {
         try {
           const { groups: [group] } = await this.#admin.describeGroups([groupId]);
@@ -288,16 +250,17 @@ export class KafkaView implements AsyncDisposable {
             state: group?.state ?? "Dead",
             members: group?.members.length ?? 0,
             committed: new Map(
-              (offsets?.partitions ?? []).map((
-                { partition, offset },
-              ) => [partition, Number(offset) < 0 ? undefined : Number(offset)]),
+              offsets?.partitions.map(({ partition, offset }) => {
+                const next = Number(offset);
+                return [partition, next < 0 ? undefined : next];
+              }),
             ),
           };
         } catch (error) {
           const types = typesOf(error);
           if (types.includes("GROUP_AUTHORIZATION_FAILED")) return undefined;
           if (!types.some((type) => COORDINATOR_AWAY.has(type))) throw error;
-          // where no group was ever asked for, Kafka makes the place for them now
+          // the first request for a group makes Kafka create its topic for offsets, which takes a moment
           if (attempt === GROUP_ATTEMPTS) return { state: "Dead", members: 0, committed: new Map() };
           await new Promise((resolve) => setTimeout(resolve, GROUP_WAIT_MS));
         }
@@ -305,15 +268,15 @@ export class KafkaView implements AsyncDisposable {
     }, signal);
   }
 
-  /** All records of these stretches, a few thousand at a time; each partition in its order. */
-  async *read(topic: string, stretches: readonly Stretch[], signal: AbortSignal): AsyncGenerator<TopicRecord[]> {
-    const cluster = await this.#ask(topic, () => this.#inner(topic), signal);
-    const next = new Map<number, { from: number; readonly to: number; empty: number }>();
-    for (const { partition, from, to } of stretches) if (from < to) next.set(partition, { from, to, empty: 0 });
-    while (next.size > 0) {
-      const leaders = cluster.findLeaderForPartitions(topic, [...next.keys()]);
+  /** All records in these ranges, a few thousand at a time; each partition in order. */
+  async *read(topic: string, ranges: readonly Stretch[], signal: AbortSignal): AsyncGenerator<TopicRecord[]> {
+    const cluster = await this.#request(topic, () => this.#innerClient(topic), signal);
+    const left = new Map<number, { from: number; readonly to: number; empty: number }>();
+    for (const { partition, from, to } of ranges) if (from < to) left.set(partition, { from, to, empty: 0 });
+    while (left.size > 0) {
+      const leaders = cluster.findLeaderForPartitions(topic, [...left.keys()]);
       for (const [nodeId, partitions] of Object.entries(leaders)) {
-        const answer = await this.#ask(topic, async () => {
+        const { responses } = await this.#request(topic, async () => {
           const broker = await cluster.findBroker({ nodeId });
           return await broker.fetch({
             replicaId: -1,
@@ -324,24 +287,23 @@ export class KafkaView implements AsyncDisposable {
             topics: [{
               topic,
               partitions: partitions.map((partition) => (
-                { partition, fetchOffset: String(next.get(partition)?.from ?? 0), maxBytes: FETCH_BYTES }
+                { partition, fetchOffset: String(left.get(partition)?.from ?? 0), maxBytes: FETCH_BYTES }
               )),
             }],
           });
         }, signal);
-        for (const { partition, messages } of answer.responses.flatMap(({ partitions }) => partitions)) {
-          const place = next.get(partition);
-          if (place === undefined) continue;
-          const records = recordsOf(partition, messages, place);
-          const last = messages.at(-1);
-          const reached = last === undefined ? place.from : Math.max(place.from, Number(last.offset) + 1);
-          place.empty = reached > place.from ? 0 : place.empty + 1;
-          place.from = reached;
-          if (place.from >= place.to) next.delete(partition);
-          else if (place.empty >= EMPTY_ANSWERS) {
+        for (const { partition, messages } of responses.flatMap(({ partitions }) => partitions)) {
+          const range = left.get(partition);
+          if (range === undefined) continue;
+          const records = recordsOf(partition, messages, range);
+          const reached = Math.max(range.from, Number(messages.at(-1)?.offset ?? -1) + 1);
+          range.empty = reached > range.from ? 0 : range.empty + 1;
+          range.from = reached;
+          if (range.from >= range.to) left.delete(partition);
+          else if (range.empty >= EMPTY_ANSWERS) {
             throw new SinkError(
               "retry",
-              `Kafka gives no record of ${topic} from offset ${place.from} of partition ${partition} on`,
+              `Kafka returned no records of ${topic} from offset ${range.from} of partition ${partition}`,
             );
           }
           if (records.length > 0) yield records;
@@ -350,53 +312,44 @@ export class KafkaView implements AsyncDisposable {
     }
   }
 
-  /** Lets go of Kafka, whatever it does. */
+  /** Disconnects, also while requests are on their way. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const closed = this.#sockets.leave();
-    await Promise.all([this.#admin.disconnect().catch(() => {}), this.#cluster?.disconnect().catch(() => {})]);
+    const closed = this.#client.close();
+    await Promise.all([this.#admin.disconnect().catch(() => {}), this.#inner?.disconnect().catch(() => {})]);
     await closed;
   }
 
-  async #inner(topic: string): Promise<InnerCluster> {
-    if (this.#cluster === undefined) {
-      const create = Object.getOwnPropertySymbols(this.#kafka)
-        .find(({ description }) => description === "private:Kafka:createCluster");
-      const inner = create && (this.#kafka as unknown as Record<symbol, unknown>)[create];
-      if (typeof inner !== "function") throw new TypeError("kafkajs is not 2.2.4, whose inner client this needs");
-      this.#cluster = inner({ allowAutoTopicCreation: false, metadataMaxAge: 300_000 }) as InnerCluster;
-      await this.#cluster.connect();
+  async #innerClient(topic: string): Promise<InnerClient> {
+    if (this.#inner === undefined) {
+      this.#inner = innerClientOf(this.#client.kafka);
+      await this.#inner.connect();
     }
-    await this.#cluster.addTargetTopic(topic);
-    return this.#cluster;
+    await this.#inner.addTargetTopic(topic);
+    return this.#inner;
   }
 
-  /** Runs one step under the signal. */
-  async #ask<T>(topic: string, step: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  /** Runs one step until the signal aborts. */
+  async #request<T>(topic: string, step: () => Promise<T>, signal: AbortSignal): Promise<T> {
     signal.throwIfAborted();
     try {
       return await unlessAborted(step(), signal);
     } catch (error) {
       if (error instanceof SinkError || error instanceof TypeError) throw error;
       signal.throwIfAborted();
-      throw sinkErrorOf(error, { ...this.#circumstances(), topic, hasConnected: this.#isConnected });
+      throw sinkErrorOf(error, { ...this.#connection, topic, hasConnected: this.#isConnected });
     }
-  }
-
-  #circumstances() {
-    const { brokers, ssl, certificates, sasl } = this.#place;
-    return { brokers, ssl, sasl, ...(certificates === undefined ? {} : { certificates }) };
   }
 }
 
 function recordsOf(
   partition: number,
-  messages: readonly Fetched[],
+  messages: readonly FetchedRecord[],
   { from, to }: { readonly from: number; readonly to: number },
 ): TopicRecord[] {
   const records: TopicRecord[] = [];
   for (const { offset: text, timestamp, value, headers, isControlRecord } of messages) {
     const offset = Number(text);
-    // a batch is given whole, though it begins before the place that was asked for
+    // Kafka returns whole batches, which may begin before the requested offset
     if (offset < from || offset >= to || isControlRecord) continue;
     records.push({
       partition,
@@ -411,9 +364,4 @@ function recordsOf(
     });
   }
   return records;
-}
-
-/** What Kafka calls the error and each of its causes; where it has no word for it, kafkajs's. */
-function typesOf(error: unknown): string[] {
-  return chainOf(error).map((each) => String((each as { type?: unknown }).type ?? each.name));
 }

@@ -5,7 +5,7 @@
 import { systemClock as clock } from "../../src/core/clock.ts";
 import type { Tick } from "../../src/core/record.ts";
 import { KafkaSink } from "../../src/kafka/sink.ts";
-import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
+import { patchKafkajs } from "../../src/kafka/kafkajs_internals.ts";
 import { chainMissing, GAPS_TOPIC, telegrafEnv, TOPIC, tutorialConfig } from "../chain/chain.ts";
 import { silent } from "../integration/feed.ts";
 import { InfluxServer } from "../servers/influxdb.ts";
@@ -168,7 +168,7 @@ function show(what: string, run: Run, total: number): void {
   );
 }
 
-await mendKafkajs();
+await patchKafkajs();
 await using kafka = await KafkaServer.start();
 await kafka.createTopics();
 await using influx = await InfluxServer.start();

@@ -2,7 +2,7 @@
 // stock kafkajs sending one record at a time to the same broker.
 
 import { type Clock, systemClock } from "../../src/core/clock.ts";
-import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
+import { patchKafkajs } from "../../src/kafka/kafkajs_internals.ts";
 import { startFeed } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { startFeeder } from "./feeder_process.ts";
@@ -46,7 +46,7 @@ async function pipeline(kafka: KafkaServer, feeder: number, rate: number): Promi
   return delays;
 }
 
-await mendKafkajs();
+await patchKafkajs();
 await using kafka = await KafkaServer.start();
 for (const topic of ["ticker_batch", "feed_gaps", "single"]) await kafka.createTopic(topic);
 await using feeder = await startFeeder();

@@ -4,7 +4,7 @@
 
 import process from "node:process";
 import { systemClock as clock } from "../../src/core/clock.ts";
-import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
+import { patchKafkajs } from "../../src/kafka/kafkajs_internals.ts";
 import { startFeed } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { startFeeder } from "./feeder_process.ts";
@@ -62,7 +62,7 @@ async function ours(kafka: KafkaServer, feeder: number): Promise<Outcome> {
 const python = await findPython().catch((error: Error) =>
   endIfMissing(`it needs Python 3 with ${PACKAGES.join(" and ")}: ${error.message.trim()}`)
 );
-await mendKafkajs();
+await patchKafkajs();
 await using kafka = await KafkaServer.start();
 for (const topic of ["ticker_batch", "feed_gaps", "tutorial"]) {
   const config = { "retention.bytes": "50000000", "segment.bytes": "50000000" };

@@ -3,7 +3,7 @@
 // affects both.
 
 import { systemClock as clock } from "../../src/core/clock.ts";
-import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
+import { patchKafkajs } from "../../src/kafka/kafkajs_internals.ts";
 import { startFeed } from "../integration/feed.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { startFeeder } from "./feeder_process.ts";
@@ -42,7 +42,7 @@ async function pipeline(kafka: KafkaServer, feeder: number, offered: number) {
   };
 }
 
-await mendKafkajs();
+await patchKafkajs();
 await using kafka = await KafkaServer.start();
 for (const topic of ["ticker_batch", "feed_gaps", "alone"]) {
   // the records of the bench need not be kept

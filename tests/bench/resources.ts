@@ -1,7 +1,7 @@
 // `deno task bench resources [SECONDS at rest] [SECONDS without Kafka]`: what the program uses on a real Kafka: at rest, and with
 // a fast feed while the broker is killed or frozen. Everything sent in that time is counted tick by tick.
 
-import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
+import { patchKafkajs } from "../../src/kafka/kafkajs_internals.ts";
 import { Program } from "../browser/program.ts";
 import { GAPS_TOPIC, TOPIC } from "../chain/chain.ts";
 import type { ProgramStatus } from "../chaos/world.ts";
@@ -151,7 +151,7 @@ async function withoutKafka(kind: "killed" | "frozen"): Promise<void> {
   );
 }
 
-await mendKafkajs();
+await patchKafkajs();
 await atRest();
 await withoutKafka("killed");
 await withoutKafka("frozen");

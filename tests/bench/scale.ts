@@ -1,7 +1,7 @@
 // `deno task bench scale [TICKS a second] [SECONDS]`: the CPU seconds of each part of the chain per million records, with one
 // broker and with three, for docs/scale.md. All parts share one machine, so this measures work, not speed.
 
-import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
+import { patchKafkajs } from "../../src/kafka/kafkajs_internals.ts";
 import { chainMissing, produce, telegrafEnv, TOPIC } from "../chain/chain.ts";
 import { until } from "../integration/feed.ts";
 import { Producer } from "../integration/producer.ts";
@@ -116,7 +116,7 @@ async function backlog(kafka: KafkaServer): Promise<void> {
   await produce(kafka.broker, TOPIC, records);
 }
 
-await mendKafkajs();
+await patchKafkajs();
 await using feeder = await startFeeder();
 {
   await using kafka = await KafkaServer.start();

@@ -1,7 +1,7 @@
 // Round after round: inject faults, wait until everything has recovered, count. The faults are in faults.ts and world.ts, the
 // count in result.ts.
 
-import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
+import { patchKafkajs } from "../../src/kafka/kafkajs_internals.ts";
 import { settle } from "../chain/chain.ts";
 import { sleep } from "../servers/process.ts";
 
@@ -83,7 +83,7 @@ export async function runChaos(options: ChaosOptions): Promise<Round[]> {
     say(`Skipped: a full disk, because the store cannot have a small disk of its own here: ${why}`);
   }
   // without this, kafkajs prints warnings about itself between the lines of the table
-  await mendKafkajs();
+  await patchKafkajs();
   const over = performance.now() + longestMs;
   const done: Round[] = [];
   const mayGoOn = (number: number) => number < from + rounds && performance.now() < over && signal?.aborted !== true;

@@ -1,7 +1,7 @@
 // `deno task soak`: runs the program at 1,000 ticks a second with a fault every minute, and checks whether anything grows. Prints a
 // line per minute, then a verdict for each measure. Exit code 1 if one of them is not flat.
 
-import { mendKafkajs } from "../../src/kafka/kafkajs_fix.ts";
+import { patchKafkajs } from "../../src/kafka/kafkajs_internals.ts";
 import { chainMissing, settle } from "../chain/chain.ts";
 import { pointCount } from "../chain/points.ts";
 import { Random } from "../fakes/random.ts";
@@ -155,7 +155,7 @@ const minutes = numbers.get("minutes") ?? 40;
 const seed = numbers.get("seed") ?? 1;
 const rate = numbers.get("rate") ?? 1000;
 const random = new Random(seed);
-await mendKafkajs();
+await patchKafkajs();
 
 // the first Ctrl-C ends the servers in order, a second one ends at once
 let isOver = false;

@@ -37,7 +37,7 @@ serverTest(
         [
           "retry",
           `Kafka at ${broker} advertises ${nowhere}, which does not answer: Connection error: connect ECONNREFUSED ` +
-          `${nowhere} (is that broker down? else its advertised.listeners must be an address that this program can reach)`,
+          `${nowhere} (is that broker down? If not, its advertised.listeners must be an address that this program can reach)`,
         ],
       );
     }
@@ -74,11 +74,11 @@ serverTest(missing, "KafkaSink reports a quota of Kafka in status and log, not a
   });
   const status = () => feed.pipeline.status().find(({ name }) => name === "kafka");
   await until("the status reports the quota", () => status()?.throttled !== undefined);
-  assertStringIncludes(status()?.throttled ?? "", "a quota of Kafka lets us send less than we have");
+  assertStringIncludes(status()?.throttled ?? "", "a Kafka quota limits how much we may send");
   await until("the write takes too long", () => status()?.state === "failing");
   const { trouble = "" } = status() ?? {};
-  assert(/^it has not confirmed a write for \d+ s: a quota of Kafka/.test(trouble), trouble);
-  assert(said("warn", "Kafka throttles us by a quota").length > 0);
+  assert(/^it has not confirmed a write for \d+ s: a Kafka quota/.test(trouble), trouble);
+  assert(said("warn", "Kafka throttles this client because of a quota").length > 0);
   assertEquals(said("warn", "Cannot write to kafka, trying again"), []);
   await feed.stop().catch(() => {});
 });

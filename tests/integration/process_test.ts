@@ -189,10 +189,10 @@ serverTest(
       {
         await using refused = new Producer({ ...settings, KAFKA_PASSWORD: "wrong-horse" });
         assertEquals(await refused.ended(), 4, refused.stderr);
-        assertEquals(refused.stderr.split("refuses us").length, 2, refused.stderr);
+        assertEquals(refused.stderr.split("refuses access").length, 2, refused.stderr);
         assertMatch(
           refused.log.at(-1)?.message ?? "",
-          /^Kafka at 127\.0\.0\.1:\d+ refuses us \(topic secret\): SASL PLAIN authentication failed: .*nvalid username or password$/,
+          /^Kafka at 127\.0\.0\.1:\d+ refuses access \(topic secret\): SASL PLAIN authentication failed: .*nvalid username or password$/,
         );
         assert(!refused.stderr.includes("wrong-horse"), refused.stderr);
       }

@@ -124,7 +124,7 @@ serverTest(missing, "the program writes to a secured Kafka", async (t) => {
       const wrong = "wrong-horse";
       await refused(
         { ...login(mechanism), KAFKA_PASSWORD_FILE: await file("wrong", wrong) },
-        /^Kafka at localhost:\d+ refuses us \(topic ticker_batch\): SASL .* authentication failed: /,
+        /^Kafka at localhost:\d+ refuses access \(topic ticker_batch\): SASL .* authentication failed: /,
         wrong,
       );
     });
@@ -143,28 +143,28 @@ serverTest(missing, "the program writes to a secured Kafka", async (t) => {
       name: "an unknown authority",
       settings: { ...noAuthority, KAFKA_BROKERS: kafka.listener("login") },
       words:
-        /^Kafka at localhost:\d+ shows a certificate of an authority that we do not know \(KAFKA_SSL_CA can name it\): .*certificate/,
+        /^Kafka at localhost:\d+ has a certificate from an unknown authority \(KAFKA_SSL_CA can name it\): .*certificate/,
     },
     {
       name: "another authority than the configured one",
       settings: { ...noAuthority, KAFKA_BROKERS: kafka.listener("login"), KAFKA_SSL_CA: stranger.cert },
-      words: /^Kafka at localhost:\d+ shows a certificate of an authority that we do not know/,
+      words: /^Kafka at localhost:\d+ has a certificate from an unknown authority/,
     },
     {
       name: "a certificate for another host",
       settings: { ...base, KAFKA_BROKERS: kafka.listener("elsewhere") },
       words:
-        /^Kafka at localhost:\d+ shows a certificate for other names \(KAFKA_BROKERS must have one of them\): .*kafka\.example/,
+        /^Kafka at localhost:\d+ has a certificate for another name \(KAFKA_BROKERS must use a name in the certificate\): .*kafka\.example/,
     },
     {
       name: "an expired certificate",
       settings: { ...base, KAFKA_BROKERS: kafka.listener("expired") },
-      words: /^Kafka at localhost:\d+ shows a certificate whose time is not now: certificate has expired$/,
+      words: /^Kafka at localhost:\d+ has a certificate that has expired or is not valid yet: certificate has expired$/,
     },
     {
       name: "no client certificate although one is required",
       settings: { ...base, KAFKA_BROKERS: kafka.listener("mutual") },
-      words: /^Kafka at localhost:\d+ wants a certificate of ours \(KAFKA_SSL_CERT and KAFKA_SSL_KEY\): /,
+      words: /^Kafka at localhost:\d+ requires a client certificate \(KAFKA_SSL_CERT and KAFKA_SSL_KEY\): /,
     },
     {
       name: "a client certificate of an authority that Kafka does not know",
@@ -174,13 +174,13 @@ serverTest(missing, "the program writes to a secured Kafka", async (t) => {
         KAFKA_SSL_CERT: other.cert,
         KAFKA_SSL_KEY: other.key,
       },
-      words: /^Kafka at localhost:\d+ does not take our certificate \(KAFKA_SSL_CERT\): /,
+      words: /^Kafka at localhost:\d+ rejects our client certificate \(KAFKA_SSL_CERT\): /,
       key: other.key,
     },
     {
       name: "an expired client certificate",
       settings: { ...base, KAFKA_BROKERS: kafka.listener("mutual"), KAFKA_SSL_CERT: old.cert, KAFKA_SSL_KEY: old.key },
-      words: /^Kafka at localhost:\d+ does not take our certificate \(KAFKA_SSL_CERT\): /,
+      words: /^Kafka at localhost:\d+ rejects our client certificate \(KAFKA_SSL_CERT\): /,
       key: old.key,
     },
   ];
@@ -239,7 +239,7 @@ serverTest(missing, "the program writes to a secured Kafka", async (t) => {
       await using sink = sinkOf("gapless");
       await sink.write([makeTick(1)], forever);
       const error = await assertRejects(() => sink.writeGaps([gap], forever), SinkError);
-      assertMatch(error.message, /refuses us \(topic rights_gaps\): Not authorized to access topics/);
+      assertMatch(error.message, /refuses access \(topic rights_gaps\): Not authorized to access topics/);
       // ticks are still written
       await sink.write([makeTick(2)], forever);
     }
@@ -247,13 +247,13 @@ serverTest(missing, "the program writes to a secured Kafka", async (t) => {
       await using sink = sinkOf("looker");
       const error = await assertRejects(() => sink.write([makeTick(3)], forever), SinkError);
       assertEquals(error.kind, "fatal");
-      assertMatch(error.message, /refuses us \(topic rights\): Not authorized to access topics/);
+      assertMatch(error.message, /refuses access \(topic rights\): Not authorized to access topics/);
     }
     {
       await using sink = sinkOf("nobody");
       const error = await assertRejects(() => sink.connect(forever), SinkError);
       assertEquals(error.kind, "fatal");
-      assertMatch(error.message, /refuses us \(topic rights\): Not authorized to access topics/);
+      assertMatch(error.message, /refuses access \(topic rights\): Not authorized to access topics/);
     }
     assertEquals((await kafka.read("rights")).length, 3);
     assertEquals((await kafka.read("rights_gaps")).length, 1);
@@ -279,7 +279,8 @@ serverTest(missing, "the program writes to a secured Kafka", async (t) => {
       await kafka.restart();
       await until(
         "it says why it waits",
-        () => producer.stderr.includes("shows a certificate whose time is not now: certificate has expired"),
+        () =>
+          producer.stderr.includes("has a certificate that has expired or is not valid yet: certificate has expired"),
       );
       await more(100);
       await sleep(500);
@@ -315,14 +316,14 @@ serverTest(missing, "the program writes to a secured Kafka", async (t) => {
         assertEquals(error.kind, "retry");
         return error.message;
       };
-      assertMatch(await trouble({}), /\(is it one for KAFKA_SSL=true\?\)$/);
+      assertMatch(await trouble({}), /\(does this port speak TLS\? KAFKA_SSL is true\)$/);
       const brokers = [kafka.listener("login")];
       assertMatch(
         await trouble({ ssl: false, brokers }),
-        /\(does it want KAFKA_SSL=true or a login \(KAFKA_USERNAME\)\?\)$/,
+        /\(does it need KAFKA_SSL=true or a login \(KAFKA_USERNAME\)\?\)$/,
       );
       const certificates = { ca: authority.cert };
-      assertMatch(await trouble({ brokers, certificates }), /\(does it want a login \(KAFKA_USERNAME\)\?\)$/);
+      assertMatch(await trouble({ brokers, certificates }), /\(does it need a login \(KAFKA_USERNAME\)\?\)$/);
     },
   );
 });

@@ -348,7 +348,7 @@ serverTest(missing, "KafkaSink writes to a real Kafka", async (t) => {
       assertEquals(refused.kind, "fatal");
       assertMatch(
         refused.message,
-        /^Kafka at 127\.0\.0\.1:\d+ refuses us \(topic login\): SASL PLAIN authentication failed: .*[Ii]nvalid username or password$/,
+        /^Kafka at 127\.0\.0\.1:\d+ refuses access \(topic login\): SASL PLAIN authentication failed: .*[Ii]nvalid username or password$/,
       );
       assert(!JSON.stringify([refused, refused.message, refused.stack, lines]).includes(password));
 

@@ -1,9 +1,14 @@
-// What kafkajs's errors mean for us; the sink itself is tested on a real Kafka in tests/integration.
+// What errors of kafkajs mean; the sink itself is tested on a real Kafka in tests/integration.
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { type Circumstances, sinkErrorOf } from "../../src/kafka/sink.ts";
+import { type Circumstances, sinkErrorOf } from "../../src/kafka/errors.ts";
 
-const WHERE = { brokers: ["a:9092", "b:9092"], topic: "ticker_batch" };
+const WHERE: Circumstances = {
+  brokers: ["a:9092", "b:9092"],
+  ssl: false,
+  topic: "ticker_batch",
+  hasConnected: false,
+};
 
 /** As kafkajs makes them, by hand: it cannot be imported in a bare `deno test`. */
 function kafkaError(name: string, message: string, more: { type?: string; cause?: unknown } = {}): Error {
@@ -79,51 +84,52 @@ const OURS = { certificates: { cert: "-----BEGIN", key: "-----BEGIN" } };
 const TLS: { error: Error; more?: Partial<Circumstances>; kind?: string; message: string }[] = [
   {
     error: tlsError("SELF_SIGNED_CERT_IN_CHAIN", "self-signed certificate in certificate chain"),
-    message: "Kafka at b:9092 shows a certificate of an authority that we do not know (KAFKA_SSL_CA can name it): " +
+    message: "Kafka at b:9092 has a certificate from an unknown authority (KAFKA_SSL_CA can name it): " +
       "self-signed certificate in certificate chain",
   },
   {
     error: tlsError("UNABLE_TO_VERIFY_LEAF_SIGNATURE", "unable to verify the first certificate"),
-    message: "Kafka at b:9092 shows a certificate of an authority that we do not know (KAFKA_SSL_CA can name it): " +
+    message: "Kafka at b:9092 has a certificate from an unknown authority (KAFKA_SSL_CA can name it): " +
       "unable to verify the first certificate",
   },
   {
     error: tlsError("CERT_HAS_EXPIRED", "certificate has expired"),
-    message: "Kafka at b:9092 shows a certificate whose time is not now: certificate has expired",
+    message: "Kafka at b:9092 has a certificate that has expired or is not valid yet: certificate has expired",
   },
   {
     // somebody will renew it, and until then the queue holds what comes
     error: tlsError("CERT_HAS_EXPIRED", "certificate has expired"),
     more: { hasConnected: true },
     kind: "retry",
-    message: "Kafka at b:9092 shows a certificate whose time is not now: certificate has expired",
+    message: "Kafka at b:9092 has a certificate that has expired or is not valid yet: certificate has expired",
   },
   {
     error: tlsError("ERR_TLS_CERT_ALTNAME_INVALID", "Hostname/IP does not match certificate's altnames: ..."),
-    message: "Kafka at b:9092 shows a certificate for other names (KAFKA_BROKERS must have one of them): " +
+    message: "Kafka at b:9092 has a certificate for another name (KAFKA_BROKERS must use a name in the certificate): " +
       "Hostname/IP does not match certificate's altnames: ...",
   },
   {
     error: tlsError("ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE", "received fatal alert: BadCertificate"),
-    message: "Kafka at b:9092 wants a certificate of ours (KAFKA_SSL_CERT and KAFKA_SSL_KEY): " +
+    message: "Kafka at b:9092 requires a client certificate (KAFKA_SSL_CERT and KAFKA_SSL_KEY): " +
       "received fatal alert: BadCertificate",
   },
   {
     error: tlsError("ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN", "received fatal alert: CertificateUnknown"),
     more: OURS,
-    message: "Kafka at b:9092 does not take our certificate (KAFKA_SSL_CERT): received fatal alert: CertificateUnknown",
+    message:
+      "Kafka at b:9092 rejects our client certificate (KAFKA_SSL_CERT): received fatal alert: CertificateUnknown",
   },
   {
     error: kafkaError("KafkaJSConnectionClosedError", "Closed connection"),
     kind: "retry",
     message: "Kafka at a:9092,b:9092 cannot be used: Closed connection " +
-      "(does it want KAFKA_SSL=true or a login (KAFKA_USERNAME)?)",
+      "(does it need KAFKA_SSL=true or a login (KAFKA_USERNAME)?)",
   },
   {
     error: kafkaError("KafkaJSConnectionClosedError", "Closed connection"),
     more: { ssl: true },
     kind: "retry",
-    message: "Kafka at a:9092,b:9092 cannot be used: Closed connection (does it want a login (KAFKA_USERNAME)?)",
+    message: "Kafka at a:9092,b:9092 cannot be used: Closed connection (does it need a login (KAFKA_USERNAME)?)",
   },
   {
     error: kafkaError("KafkaJSConnectionClosedError", "Closed connection"),
@@ -136,13 +142,14 @@ const TLS: { error: Error; more?: Partial<Circumstances>; kind?: string; message
     more: { ssl: true },
     kind: "retry",
     message: "Kafka at a:9092,b:9092 cannot be used: Connection error: Client network socket disconnected before " +
-      "secure TLS connection was established (is it one for KAFKA_SSL=true?)",
+      "secure TLS connection was established (does this port speak TLS? KAFKA_SSL is true)",
   },
   {
     error: tlsError("undefined", NO_TLS),
     more: { ssl: true },
     kind: "retry",
-    message: `Kafka at a:9092,b:9092 cannot be used: Connection error: ${NO_TLS} (is it one for KAFKA_SSL=true?)`,
+    message:
+      `Kafka at a:9092,b:9092 cannot be used: Connection error: ${NO_TLS} (does this port speak TLS? KAFKA_SSL is true)`,
   },
   {
     error: tlsError("undefined", NO_TLS),
