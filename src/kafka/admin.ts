@@ -55,7 +55,9 @@ export function beyondEnd(bounds: readonly Bounds[], committed: GroupView["commi
 export function beyondText(group: string, topic: string, beyond: readonly Beyond[]): string {
   const [first] = beyond;
   const others = beyond.length - 1;
-  const more = others === 0 ? "" : ` (and beyond the end of ${others} more ${others === 1 ? "partition" : "partitions"})`;
+  const more = others === 0
+    ? ""
+    : ` (and beyond the end of ${others} more ${others === 1 ? "partition" : "partitions"})`;
   return `group ${group} waits at offset ${first?.place} of partition ${first?.partition} of ${topic}, which ends at ` +
     `${first?.end}${more}`;
 }
