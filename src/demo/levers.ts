@@ -161,8 +161,7 @@ export class LeverPanel implements DemoLevers, Disposable {
         teaches:
           `${INVALID_FRAMES.length} messages arrive that are not prices (not JSON, cut short, a price of zero, of true, ` +
           'of "1e999"): everything from the network is checked before it is used.',
-        watch:
-          "On the road the box decode turns red: 29 rejected, each with its reason, and 1 ignored because of its " +
+        watch: "In the pipeline, decode turns red: 29 rejected, each with its reason, and 1 ignored because of its " +
           "unknown type; 1 is an error message, counted as control, and no price moves.",
         pull: () => ({ reached: levers.junk(INVALID_FRAMES.length), frames: INVALID_FRAMES.length }),
       },
@@ -170,7 +169,7 @@ export class LeverPanel implements DemoLevers, Disposable {
         title: "Repeats",
         teaches: `The last tick arrives ${REPEATS} more times, as it does once after each reconnect: every feed ` +
           "repeats itself, so each tick needs a number that identifies it.",
-        watch: `On the road the box decode shows ${REPEATS} repeated, and the store gets none of them: the candle ` +
+        watch: `In the pipeline, decode shows ${REPEATS} repeated, and the store gets none of them: the candle ` +
           "counts that tick once.",
         pull: () => ({ reached: levers.repeat(REPEATS), frames: REPEATS }),
       },
@@ -203,14 +202,16 @@ export class LeverPanel implements DemoLevers, Disposable {
         title: "Flood",
         teaches: `The market panics, with ${FLOOD_RATE.toLocaleString("en")} trades a second for ${floodMs / 1000} ` +
           "seconds: a price feed is built for its worst minute, not for its average.",
-        watch: "On the road all rates jump and the queues stay short, as long as the store keeps up; with the slow " +
+        watch:
+          "In the pipeline, all rates jump and the queues stay short, as long as the store keeps up; with the slow " +
           "disk switched on, its queue is full within seconds.",
         pull: () => ({ trades: levers.flood(FLOOD_RATE, floodMs, true), seconds: floodMs / 1000 }),
       },
       brokerAway: {
         title: "Broker away",
         teaches: "The connection to Kafka is cut: what was sent but not acknowledged waits here, and is sent again.",
-        watch: "On the road Kafka turns red and its queue grows, while store and page go on; switch this off, and " +
+        watch:
+          "In the pipeline, Kafka turns red and its queue grows, while store and page go on; switch this off, and " +
           "the queue empties with nothing missing.",
         isThere: () => broker !== undefined,
         isOn: () => broker?.isCut === true,

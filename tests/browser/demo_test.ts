@@ -21,7 +21,7 @@ interface Counters {
   readonly sinks: Readonly<Record<string, { readonly sent: number }>>;
 }
 
-/** Waits until a stage of the road is at one of these levels. */
+/** Waits until a stage of the pipeline is at one of these levels. */
 const stage = (tab: Tab, kind: string, levels: readonly string[], ms = 90_000) =>
   tab.until(
     `a stage ${kind} is ${levels.join(" or ")}`,
@@ -37,7 +37,7 @@ const stage = (tab: Tab, kind: string, levels: readonly string[], ms = 90_000) =
 /** Waits until every stage is well. */
 const healed = (tab: Tab, ms = 120_000) =>
   tab.until(
-    "the whole road is well, and the strip says live",
+    "every stage of the pipeline is well, and the strip says live",
     () => {
       const ill = [...document.querySelectorAll<HTMLElement>(".stage")].filter(({ dataset }) =>
         dataset.level !== "good"
@@ -50,7 +50,7 @@ const healed = (tab: Tab, ms = 120_000) =>
   );
 
 browserTest(
-  "the demo: ready in 10 s, a banner, a day of history, the road, and levers that do what they say and heal",
+  "the demo: ready in 10 s, a banner, a day of history, the pipeline, and levers that do what they say and heal",
   async (t) => {
     await using chromium = await Chromium.start();
     const load = foreignLoad();
@@ -73,7 +73,7 @@ browserTest(
     const lever = (name: string) => page.locator(`[data-lever="${name}"]`);
     const told = (wanted: string) =>
       tab.until(`it is told: ${wanted}`, (wanted) => {
-        const text = document.getElementById("lever-told")?.textContent ?? "";
+        const text = document.getElementById("lever-result")?.textContent ?? "";
         return text === wanted || text;
       }, wanted);
     const { levers } = await program.get<{ levers: WireLever[] }>("/api/demo");
@@ -86,11 +86,11 @@ browserTest(
       if (on !== undefined) assertEquals(await lever(name).getAttribute("aria-checked"), String(on));
     };
 
-    await t.step("banner, road and levers are there, each lever with its words", async () => {
+    await t.step("banner, pipeline and levers are there, each lever with its words", async () => {
       assert(/simulated prices/i.test(await page.innerText("#banner")));
-      await tab.until("the road runs", () =>
+      await tab.until("ticks flow through the pipeline", () =>
         document.querySelectorAll(".stage").length >= 7 &&
-        document.querySelector(".way[data-flow=some], .way[data-flow=much]") !== null);
+        document.querySelector(".flow[data-flow=some], .flow[data-flow=much]") !== null);
       assertEquals(
         await page.evaluate(() =>
           [...document.querySelectorAll<HTMLElement>("[data-lever]")].map(({ dataset }) => dataset.lever)
@@ -200,7 +200,7 @@ browserTest(
         await pull("slowDisk", true);
         await pull("flood");
         await tab.until("the queue of the store rises", () => {
-          const lanes = [...document.querySelectorAll<HTMLElement>(".lane")].find(({ innerText }) =>
+          const lanes = [...document.querySelectorAll<HTMLElement>(".branch")].find(({ innerText }) =>
             /store/.test(innerText)
           );
           const waiting = Number(/([\d,]+) wait/.exec(lanes?.innerText ?? "")?.[1]?.replaceAll(",", ""));

@@ -16,7 +16,7 @@ async function assertFits({ page }: Tab, width: number): Promise<void> {
     const wide = [...document.querySelectorAll<HTMLElement>("body *")].filter((element) => {
       const { right, left, width } = element.getBoundingClientRect();
       return width > 0 && left >= 0 && right > clientWidth + 1 && getComputedStyle(element).position !== "absolute" &&
-        !element.closest("#chart, svg, .way");
+        !element.closest("#chart, svg, .flow");
     });
     return {
       over: scrollWidth - clientWidth,
@@ -218,7 +218,7 @@ browserTest("nothing moves when a state takes more words, nor for a scroll bar",
       await page.setViewportSize({ width, height });
       await tab.until("it has its size", (width) => innerWidth === width, width);
       found[width] = await page.evaluate(() =>
-        ["strip", "road", "numbers-tables", "watch", "main", "price", "chart", "chart-key"].map((id) => {
+        ["strip", "pipeline", "numbers-tables", "watch", "main", "price", "chart", "chart-key"].map((id) => {
           // the tables below may get a row, and the chart is as high as they leave room
           const { left, top, width, height } = document.getElementById(id)?.getBoundingClientRect() ?? new DOMRect();
           const inside = id === "chart" || id === "chart-key" || id === "price";
@@ -260,43 +260,48 @@ browserTest("nothing moves when a state takes more words, nor for a scroll bar",
   assertClean(scene);
 });
 
-browserTest("on a phone the list comes before the levers, whole, and the road shows both ways apart", async () => {
-  await using chromium = await Chromium.start();
-  await using program = await Program.start({ command: "demo" });
-  await using visitor = await chromium.open({ viewport: { width: 390, height: 844 } });
-  const tab = await visitor.visit(program.url);
-  await tab.until(
-    "all is there",
-    () =>
-      document.querySelectorAll(".row").length === 8 && document.querySelector("[data-lever]") !== null &&
-      document.querySelectorAll(".stage").length === 7,
-    undefined,
-    30_000,
-  );
-  const { bottoms, list, stages } = await tab.page.evaluate(() => {
-    const bottom = (id: string) => document.getElementById(id)?.getBoundingClientRect().bottom ?? 0;
-    const { scrollHeight = 0, clientHeight = 0 } = document.getElementById("products") ?? {};
-    return {
-      bottoms: ["road-panel", "main", "watch", "levers"].map(bottom),
-      list: { scrollHeight, clientHeight },
-      stages: [...document.querySelectorAll(".stage .box")].map((box) => {
-        const { left, right, top } = box.getBoundingClientRect();
-        return { left, right, top };
-      }),
-    };
-  });
-  assertEquals(bottoms, bottoms.toSorted((a, b) => a - b), "road, chart, list, levers");
-  assertEquals(list.scrollHeight, list.clientHeight, "the list does not scroll inside itself");
-  const [exchange, socket, decode, firstQueue, firstSink, secondQueue, secondSink] = stages;
-  for (const [from, to] of [[exchange, socket], [socket, decode], [firstQueue, firstSink], [secondQueue, secondSink]]) {
-    assertEquals(from?.top, to?.top);
-    assertLess(from?.right ?? 0, to?.left ?? 0);
-  }
-  assertLess(decode?.top ?? 0, firstQueue?.top ?? 0);
-  assertLess(firstQueue?.top ?? 0, secondQueue?.top ?? 0);
-  assertEquals(firstQueue?.left, secondQueue?.left);
-  assertClean({ chromium, tab });
-});
+browserTest(
+  "on a phone the list comes before the levers, whole, and the pipeline shows both branches apart",
+  async () => {
+    await using chromium = await Chromium.start();
+    await using program = await Program.start({ command: "demo" });
+    await using visitor = await chromium.open({ viewport: { width: 390, height: 844 } });
+    const tab = await visitor.visit(program.url);
+    await tab.until(
+      "all is there",
+      () =>
+        document.querySelectorAll(".row").length === 8 && document.querySelector("[data-lever]") !== null &&
+        document.querySelectorAll(".stage").length === 7,
+      undefined,
+      30_000,
+    );
+    const { bottoms, list, stages } = await tab.page.evaluate(() => {
+      const bottom = (id: string) => document.getElementById(id)?.getBoundingClientRect().bottom ?? 0;
+      const { scrollHeight = 0, clientHeight = 0 } = document.getElementById("products") ?? {};
+      return {
+        bottoms: ["pipeline-panel", "main", "watch", "levers"].map(bottom),
+        list: { scrollHeight, clientHeight },
+        stages: [...document.querySelectorAll(".stage .box")].map((box) => {
+          const { left, right, top } = box.getBoundingClientRect();
+          return { left, right, top };
+        }),
+      };
+    });
+    assertEquals(bottoms, bottoms.toSorted((a, b) => a - b), "pipeline, chart, list, levers");
+    assertEquals(list.scrollHeight, list.clientHeight, "the list does not scroll inside itself");
+    const [exchange, socket, decode, firstQueue, firstSink, secondQueue, secondSink] = stages;
+    for (
+      const [from, to] of [[exchange, socket], [socket, decode], [firstQueue, firstSink], [secondQueue, secondSink]]
+    ) {
+      assertEquals(from?.top, to?.top);
+      assertLess(from?.right ?? 0, to?.left ?? 0);
+    }
+    assertLess(decode?.top ?? 0, firstQueue?.top ?? 0);
+    assertLess(firstQueue?.top ?? 0, secondQueue?.top ?? 0);
+    assertEquals(firstQueue?.left, secondQueue?.left);
+    assertClean({ chromium, tab });
+  },
+);
 
 browserTest("no label of the price axis is half covered by the last price, as it moves", async () => {
   await using scene = await openScene({
@@ -457,7 +462,7 @@ browserTest("who wants no motion sees none", async () => {
   const { tab } = scene;
   await tab.until("prices come", () => __page.candles().length > 0);
   await tab.page.click("#numbers-button");
-  await tab.until("the road is drawn", () => document.querySelectorAll(".stage").length > 3);
+  await tab.until("the pipeline is drawn", () => document.querySelectorAll(".stage").length > 3);
   const running = await tab.page.evaluate(() =>
     document.getAnimations().filter(({ playState }) => playState === "running").length
   );

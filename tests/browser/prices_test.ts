@@ -314,7 +314,7 @@ browserTest(
     const { tab, simulator } = scene;
     await tab.until("candles are drawn", () => __page.candles().length >= 3);
     assert(await tab.page.isVisible("#samples"));
-    assertMatch(await tab.page.innerText("#samples"), /5-second samples.*Coinbase.*not seen/s);
+    assertMatch(await tab.page.innerText("#samples"), /5-second samples.*Coinbase.*not included/s);
     await tab.until("the strip says how far away Coinbase is", () => {
       const text = document.getElementById("strip-text")?.textContent ?? "";
       return /^live, Coinbase (?:under 0\.1|\d\.\d) s away$/.test(text) || text;
@@ -330,7 +330,7 @@ browserTest("the numbers of every stage, one click away", async () => {
   const { tab, program, simulator } = scene;
   const { page } = tab;
   await tab.until("prices come", () => __page.candles().length > 0);
-  assert(!await page.isVisible("#road-panel"));
+  assert(!await page.isVisible("#pipeline-panel"));
   await page.click("#numbers-button");
   assertEquals(await page.getAttribute("#numbers-button", "aria-expanded"), "true");
   simulator.levers.junk(31);
@@ -351,6 +351,6 @@ browserTest("the numbers of every stage, one click away", async () => {
   await tab.until("the page's numbers are the program's", () => true);
   assertEquals(await number("repeated"), status.counters.repeated);
   await page.click("#numbers-button");
-  assert(!await page.isVisible("#road-panel"));
+  assert(!await page.isVisible("#pipeline-panel"));
   assertClean(scene);
 });

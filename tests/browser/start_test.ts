@@ -159,7 +159,7 @@ browserTest("behind a reverse proxy the page works under a path: streams, candle
   await levers.first().waitFor();
   await tab.page.locator('[data-lever="junk"]').click();
   await tab.until("the lever was pulled", () => {
-    const text = document.getElementById("lever-told")?.textContent ?? "";
+    const text = document.getElementById("lever-result")?.textContent ?? "";
     return text.startsWith("Done: ") || text;
   });
   const icon = await tab.page.evaluate(async () => {

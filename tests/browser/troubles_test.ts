@@ -107,7 +107,7 @@ browserTest(
         "the strip names it",
         () => /^live.*; Coinbase stopped telling of BTC-USD$/.test(__page.strip()?.text ?? "") || __page.strip(),
       );
-      assertMatch(await page.innerText("#age"), /^the exchange stopped telling of it; last tick \d+ s ago$/);
+      assertMatch(await page.innerText("#age"), /^no more ticks from the exchange; last tick \d+ s ago$/);
       assertEquals(await page.getAttribute('[data-product="ETH-USD"]', "data-state"), "live");
       levers.loseProduct("BTC-USD", false);
       await state("BTC-USD", "live");

@@ -1,8 +1,8 @@
 /// <reference lib="dom" />
-// The few things that all parts of the page do with its elements.
+// What all parts of the page do with its elements, and what is remembered between visits.
 
-/** The element of the page with this id and kind. Throws a TypeError where index.html does not have it. */
-export function byId<T extends Element>(id: string, kind: new () => T): T {
+/** The element of index.html with this id, of this kind. Throws a TypeError if there is none. */
+export function byId<T extends HTMLElement = HTMLElement>(id: string, kind: new () => T = HTMLElement as never): T {
   const element = document.getElementById(id);
   if (element instanceof kind) return element;
   throw new TypeError(`Cannot find the ${kind.name} "${id}" in the page`);
@@ -20,52 +20,50 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** Sets a text, where it is another one: what is set anew is laid out anew. */
+/** Sets a text if it changed: setting it makes the browser lay out the element again. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Sets an attribute, where it has another value; undefined: takes it away. */
+/** Sets an attribute if its value changed; undefined removes it. */
 export function setAttribute(element: Element, name: string, value: string | undefined): void {
   if (value === undefined) element.removeAttribute(name);
   else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
-/** What is remembered from visit to visit; forgotten where the browser does not allow it. */
-export const memory = {
-  /** What was kept under a name. */
-  get(name: string): string | undefined {
-    try {
-      return localStorage.getItem(name) ?? undefined;
-    } catch {
-      return undefined;
-    }
-  },
-  /** Keeps it. */
-  set(name: string, value: string): void {
-    try {
-      localStorage.setItem(name, value);
-    } catch {
-      // then it is as it was at the next visit
-    }
-  },
-};
+/** A value from an earlier visit; undefined if there is none, or if the browser does not allow storage. */
+export function remembered(name: string): string | undefined {
+  try {
+    return localStorage.getItem(name) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
 
-/** Between two draws, ms: faster nobody reads, and each costs a frame of the whole chart. */
+/** Keeps a value for later visits, if the browser allows it. */
+export function remember(name: string, value: string): void {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // the next visit begins with the default
+  }
+}
+
+/** Pause between two draws, ms. Nobody reads faster, and each draw costs a frame of the whole chart. */
 const DRAW_MS = 200;
 
 /**
- * Calls `draw` soon, five times a second at most. From a timer and not in a frame of its own: the chart draws in the next
- * frame, and what is set before shares it.
+ * Returns a function that calls `draw` soon, at most five times a second. It uses a timer instead of an animation frame: the
+ * chart draws itself in the next frame, and what was set before shares that frame.
  */
 export function atMostFiveTimes(draw: () => void): () => void {
   let last = -Infinity;
-  let waits = false;
+  let isWaiting = false;
   return () => {
-    if (waits) return;
-    waits = true;
+    if (isWaiting) return;
+    isWaiting = true;
     setTimeout(() => {
-      waits = false;
+      isWaiting = false;
       last = performance.now();
       draw();
     }, Math.max(0, DRAW_MS - (performance.now() - last)));

@@ -149,7 +149,7 @@ export function windowText(seconds: number, interval: Interval, zone: Zone): str
 export const REASON_TEXTS: Readonly<Record<GapReason, string>> = {
   "link-closed": "the connection was closed",
   "link-silent": "the connection was silent",
-  "stalled": "the exchange stopped telling of this product",
+  "stalled": "the exchange stopped sending this product",
   "refused": "the exchange refused this product",
   "queue-full": "the queue was full, ticks were dropped",
   "record-refused": "a record was refused",

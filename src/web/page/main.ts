@@ -2,25 +2,24 @@
 // The page: builds its parts, and hands on what comes from the stream, the API and the user.
 
 import { type Interval, intervalMs, INTERVALS } from "../../core/candle.ts";
-import { ask, troubleOf } from "./ask.ts";
+import { api, messageOf } from "./api.ts";
 import { type PageCandle, placeOf, type Region } from "./candles.ts";
 import { type Below, Chart } from "./chart.ts";
-import { atMostFiveTimes, byId, make, memory, setAttribute, setText } from "./dom.ts";
+import { atMostFiveTimes, byId, make, remember, remembered, setAttribute, setText } from "./dom.ts";
 import { openFeed } from "./feed.ts";
 import { ageText, changeText, lengthOf, priceText, REASON_TEXTS, volumeText, windowText, type Zone } from "./format.ts";
 import { wholeSecondsText } from "../../core/duration.ts";
 import { History } from "./history.ts";
 import type { Batch } from "./hub.ts";
-import { LeversView } from "./levers_view.ts";
+import { loadLevers } from "./levers_view.ts";
 import { browserClock } from "./link.ts";
-import { numbersOf, Road } from "./road.ts";
-import { NumbersView, RoadView } from "./road_view.ts";
+import { PipelineStatus } from "./pipeline.ts";
+import { drawNumbers, drawPipeline } from "./pipeline_view.ts";
 import { queryOf, type Selection, selectionOf, type Style, STYLES } from "./selection.ts";
 import { loadSpark } from "./sparkline.ts";
-import { StripView } from "./strip_view.ts";
 import { type ServerLink, type Truth, truthOf } from "./truth.ts";
 import { signOf, stateWord, WatchList } from "./watch_list.ts";
-import { candlesOf, leversOf, productsOf, type WireStatus } from "./wire.ts";
+import { candlesOf, productsOf, type WireStatus } from "./wire.ts";
 
 /** What tests may look at, as `window.__page`. */
 export interface PageView {
@@ -54,15 +53,8 @@ const BUTTON_INTERVALS: readonly Interval[] = ["1m", "5m", "15m", "1h", "4h", "1
 const YOUNG_CANDLES = 12;
 const BELOWS: readonly Below[] = ["ticks", "volume"];
 
-const strip = new StripView(
-  byId("strip", HTMLElement),
-  byId("strip-text", HTMLElement),
-  byId("strip-spoken", HTMLElement),
-);
-const road = new Road();
-const roadView = new RoadView(byId("road", HTMLElement));
-const numbersView = new NumbersView(byId("numbers-tables", HTMLElement));
-const notice = byId("notice", HTMLElement);
+const pipeline = new PipelineStatus();
+const notice = byId("notice");
 
 /** Parts of the legend; those in the middle are told with their names. */
 const LEGEND = ["window", "open", "high", "low", "close", "ticks", "volume", "running", "incomplete", "none"] as const;
@@ -74,16 +66,17 @@ const legendParts = new Map(LEGEND.map((name) => {
   const part = make("span", `part ${name}`, ...words);
   part.hidden = true;
   // the space is for those who hear it
-  byId("legend", HTMLElement).append(part, " ");
+  byId("legend").append(part, " ");
   return [name, { part, value }];
 }));
 
-let zone: Zone = memory.get("zone") === "UTC" ? "UTC" : "local";
-let below: Below = memory.get("below") === "volume" ? "volume" : "ticks";
+let zone: Zone = remembered("zone") === "UTC" ? "UTC" : "local";
+let below: Below = remembered("below") === "volume" ? "volume" : "ticks";
 let selection: Selection = selectionOf(location.search);
 let link: ServerLink = { connected: false, since: Date.now() };
 let status: WireStatus | undefined;
 let statusAt = 0;
+let truth: Truth | undefined;
 let serverAhead = 0;
 let history: History | undefined;
 let looked: number | undefined;
@@ -95,35 +88,24 @@ let secondPassed = true;
 let shortest: typeof SHORTEST[keyof typeof SHORTEST] | undefined;
 
 const chart = new Chart({
-  element: byId("chart", HTMLElement),
+  element: byId("chart"),
   onLook: (time, byKey) => {
     looked = time;
     isKeyed = byKey && time !== undefined;
     drawLegend();
   },
   onLeftEnd: () => void history?.older(),
-  onNow: (isInSight) => byId("to-now", HTMLElement).hidden = isInSight,
+  onNow: (isInSight) => byId("to-now").hidden = isInSight,
 }, zone);
 
 const watchList = new WatchList({
-  list: byId("products", HTMLElement),
-  filter: byId("filter", HTMLInputElement),
-  nothing: byId("nothing", HTMLElement),
   onChoose: (product) => choose({ product }),
   onChange: () => requestDraw(),
   loadSpark: (product) =>
     loadSpark(async (interval, limit) => {
       const query = new URLSearchParams({ product, interval, limit: String(limit) });
-      return candlesOf(await ask(`api/candles?${query}`));
+      return candlesOf(await api(`api/candles?${query}`));
     }),
-});
-
-const levers = new LeversView({
-  list: byId("lever-list", HTMLElement),
-  told: byId("lever-told", HTMLElement),
-  load: async () => leversOf(await ask("api/demo")),
-  pull: (name, on) => ask(`api/demo/levers/${encodeURIComponent(name)}`, undefined, on === undefined ? {} : { on }),
-  trouble: troubleOf,
 });
 
 const requestDraw = atMostFiveTimes(draw);
@@ -156,14 +138,14 @@ function takeStatus(next: WireStatus, now: number): void {
   status = next;
   statusAt = now;
   serverAhead = next.now * 1000 - now;
-  road.add(next);
+  pipeline.add(next);
   drawIntervals(next.channel === "ticker_batch" ? SHORTEST.samples : SHORTEST.ticks);
   const isDemo = next.demo;
   if (document.body.classList.contains("demo") !== isDemo || isFirst) {
     document.body.classList.toggle("demo", isDemo);
-    for (const id of ["banner", "levers"]) byId(id, HTMLElement).hidden = !isDemo;
+    for (const id of ["banner", "levers"]) byId(id).hidden = !isDemo;
     drawNumbersPanel();
-    if (isDemo) void levers.load();
+    if (isDemo) void loadLevers();
   }
   if (next.historyDone !== undefined || wasGrowing) {
     // the day of the demo is being written: prices and candles are those of the moment
@@ -181,15 +163,14 @@ async function loadProducts(): Promise<void> {
   if (loadingProducts) return;
   loadingProducts = true;
   try {
-    // ages are those of the answer's making: counted from the question, none looks younger than it is
-    const asked = Date.now();
-    watchList.setProducts(productsOf(await ask("api/products")), asked, serverAhead);
+    const requestedAt = Date.now();
+    watchList.setProducts(productsOf(await api("api/products")), requestedAt);
     listTrouble = undefined;
     productsAttempt = 0;
     if (selection.product === undefined || !watchList.products.includes(selection.product)) firstProduct();
     else if (looksAt !== selection.product) lookAt(selection.product);
   } catch (error) {
-    listTrouble = `The list of products cannot be had: ${troubleOf(error)}`;
+    listTrouble = `Cannot load the list of products: ${messageOf(error)}`;
     setTimeout(() => void loadProducts(), Math.min(10_000, 1000 * 2 ** productsAttempt++));
   } finally {
     loadingProducts = false;
@@ -212,7 +193,7 @@ function firstProduct(): void {
   if (product === undefined) return;
   show({ ...selection, product });
   globalThis.history.replaceState(null, "", queryOf(selection));
-  if (wanted !== undefined) say(`There is no product ${wanted} here; this is ${product}.`);
+  if (wanted !== undefined) say(`There is no product ${wanted}. This is ${product}.`);
 }
 
 /** What the user chose; the URL remembers. */
@@ -229,7 +210,7 @@ function show(next: Selection): void {
   const isOther = history?.product !== product || history?.interval !== interval;
   selection = next;
   chart.setStyle(style);
-  byId("main", HTMLElement).dataset["style"] = style;
+  byId("main").dataset["style"] = style;
   pressIntervals();
   press("style", style);
   watchList.choose(product);
@@ -244,8 +225,8 @@ function show(next: Selection): void {
     history = new History({
       product,
       interval,
-      ask: (path, signal) => ask(path, signal),
-      trouble: troubleOf,
+      ask: (path, signal) => api(path, { signal }),
+      trouble: messageOf,
       onChange: () => {
         if (!isAwaited || history?.isLoaded !== true) return requestDraw();
         // somebody waits for the first candles
@@ -255,7 +236,7 @@ function show(next: Selection): void {
       clock: browserClock,
       serverAhead: () => serverAhead,
     });
-    if (scrollY > 0) byId("main", HTMLElement).scrollIntoView({ block: "start" });
+    if (scrollY > 0) byId("main").scrollIntoView({ block: "start" });
   }
   draw();
 }
@@ -292,16 +273,23 @@ function draw(): void {
 
 function drawStatus(now: number): void {
   const states = watchList.states;
-  strip.draw(truthOf({ link, status, statusAt, states, now }));
+  drawStrip(truthOf({ link, status, statusAt, states, now }));
   if (status === undefined) return;
-  const isRoadSeen = isNumbersOpen || status.demo;
-  const isKnown = link.connected;
-  setAttribute(byId("road-panel", HTMLElement), "data-known", isKnown ? undefined : "no");
-  const picture = isRoadSeen ? road.picture(states, isKnown) : undefined;
-  if (picture !== undefined) roadView.draw(picture, true);
-  if (isNumbersOpen) numbersView.draw(numbersOf(status, road, isKnown));
-  byId("samples", HTMLElement).hidden = status.channel !== "ticker_batch";
-  setText(byId("samples-exchange", HTMLElement), status.exchange);
+  setAttribute(byId("pipeline-panel"), "data-current", link.connected ? undefined : "no");
+  const picture = isNumbersOpen || status.demo ? pipeline.picture(states, link.connected) : undefined;
+  if (picture !== undefined) drawPipeline(byId("pipeline"), picture);
+  if (isNumbersOpen) drawNumbers(byId("numbers-tables"), pipeline.numbers(link.connected));
+  byId("samples").hidden = status.channel !== "ticker_batch";
+  setText(byId("samples-exchange"), status.exchange);
+}
+
+/** The line that says how things are: seen each second, read aloud only when another sentence is shown. */
+function drawStrip(next: Truth): void {
+  if (next.kind !== truth?.kind) setText(byId("strip-spoken"), next.text);
+  truth = next;
+  setText(byId("strip-text"), next.text);
+  setAttribute(byId("strip"), "title", next.text);
+  setAttribute(byId("strip"), "data-level", next.level);
 }
 
 function drawHead(now: number): void {
@@ -310,9 +298,9 @@ function drawHead(now: number): void {
   const price = known?.price === undefined || product === undefined
     ? "–"
     : priceText(known.price, watchList.digits(product));
-  setText(byId("product", HTMLElement), product ?? "");
-  setText(byId("price", HTMLElement), price);
-  const change = byId("change", HTMLElement);
+  setText(byId("product"), product ?? "");
+  setText(byId("price"), price);
+  const change = byId("change");
   setText(change, known?.change24h === undefined ? "" : `${changeText(known.change24h)} in 24 h`);
   setAttribute(change, "data-sign", known?.change24h === undefined ? undefined : signOf(known.change24h));
   const age = product === undefined ? undefined : watchList.age(product, now);
@@ -324,11 +312,11 @@ function drawHead(now: number): void {
       ? "no price yet"
       : `${stateWord(known)}; `,
     quiet: "no trades now; ",
-    stalled: "the exchange stopped telling of it; ",
+    stalled: "no more ticks from the exchange; ",
     refused: `refused by the exchange${known?.refused === undefined ? "" : ` (${known.refused})`}; `,
   }[state];
   const last = age === undefined ? "" : age < 2 ? "last tick now" : `last tick ${ageText(age)} ago`;
-  const ageElement = byId("age", HTMLElement);
+  const ageElement = byId("age");
   setText(ageElement, `${words}${last}`.replace(/; $/, ""));
   setAttribute(ageElement, "title", ageElement.textContent ?? "");
   setAttribute(ageElement, "data-state", state);
@@ -360,8 +348,8 @@ function drawLegend(): void {
     part.hidden = texts[name] === "";
     setText(value, texts[name]);
   }
-  setAttribute(byId("legend", HTMLElement), "data-length", lengthOf(texts.close));
-  if (isKeyed) setText(byId("chart-spoken", HTMLElement), legendText());
+  setAttribute(byId("legend"), "data-length", lengthOf(texts.close));
+  if (isKeyed) setText(byId("chart-spoken"), legendText());
   drawGapNote(looked === undefined ? undefined : time, interval);
 }
 
@@ -378,7 +366,7 @@ function drawGapNote(time: number | undefined, interval: Interval): void {
     const known = gap.dropped > 0 ? `, ${gap.dropped} ticks known to be lost` : "";
     return `Gap: ${REASON_TEXTS[gap.reason]}, ${open ? "for" : "lasted"} ${wholeSecondsText(to - from)}${known}`;
   });
-  const note = byId("gap-note", HTMLElement);
+  const note = byId("gap-note");
   setText(note, texts.join(" · "));
   note.hidden = texts.length === 0;
 }
@@ -387,7 +375,7 @@ function drawNotice(): void {
   // whether what the URL names is there at all, the list tells
   const isKnown = history !== undefined && watchList.products.includes(history.product);
   const trouble = listTrouble ??
-    (isKnown && history?.trouble !== undefined ? `No history: ${history.trouble}` : undefined);
+    (isKnown && history?.trouble !== undefined ? `Cannot load the candles: ${history.trouble}` : undefined);
   let text = said;
   if (trouble !== undefined) text = `${trouble}. Trying again.`;
   else if (history !== undefined && (!history.isLoaded || !isKnown)) {
@@ -405,7 +393,7 @@ function drawNotice(): void {
 
 /** A chart that is nearly empty says why. */
 function drawYoung(): void {
-  const young = byId("young", HTMLElement);
+  const young = byId("young");
   const count = history?.isWhole ? history.candles.length : 0;
   const isShort = intervalMs(selection.interval) <= intervalMs(shortest ?? SHORTEST.ticks);
   setText(young, `Nothing older is stored yet.${isShort ? "" : " Shorter candles show more."}`);
@@ -457,16 +445,16 @@ function buttons(group: string, values: readonly string[], onPress: (value: stri
 
 function drawNumbersPanel(): void {
   const isDemo = status?.demo ?? false;
-  byId("numbers-button", HTMLElement).setAttribute("aria-expanded", String(isNumbersOpen));
-  byId("numbers-tables", HTMLElement).hidden = !isNumbersOpen;
-  byId("road-panel", HTMLElement).hidden = !isNumbersOpen && !isDemo;
+  byId("numbers-button").setAttribute("aria-expanded", String(isNumbersOpen));
+  byId("numbers-tables").hidden = !isNumbersOpen;
+  byId("pipeline-panel").hidden = !isNumbersOpen && !isDemo;
   secondPassed = true;
   requestDraw();
 }
 
 /** A choice between this machine's time zone and UTC; where both are the same, there is none. */
 function makeZones(): void {
-  const group = byId("zone", HTMLElement);
+  const group = byId("zone");
   const year = new Date().getFullYear();
   const isUtc = [0, 6].every((month) => new Date(year, month).getTimezoneOffset() === 0);
   if (isUtc) {
@@ -475,7 +463,7 @@ function makeZones(): void {
   }
   buttons("zone", ["local", "UTC"], (value) => {
     zone = value === "UTC" ? "UTC" : "local";
-    memory.set("zone", zone);
+    remember("zone", zone);
     chart.setZone(zone);
     press("zone", zone);
     drawLegend();
@@ -490,7 +478,7 @@ function makeZones(): void {
 buttons("style", STYLES, (value) => choose({ style: value as Style }));
 buttons("below", BELOWS, (value) => {
   below = value as Below;
-  memory.set("below", below);
+  remember("below", below);
   chart.setBelow(below);
   press("below", below);
 });
@@ -499,15 +487,15 @@ others.addEventListener("change", () => {
   if (others.value !== "") choose({ interval: others.value as Interval });
   pressIntervals();
 });
-byId("numbers-button", HTMLElement).addEventListener("click", () => {
+byId("numbers-button").addEventListener("click", () => {
   isNumbersOpen = !isNumbersOpen;
   drawNumbersPanel();
 });
-byId("to-levers", HTMLElement).addEventListener("click", () => {
-  byId("levers", HTMLElement).scrollIntoView({ block: "start" });
-  byId("lever-list", HTMLElement).querySelector("button")?.focus({ preventScroll: true });
+byId("to-levers").addEventListener("click", () => {
+  byId("levers").scrollIntoView({ block: "start" });
+  byId("lever-list").querySelector("button")?.focus({ preventScroll: true });
 });
-byId("to-now", HTMLElement).addEventListener("click", () => chart.goToNow());
+byId("to-now").addEventListener("click", () => chart.goToNow());
 addEventListener("popstate", () => {
   const next = selectionOf(location.search);
   show({ ...next, product: next.product ?? watchList.products[0] });
@@ -529,13 +517,13 @@ document.addEventListener("visibilitychange", () => {
 setInterval(() => {
   secondPassed = true;
   requestDraw();
-  if (status?.demo && document.visibilityState === "visible" && draws % 5 === 0) void levers.load();
+  if (status?.demo && document.visibilityState === "visible" && draws % 5 === 0) void loadLevers();
 }, 1000);
 
 globalThis.__page = {
   candles: () => chart.candles,
   regions: () => chart.regions,
-  strip: () => strip.truth,
+  strip: () => truth,
   selection: () => ({ ...selection, below, zone }),
   isLoaded: () => history?.isLoaded === true && history.trouble === undefined,
   room: () => chart.room,
@@ -552,6 +540,6 @@ void loadProducts();
 if (selection.product !== undefined) {
   show(selection);
   const interval = new URLSearchParams(location.search).get("interval") ?? selection.interval;
-  if (interval !== selection.interval) say(`There are no candles of ${interval}; these are of ${selection.interval}.`);
+  if (interval !== selection.interval) say(`There are no candles of ${interval}. These are of ${selection.interval}.`);
   globalThis.history.replaceState(null, "", queryOf(selection));
 }
