@@ -39,6 +39,15 @@ async function assertFits({ page }: Tab, width: number): Promise<void> {
 const drawn = (tab: Tab) =>
   tab.until("candles are drawn", () => __page.candles().length > 2 && __page.strip()?.kind === "live");
 
+/** Waits until the panel with the numbers of every stage is drawn, after a click on its button. */
+const numbersDrawn = (tab: Tab) =>
+  tab.until(
+    "the numbers are drawn",
+    () =>
+      document.querySelectorAll(".stage").length >= 7 &&
+      (document.getElementById("numbers-tables")?.getBoundingClientRect().height ?? 0) > 100,
+  );
+
 browserTest("it fits 360 px, 800 px, 1020 px, 1280 px and 4k, with the numbers open too", async () => {
   await using scene = await openScene({ ticksPerSecond: 5, path: "/?interval=1s" });
   const { tab } = scene;
@@ -51,6 +60,7 @@ browserTest("it fits 360 px, 800 px, 1020 px, 1280 px and 4k, with the numbers o
     }, width);
     await assertFits(tab, width);
     await tab.page.click("#numbers-button");
+    await numbersDrawn(tab);
     await assertFits(tab, width);
     const cut = await tab.page.evaluate(() =>
       [...document.querySelectorAll<HTMLElement>("#strip-text, .stage-title, .stage-text, .stage-note")]
@@ -212,6 +222,7 @@ browserTest("nothing moves when a state takes more words, nor for a scroll bar",
   const { page } = tab;
   await drawn(tab);
   await page.click("#numbers-button");
+  await numbersDrawn(tab);
   const places = async () => {
     const found: Record<string, unknown> = {};
     for (const [width, height] of [[800, 600], [1280, 800], [1265, 800]] as const) {
@@ -320,10 +331,20 @@ browserTest("no label of the price axis is half covered by the last price, as it
   await trade("0.5");
   const axis = await page.locator("#chart canvas").nth(2).boundingBox();
   assert(axis !== null);
-  const picture = async () => {
+  const pictureNow = async () => {
     // the library draws in the frame after the next
     await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
     return await page.screenshot({ clip: axis });
+  };
+  /** A picture of the axis once two in a row are the same. */
+  const picture = async () => {
+    let last = await pictureNow();
+    for (let i = 0; i < 20; i++) {
+      const next = await pictureNow();
+      if (next.equals(last)) break;
+      last = next;
+    }
+    return last;
   };
   for (let price = 4000; price < 4250; price += 17) {
     await trade(`0.${price}`);
@@ -396,6 +417,7 @@ browserTest(
       30_000,
     );
     await page.click("#numbers-button");
+    await numbersDrawn(tab);
     for (const colorScheme of ["dark", "light"] as const) {
       await page.emulateMedia({ colorScheme });
       for (const width of [1280, 360]) {
