@@ -181,8 +181,10 @@ const UNCLEAR: string[] = [
 
 /** When an alert fires, as its entry must say. */
 function firesWhen({ uid, severity, seconds, fires, forSeconds }: Alert): string {
-  return `\`${uid}\`, ${severity}. It looks back ${seconds} s and fires ${fires.type === "lt" ? "below" : "above"} ` +
-    `${fires.value}${forSeconds === undefined ? "" : `, when that lasts ${forSeconds} s`}.`;
+  return `\`${uid}\`, ${severity}. Looks at the last ${seconds} s; fires when a value is ` +
+    `${fires.type === "lt" ? "below" : "above"} ${fires.value}${
+      forSeconds === undefined ? "" : ` for ${forSeconds} s`
+    }.`;
 }
 
 Deno.test({

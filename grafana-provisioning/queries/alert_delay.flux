@@ -1,6 +1,6 @@
-// One row per stage with the seconds that it takes at least: `exchange` to us by heartbeats, of which the fastest counts; us to
-// `kafka`, 95 of 100 ticks are faster; and `stored`, since when a tick is known that InfluxDB lacks. That last one is left out
-// while Kafka is away, which has an alert of its own. Of several producers the slowest.
+// One row per stage with its delay in seconds. `exchange`: from the exchange to the producer, the fastest heartbeat. `kafka`: until
+// Kafka acknowledges, the 95th percentile. `stored`: for how long a tick has been known that InfluxDB does not have; left out while
+// Kafka is down, which has its own alert. Of several producers the slowest counts.
 exchange = feed(field: "feed_exchange_delay_seconds")
   |> min()
   |> group()
@@ -11,7 +11,7 @@ kafka = feed(field: "feed_tick_delay_seconds_bucket")
   |> filter(fn: (r) => r.stage == "kafka")
   |> risen()
   |> sum()
-  // the sum of a producer that was asked only once is null
+  // the sum of a single sample is null
   |> filter(fn: (r) => exists r._value)
   |> map(fn: (r) => ({url: r.url, le: float(v: r.le), _value: r._value}))
   |> group(columns: ["url"])

@@ -1,4 +1,4 @@
-// 1 when a write to Kafka was confirmed lately, 0 when none was; of several producers the worst. No row where none tells.
+// 1 if Kafka acknowledged a write recently, else 0; of several producers the worst. No row without metrics.
 feed(field: "feed_sink_up")
   |> filter(fn: (r) => r.sink == "kafka")
   |> max()

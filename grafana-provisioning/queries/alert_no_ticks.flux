@@ -1,5 +1,4 @@
-// One number: how many ticks were stored, of all products together; 1 when there were none and that is no outage. 0 is what must
-// not be.
+// One number: how many ticks were stored for all products together, plus 1 if the market is quiet. 0 is an outage.
 import "array"
 
 ticks = from(bucket: v.defaultBucket)
@@ -12,14 +11,14 @@ ticks = from(bucket: v.defaultBucket)
 valueOf = (tables=<-) => tables
   |> findColumn(fn: (key) => true, column: "_value")
 
-// Quiet: the link is open, all that came is stored, and heartbeats prove of a product that nothing was traded; or nothing is
-// known of any product, and none is stalled. A product without a heartbeat of its own that is traded seldom waits for hours.
+// Quiet: the connection is open, everything received is stored, and heartbeats prove for a product that nothing was traded; or
+// every product is waiting and none is stalled. A product without its own heartbeat that is rarely traded waits for hours.
 link = feed(field: "feed_link_up", start: date.sub(d: 1m, from: v.timeRangeStop)) |> group() |> min() |> valueOf()
-// 2: proven, 1: stalled, 0: waiting; the most of all products.
+// 2: proven, 1: stalled, 0: waiting; the highest of all products.
 known = feed(field: "feed_product_state")
   |> filter(fn: (r) => r.state != "refused")
   |> map(fn: (r) => ({
-    // without a column of the input Flux gives no row
+    // without a column of the input Flux returns no row
     product: r.product,
     _value: if r.state == "live" or r.state == "quiet" then 2 else if r.state == "stalled" then 1 else 0,
   }))

@@ -1,12 +1,12 @@
-// One row per place: how many frames of the `exchange` the producer rejected, and how many records of the `topic` Telegraf could
+// One row per source: how many frames of the `exchange` the producer rejected, and how many records of the `topic` Telegraf could
 // not read.
 frames = feed(field: "feed_ticks_rejected_total")
   |> risen()
   |> group()
   |> sum()
-  // the sum of a producer that was asked only once is null
+  // the sum of a single sample is null
   |> filter(fn: (r) => exists r._value)
-  |> map(fn: (r) => ({place: "exchange", _value: r._value}))
+  |> map(fn: (r) => ({source: "exchange", _value: r._value}))
 
 records = from(bucket: v.defaultBucket)
   |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
@@ -14,7 +14,7 @@ records = from(bucket: v.defaultBucket)
   |> count()
   |> group()
   |> sum()
-  |> map(fn: (r) => ({place: "topic", _value: float(v: r._value)}))
+  |> map(fn: (r) => ({source: "topic", _value: float(v: r._value)}))
 
 union(tables: [frames, records])
   |> group()

@@ -1,5 +1,5 @@
-// How often lately each product was found stalled: the exchange trades it and does not tell us. Heartbeats tell that from a
-// quiet one. No row where none was, nor where another producer hears of it.
+// How often each product was recently stalled: its heartbeats show trades for which no tick arrived. No row if it was not, or if
+// another producer receives its ticks.
 feed(field: "feed_product_state")
   |> filter(fn: (r) => r.state == "stalled" or r.state == "live" or r.state == "quiet")
   |> count()

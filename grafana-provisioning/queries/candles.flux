@@ -1,4 +1,4 @@
-// One row per window: _time (its start), open, high, low, close, ticks; prices are null where no tick came.
+// One row per window: _time (its start), open, high, low, close, ticks; prices are null in a window without ticks.
 import "date"
 
 span = int(v: v.timeRangeStop) - int(v: v.timeRangeStart)
@@ -7,8 +7,8 @@ ticks = (start, stop) => from(bucket: v.defaultBucket)
   |> range(start: start, stop: stop)
   |> filter(fn: (r) => r._measurement == "kafka_consumer" and r._field == "price" and r.product == "${product}")
 
-// `auto` gives 60 to 120 candles, but none with less than six samples. Samples come each 5 s, so it needs 30 s; where ticks come more
-// often it may be shorter. In more than an hour no candle is that short anyway.
+// `auto` gives 60 to 120 candles, each with at least six samples. With a sample every 5 s that takes 30 s; it may be shorter if ticks
+// are more frequent. In a range of more than an hour no candle is that short anyway.
 shortest = () => {
   counted = ticks(start: v.timeRangeStart, stop: v.timeRangeStop) |> count() |> findColumn(fn: (key) => true, column: "_value")
   six = if length(arr: counted) > 0 then 6 * span / counted[0] else span
@@ -36,16 +36,16 @@ auto = () => {
     else 1d
 }
 
-// The chosen interval; longer than that if the panel has no room for so many.
-wish = if "${Interval}" == "auto" then auto() else duration(v: "${Interval}")
-every = if int(v: wish) > int(v: v.windowPeriod) then wish else v.windowPeriod
+// The chosen interval, or a longer one if the panel has no room for so many candles.
+chosen = if "${Interval}" == "auto" then auto() else duration(v: "${Interval}")
+every = if int(v: chosen) > int(v: v.windowPeriod) then chosen else v.windowPeriod
 
-// Whole windows only: half a window would be a candle with a false open or a false close.
+// Whole windows only: a part of a window would be a candle with a wrong open or close.
 start = date.truncate(t: v.timeRangeStart, unit: every)
 stop = date.add(d: every, to: date.truncate(t: date.sub(d: 1ns, from: v.timeRangeStop), unit: every))
 
-// One read per aggregate, each done by the storage engine: tables shared between the calls, or an `if` in the filter, would
-// fetch every tick instead.
+// One read per aggregate, each pushed down to the storage engine: with a table shared between the calls, or an `if` in the filter,
+// InfluxDB would read every tick instead.
 column = (name, fn) => ticks(start: start, stop: stop)
   |> aggregateWindow(every: every, fn: fn, createEmpty: true, timeSrc: "_start")
   |> toFloat()

@@ -1,12 +1,12 @@
-// Stands before gaps.flux and summary.flux. `spans`: declared gaps of the product that touch the time range, with begin and end
-// as times. One that still lasts reaches to the end of the range; one that does not know its start begins where it was declared.
+// Put before gaps.flux and summary.flux. `spans`: declared gaps of the product that overlap the time range, with begin and end as
+// times. An open gap ends at the end of the range; a gap without a known start begins when it was declared.
 import "date"
 
 at = (seconds) => time(v: int(v: seconds * 1000000.0 + 0.5) * 1000)
 earlier = (a, b) => if a < b then a else b
 
-// A gap is stored under the time when it was opened. That may be long before the range, and after it too: a program that did
-// not run says so later, and its clock may have been ahead.
+// A gap is stored at the time when it was opened. That may be long before the range, or after it: a program that was not running
+// declares its gap later, and its clock may have been ahead.
 declared = from(bucket: v.defaultBucket)
   |> range(start: date.sub(d: 30d, from: v.timeRangeStart), stop: date.add(d: 30d, to: now()))
   |> filter(fn: (r) => r._measurement == "feed_gap" and r.product == "${product}")
@@ -18,8 +18,8 @@ declared = from(bucket: v.defaultBucket)
   |> filter(fn: (r) => r.begin < v.timeRangeStop and r.end >= v.timeRangeStart)
   |> map(fn: (r) => ({r with isGap: 1, since: 0}))
 
-// At the very first start nothing can be missing, and the program cannot know that it is the first: a gap that does not know its
-// start counts where there is an older tick. Only for such a gap the whole history is searched.
+// At the very first start nothing can be missing, but the program cannot know that it is the first: a gap without a known start
+// counts only if there is an older tick. Only for such a gap is the whole history searched.
 unknown = declared
   |> filter(fn: (r) => not r.from_known)
   |> findColumn(fn: (key) => true, column: "product")
@@ -29,7 +29,7 @@ firstTicks = from(bucket: v.defaultBucket)
   |> first()
   |> map(fn: (r) => ({r with isGap: 0, since: int(v: r._time)}))
 
-// The running sum gives each gap the time of the oldest tick of its product, or 0. Records may have whole seconds.
+// The running sum gives each gap the time of the oldest tick of its product, or 0. Records may be rounded to whole seconds.
 spans = union(tables: [firstTicks, declared])
   |> group(columns: ["product"])
   |> sort(columns: ["isGap"])

@@ -1,5 +1,5 @@
-// One row per product: last price (as text with as many decimals as its prices have needed, since a column has one number of
-// decimals for all products) and change in the time range, seconds since its newest tick of the last day.
+// One row per product: last price and change in the time range, seconds since its newest tick of the last day. The price is text
+// with as many decimals as its prices have needed, because Grafana shows all numbers of a column with the same decimals.
 prices = (start, stop) => from(bucket: v.defaultBucket)
   |> range(start: start, stop: stop)
   |> filter(fn: (r) => r._measurement == "kafka_consumer" and r._field == "price")

@@ -1,5 +1,5 @@
-// Stands after the gap spans of all products. `missing`: a table per product that has one, with the number of its gaps in the
-// time range and the seconds of it that they cover. They may overlap, so each begins at the earliest where those before it ended.
+// Put after the gap spans of all products. `missing`: one table per product with gaps, with their number and the seconds of the time
+// range that they cover. Gaps may overlap, so only the part after the end of the earlier ones counts.
 missing = spans
   |> group(columns: ["product"])
   |> sort(columns: ["begin"])

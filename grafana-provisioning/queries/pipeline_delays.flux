@@ -1,7 +1,7 @@
-// Seconds that each stage takes, a series each. From the exchange to us: what its heartbeats took, the slowest of each window.
-// From there to Kafka's acknowledgement: half, 95 and 99 of 100 ticks are faster. From there into InfluxDB: what is not read yet,
-// and what waits in Telegraf, which is the number that waits by the rate at which they come. Of several producers the slowest.
-// Null where nothing is known. A logarithmic scale has no 0: what takes less than a millisecond is one millisecond.
+// The delay of each stage in seconds, one series each. `exchange`: from the exchange to the producer, the slowest heartbeat of each
+// window. `p50`, `p95`, `p99`: percentiles until Kafka acknowledges. `stored`: from Kafka into InfluxDB, what is not read yet plus what
+// waits in Telegraf (the number of waiting records divided by the rate). Of several producers the slowest counts. Null if unknown.
+// A logarithmic scale has no 0, so less than a millisecond is shown as one millisecond.
 exchange = feed(field: "feed_exchange_delay_seconds")
   |> aggregateWindow(every: v.windowPeriod, fn: max, createEmpty: false, timeSrc: "_start")
   |> group(columns: ["_time"])
@@ -9,7 +9,7 @@ exchange = feed(field: "feed_exchange_delay_seconds")
   |> group()
   |> map(fn: (r) => ({_time: r._time, _field: "exchange", _value: r._value}))
 
-// Of each window what is counted by its end, which the storage engine finds by itself: a day has 16 times 8,640 looks.
+// The last value of each window, which is pushed down to the storage engine: a day has 16 times 8,640 samples.
 counts = feed(field: "feed_tick_delay_seconds_bucket")
   |> filter(fn: (r) => r.stage == "kafka")
   |> aggregateWindow(every: v.windowPeriod, fn: last, createEmpty: false, timeSrc: "_start")
@@ -17,7 +17,7 @@ counts = feed(field: "feed_tick_delay_seconds_bucket")
   |> map(fn: (r) => ({_time: r._time, url: r.url, le: float(v: r.le), _value: r._value}))
   |> group(columns: ["_time", "url"])
   |> sort(columns: ["le"])
-// A window without ticks has none.
+// A window without ticks has no percentiles.
 quantile = (name, quantile) => counts
   |> histogramQuantile(quantile: quantile, onNonmonotonic: "drop")
   |> filter(fn: (r) => exists r._value)
@@ -26,7 +26,7 @@ quantile = (name, quantile) => counts
   |> group()
   |> map(fn: (r) => ({_time: r._time, _field: name, _value: r._value}))
 
-// Of several Telegrafs the one that reads the product is right: the least.
+// Of several Telegrafs the one that reads the product has the right value: the lowest.
 unread = from(bucket: v.defaultBucket)
   |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
   |> filter(fn: (r) => r._measurement == "feed_read" and r._field == "behind_seconds")

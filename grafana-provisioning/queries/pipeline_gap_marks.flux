@@ -1,12 +1,12 @@
-// Gaps of all products as annotations. Those that overlap are one region: a region each would lie on each other and hide the
-// lines. `depth` is how many gaps are open after each begin and end, and `region` numbers those that begin where none was open.
+// Gaps of all products as annotations. Gaps that overlap are one region: regions on top of each other would hide the lines. `depth`
+// is how many gaps are open after each begin and end; `region` counts the times when a gap begins while none is open.
 begins = spans
   |> map(fn: (r) => ({_time: r.begin, step: 1, isEnd: 0, what: r.product + ": " + r.reason}))
 
 ends = spans
   |> map(fn: (r) => ({_time: r.end, step: -1, isEnd: 1, what: ""}))
 
-// How many gaps a region names.
+// How many gaps a region lists.
 most = 10
 
 union(tables: [begins, ends])
@@ -34,7 +34,7 @@ union(tables: [begins, ends])
     fn: (r) => ({
       time: time(v: r.begin),
       timeEnd: time(v: r.end),
-      text: "No data of " + r.named + (if r.gaps > most then " and " + string(v: r.gaps - most) + " more" else ""),
+      text: "No data for " + r.named + (if r.gaps > most then " and " + string(v: r.gaps - most) + " more" else ""),
       tags: "gap",
     }),
   )

@@ -1,4 +1,4 @@
-// The declared gaps of all products that touch the time range, the newest first.
+// The declared gaps of all products that overlap the time range, the newest first.
 spans
   |> map(
     fn: (r) => ({
@@ -8,7 +8,7 @@ spans
       reason: r.reason,
       seconds: float(v: int(v: r.end) - int(v: r.begin)) / 1000000000.0,
       dropped: r.dropped,
-      state: if not r.to_known then "still lasting" else if not r.from_known then "start unknown" else "",
+      state: if not r.to_known then "still open" else if not r.from_known then "start unknown" else "",
     }),
   )
   |> sort(columns: ["begin", "product"], desc: true)

@@ -1,10 +1,9 @@
-// One row per product: its state (numbered as in pipeline_states.flux) and the age of its last tick at the end of the time range,
-// for how long a tick of it is known that is not stored, and its gaps in the range. -1 is unknown; as a state it is a
-// product that no producer follows, and -2 one whose producer does not answer. Where several producers follow it, or followed it a
-// moment ago, the best of them: one is enough.
-lately = date.sub(d: 1m, from: v.timeRangeStop)
+// One row per product: its state (numbered as in states.flux) and the age of its last tick at the end of the time range, for how long
+// a tick has been known that is not stored, and its gaps in the range. -1 is unknown; as a state, -1 is a product that no producer
+// follows, and -2 a product whose producer does not answer. If several producers follow it, or did a moment ago, the best state counts.
+recently = date.sub(d: 1m, from: v.timeRangeStop)
 
-state = feed(field: "feed_product_state", start: lately)
+state = feed(field: "feed_product_state", start: recently)
   |> last()
   |> group(columns: ["product", "url"])
   |> sort(columns: ["_time"])
@@ -13,7 +12,7 @@ state = feed(field: "feed_product_state", start: lately)
   |> group(columns: ["product", "_field"])
   |> min()
 
-heard = feed(field: "feed_link_up", start: lately)
+answering = feed(field: "feed_link_up", start: recently)
   |> group()
   |> distinct(column: "url")
   |> findColumn(fn: (key) => true, column: "_value")
@@ -23,12 +22,12 @@ silent = feed(field: "feed_product_state")
   |> group(columns: ["product"])
   |> sort(columns: ["_time"])
   |> tail(n: 1)
-  |> filter(fn: (r) => not contains(value: r.url, set: heard))
+  |> filter(fn: (r) => not contains(value: r.url, set: answering))
   |> map(fn: (r) => ({product: r.product, _field: "silent", _value: 1.0}))
 
-age = feed(field: "feed_tick_age_seconds", start: lately)
+age = feed(field: "feed_tick_age_seconds", start: recently)
   |> last()
-  // since that look it has grown
+  // plus the time since that sample
   |> map(fn: (r) => ({
     product: r.product,
     _field: "age",
@@ -37,7 +36,7 @@ age = feed(field: "feed_tick_age_seconds", start: lately)
   |> group(columns: ["product", "_field"])
   |> min()
 
-lacks = unstored
+notStored = unstored
   |> map(fn: (r) => ({product: r.product, _field: "unstored", _value: r._value}))
 
 gaps = missing
@@ -46,7 +45,7 @@ gaps = missing
 absent = missing
   |> map(fn: (r) => ({product: r.product, _field: "missing", _value: r.missing}))
 
-union(tables: [state, silent, age, lacks, gaps, absent])
+union(tables: [state, silent, age, notStored, gaps, absent])
   |> group()
   |> pivot(rowKey: ["product"], columnKey: ["_field"], valueColumn: "_value")
   |> map(fn: (r) => ({

@@ -1,8 +1,8 @@
-// Ticks a second at three places, a series each: received from the exchange, acknowledged by Kafka, stored in InfluxDB. What is
-// stored counts at its own time: a line that is back after an outage shows that nothing was lost. Null where no producer answered.
+// Ticks per second at three stages, one series each: received from the exchange, acknowledged by Kafka, stored in InfluxDB. Stored
+// ticks count at their own time, so after an outage the line is filled in if nothing was lost. Null if no producer answered.
 import "date"
 
-// The difference first, windows after: the other way round those that hold two samples and those that hold one would differ.
+// The derivative first, then the windows: the other way round, windows with one sample and windows with two would differ.
 rate = (tables=<-, name) => tables
   |> derivative(unit: 1s, nonNegative: true)
   |> aggregateWindow(every: v.windowPeriod, fn: mean, createEmpty: true, timeSrc: "_start")
@@ -11,7 +11,7 @@ rate = (tables=<-, name) => tables
   |> group()
   |> map(fn: (r) => ({_time: r._time, _field: name, _value: r._value}))
 
-// Whole windows only: a cut one would look like a loss.
+// Whole windows only: a part of a window would look like a loss.
 stored = from(bucket: v.defaultBucket)
   |> range(
     start: date.truncate(t: v.timeRangeStart, unit: v.windowPeriod),

@@ -1,4 +1,4 @@
-// How often the producer connected again, in each window.
+// How often the producers reconnected in each window.
 feed(field: "feed_reconnects_total")
   |> risen()
   |> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: true, timeSrc: "_start")

@@ -1,4 +1,4 @@
-// How many were rejected in each window, a series for each reason: frames by the producer, records of the topics by Telegraf.
+// How many frames the producers rejected, and how many records Telegraf rejected, in each window; one series per reason.
 frames = feed(field: "feed_ticks_rejected_total")
   |> risen()
   |> filter(fn: (r) => r._value > 0.0)

@@ -1,5 +1,5 @@
-// One row about the time range: how much of it is covered (the mean of all products), gaps, reconnects, rejected frames and
-// records, dropped and lost ticks; and for how long at its end a tick is known that is not stored.
+// One row for the time range: the share that is covered (the mean of all products), gaps, reconnects, rejected frames and records,
+// dropped and lost ticks; and for how long, at its end, a tick has been known that is not stored.
 total = (tables=<-, name) => tables
   |> risen()
   |> sum()
@@ -7,7 +7,7 @@ total = (tables=<-, name) => tables
   |> sum()
   |> map(fn: (r) => ({_field: name, _value: r._value}))
 
-// Products without a gap count too.
+// Includes products without a gap.
 products = feed(field: "feed_product_state")
   |> last()
   |> map(fn: (r) => ({product: r.product, gaps: 0.0, missing: 0.0}))

@@ -1,4 +1,4 @@
-// The last price of each window that has one; the last row is the newest price in the range.
+// The last price of each window with ticks; the last row is the newest price in the range.
 from(bucket: v.defaultBucket)
   |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
   |> filter(fn: (r) => r._measurement == "kafka_consumer" and r._field == "price" and r.product == "${product}")

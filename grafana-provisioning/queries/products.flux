@@ -1,5 +1,5 @@
-// The variable `product`: what ticked in the time range, in the day before it or since, BTC-USD first. Not `schema.tagValues`:
-// it looks at whole shards, so a product that has ended would stay for a week.
+// The variable `product`: the products with ticks in the time range, in the day before it or since then, BTC-USD first. Not
+// `schema.tagValues`, which reads whole shards: a product that was removed would stay for a week.
 import "date"
 
 from(bucket: v.defaultBucket)

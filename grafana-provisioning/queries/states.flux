@@ -1,4 +1,4 @@
-// Stands before the queries of the pipeline's states: the worse, the higher.
+// Put before the queries of product states: the worse, the higher.
 numberOf = (state) => if state == "live" then 0
   else if state == "quiet" then 1
   else if state == "waiting" then 2

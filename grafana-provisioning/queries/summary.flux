@@ -1,4 +1,4 @@
-// One row: change, high, low in the time range, seconds of it without data, seconds since the newest tick of the last day.
+// One row: change, high and low in the time range, seconds of it without data, seconds since the newest tick of the last day.
 prices = (start, stop) => from(bucket: v.defaultBucket)
   |> range(start: start, stop: stop)
   |> filter(fn: (r) => r._measurement == "kafka_consumer" and r._field == "price" and r.product == "${product}")
@@ -11,7 +11,7 @@ age = prices(start: -1d, stop: now())
   |> last()
   |> map(fn: (r) => ({product: r.product, _field: "age", _value: float(v: int(v: now()) - int(v: r._time)) / 1000000000.0}))
 
-// Gaps may overlap, so each begins at the earliest where those before it ended.
+// Gaps may overlap, so only the part after the end of the earlier ones counts.
 missing = spans
   |> sort(columns: ["begin"])
   |> reduce(

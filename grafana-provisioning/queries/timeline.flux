@@ -1,4 +1,4 @@
-// The mean price of each window, stamped at its start; null where no tick came.
+// The mean price of each window, at the time of its start; null in a window without ticks.
 from(bucket: v.defaultBucket)
   |> range(start: v.timeRangeStart, stop: v.timeRangeStop)
   |> filter(fn: (r) => r._measurement == "kafka_consumer" and r._field == "price" and r.product == "${product}")

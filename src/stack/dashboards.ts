@@ -1,5 +1,5 @@
-// `deno task dashboards`: writes what Grafana reads and what is made from typed parts. The files are committed, and a test
-// holds them equal to this.
+// `deno task dashboards`: generates Grafana's dashboards and alert rules. The files are committed; a test checks that they are
+// up to date.
 
 import { RULES } from "./dashboards/alerts.ts";
 import { PIPELINE } from "./dashboards/pipeline.ts";

@@ -371,7 +371,7 @@ Deno.test({
           [PANELS.rates, "_field", ["received", "acknowledged"]],
           [PANELS.delays, "_field", ["exchange", "p50", "p95", "p99"]],
           [PANELS.states, "product", PRODUCTS],
-          [PANELS.waiting, "place", ["producer, for kafka", "producer, for live"]],
+          [PANELS.waiting, "queue", ["producer, for kafka", "producer, for live"]],
         ] as const
       ) {
         const { rows, length } = await ask(id, viewOfDead);
@@ -457,10 +457,10 @@ Deno.test({
       for (const sink of ["kafka", "live"]) {
         const depth = inView(metrics).filter(({ field, tags }) => field === "feed_queue_depth" && tags?.sink === sink);
         const expected = withNulls(byWindow(depth, length, most), length);
-        assertSeries(seriesOf(rows, `producer, for ${sink}`, "place"), expected, sink);
+        assertSeries(seriesOf(rows, `producer, for ${sink}`, "queue"), expected, sink);
       }
       const buffer = withNulls(byWindow(inView(telegraf), length, most), length);
-      assertSeries(seriesOf(rows, "Telegraf, for InfluxDB", "place"), buffer, "Telegraf");
+      assertSeries(seriesOf(rows, "Telegraf, for InfluxDB", "queue"), buffer, "Telegraf");
     });
 
     await t.step("rejected: frames and records, by reason", async () => {
@@ -499,7 +499,7 @@ Deno.test({
         product: gap.product,
         reason: gap.reason,
         dropped: gap.dropped,
-        state: gap.to === null ? "still lasting" : gap.from === null ? "start unknown" : "",
+        state: gap.to === null ? "still open" : gap.from === null ? "start unknown" : "",
       }));
       assertEquals(GAPS.length - counted.length, 2);
       const shown = rows.map(({ begin, end, product, reason, dropped, state }) => ({
@@ -534,7 +534,7 @@ Deno.test({
       assert(regions.some(({ names }) => names.length === 3));
       assertEquals(
         marks.map(({ time, timeEnd, text, tags }) => ({ time: ms(time), timeEnd: ms(timeEnd), text, tags })),
-        regions.map(({ names, ...rest }) => ({ ...rest, text: `No data of ${names.join(", ")}`, tags: "gap" })),
+        regions.map(({ names, ...rest }) => ({ ...rest, text: `No data for ${names.join(", ")}`, tags: "gap" })),
       );
       // with a group key Grafana would lose the end
       assert(marks.every((row) => row.table === 0));

@@ -195,7 +195,7 @@ Deno.test({
     });
 
     await t.step("what waits is added up, and so are reconnects and what was rejected", async () => {
-      assertEquals(all(seriesOf(await ask(PANELS.waiting), "producer, for kafka", "place")), [7]);
+      assertEquals(all(seriesOf(await ask(PANELS.waiting), "producer, for kafka", "queue")), [7]);
       const reconnects = (await ask(PANELS.reconnects)).map((row) => [
         Date.parse(String(row._time)) / 1000 - START,
         Number(row._value),

@@ -197,7 +197,7 @@ const GAPS: readonly (StoredGap & { readonly shown: string | undefined })[] = [
   // the program did not run, and says so after the hour
   { at: [3500, 4000], opened: 4010, reason: "restart", shown: "restart" },
   { at: [4100, 4200], opened: 4115, reason: "stalled", shown: undefined },
-  { at: [2000.25, null], opened: 2015, reason: "refused", product: "ETH-USD", shown: "refused, still lasting" },
+  { at: [2000.25, null], opened: 2015, reason: "refused", product: "ETH-USD", shown: "refused, still open" },
   // it has no tick that is older: nothing can be missing
   { at: [null, 1500], opened: 1400, reason: "restart", product: "FIRST-USD", shown: undefined },
 ].map(({ at: [from, to], opened, reason, ...rest }) => ({
@@ -486,7 +486,7 @@ Deno.test({
         const expected = GAPS.filter((gap) => gap.product === product && gap.shown !== undefined).map((gap) => ({
           time: spanOf(gap).begin,
           timeEnd: spanOf(gap).end,
-          text: `No data of ${product}: ${gap.shown}`,
+          text: `No data for ${product}: ${gap.shown}`,
           tags: `gap,${gap.reason}`,
         }));
         const shown = rows.map((row) => ({

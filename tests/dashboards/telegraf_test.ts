@@ -127,7 +127,7 @@ Deno.test({
         alert.fires.type === "lt" ? Number(_value) < alert.fires.value : Number(_value) > alert.fires.value
       );
     };
-    assertEquals((await firing("rejected")).map(({ place, _value }) => [place, _value]), [["topic", 1]]);
+    assertEquals((await firing("rejected")).map(({ source, _value }) => [source, _value]), [["topic", 1]]);
     await until("the tick is missed", async () => (await firing("delay")).some(({ stage }) => stage === "stored"));
     for (const uid of ["kafka-away", "product-stalled", "reconnect-storm", "drops", "no-metrics"]) {
       assertEquals(await firing(uid), [], uid);

@@ -1,15 +1,14 @@
-// The few parts of Grafana's dashboard model that we use, in its classic JSON (which provisioning reads, up to 13.x too), and
-// functions for what is the same in every panel.
+// The parts that our dashboards share, in Grafana's classic JSON model (which provisioning reads, also in 13.x).
 
 import { PRICES_UID } from "./ids.ts";
 
-/** Anything that JSON can hold. */
+/** Any JSON value. */
 export type Json = string | number | boolean | null | undefined | readonly Json[] | { readonly [name: string]: Json };
 
 /** The data source, by the uid in grafana-provisioning/datasources. */
 export const INFLUXDB = { type: "influxdb", uid: "influxdb" };
 
-/** One palette for everything: colour only where it says something. */
+/** The palette: colour only where it has a meaning. */
 export const COLORS = { up: "#26a69a", down: "#ef5350", warning: "#f2b84b", line: "#5b8ff9", faint: "#9aa0a6" };
 
 /** Any object of Grafana's model. */
@@ -41,7 +40,7 @@ export function panel({ queries = [], field = {}, overrides = [], ...spec }: Pan
   };
 }
 
-/** Changes the column of this name: `custom` becomes `custom.width` and so on. */
+/** An override for the column with this name. */
 export function column(name: string, { custom = {}, ...field }: FieldConfig): JsonObject {
   const properties = [
     ...Object.entries(field).map(([id, value]) => ({ id, value })),
@@ -55,7 +54,7 @@ export function fixed(fixedColor: string): FieldConfig {
   return { color: { mode: "fixed", fixedColor } };
 }
 
-/** One colour below the first number, and another from each number on. */
+/** A colour below the first number, and another one from each number on. */
 export function steps(first: string, ...more: readonly (readonly [from: number, color: string])[]): FieldConfig {
   return {
     color: { mode: "thresholds" },
@@ -66,25 +65,25 @@ export function steps(first: string, ...more: readonly (readonly [from: number, 
   };
 }
 
-/** A word and a colour for each value. */
+/** A text and a colour for each value. */
 export function words(...values: readonly (readonly [value: string, text: string, color: string])[]): Json {
   const options = Object.fromEntries(values.map(([value, text, color], index) => [value, { text, color, index }]));
   return [{ type: "value", options }];
 }
 
-/** The order of columns, which differs from answer to answer. */
+/** Sorts the columns, whose order differs from one result to the next. */
 export function order(...names: readonly string[]): JsonObject {
   const indexByName = Object.fromEntries(names.map((name, i) => [name, i]));
   return { id: "organize", options: { excludeByName: {}, indexByName, renameByName: {} } };
 }
 
 /**
- * A price with its thousands apart and all of its decimals. Only the unit of amounts of money shows the zeros at the end too, which
- * keep the width of a number that changes; it wants a currency, and products differ in theirs: a space without width.
+ * A price with thousands separators and all decimals. Only the currency unit keeps trailing zeros, so that the width does not
+ * change with the number. Products have different currencies, so the currency is a zero-width space.
  */
 export const PRICE: FieldConfig = { unit: "currency:financial:\u200b" };
 
-/** Gives all numbers of a panel as many decimals as that query says, the second of the panel; an override is stronger. */
+/** All numbers of a panel get the decimals that its second query returns; an override wins. */
 export const DECIMALS = {
   id: "configFromData",
   options: {
@@ -93,7 +92,7 @@ export const DECIMALS = {
   },
 };
 
-/** A whole number of something. */
+/** A count. */
 export const COUNT: FieldConfig = { unit: "short", decimals: 0 };
 
 /** A row of numbers with their names above. */
@@ -108,7 +107,7 @@ export const ROW_OF_STATS: JsonObject = {
   text: { titleSize: 12, valueSize: 20 },
 };
 
-/** The `custom` of a thin line that breaks where nothing came for more than a minute. */
+/** The `custom` of a thin line that breaks where there is no value for more than a minute. */
 export function line(fillOpacity: number, axisPlacement: "left" | "right"): JsonObject {
   return {
     drawStyle: "line",
@@ -117,7 +116,7 @@ export function line(fillOpacity: number, axisPlacement: "left" | "right"): Json
     fillOpacity,
     gradientMode: "opacity",
     showPoints: "never",
-    // ms; ticks come every few seconds, so most of the shortest windows are empty
+    // ms; ticks arrive every few seconds, so most of the shortest windows are empty
     spanNulls: 60_000,
     axisPlacement,
     axisBorderShow: false,

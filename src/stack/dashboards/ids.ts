@@ -1,4 +1,4 @@
-// Addresses in Grafana that others point at.
+// Ids in Grafana that dashboards and alerts refer to.
 
 /** `/d/prices`. */
 export const PRICES_UID = "prices";

@@ -1,4 +1,4 @@
-// The dashboard *Pipeline*: where on the way from the exchange to the database a price is held up, lost or missing.
+// The dashboard *Pipeline*: at which stage between the exchange and the database prices are delayed, lost or missing.
 
 import runbookPage from "../../../docs/runbook.md" with { type: "text" };
 import {
@@ -26,10 +26,10 @@ import { PIPELINE_PANELS as PANELS, PIPELINE_UID, PRICES_UID } from "./ids.ts";
 import { QUERIES } from "./queries.ts";
 
 const NOTHING = "Nothing in this time range";
-/** Telegraf asks the producer and itself so often: shorter windows would be empty. */
+/** Telegraf scrapes the producer and itself every 10 s: shorter windows would be empty. */
 const SAMPLED = { interval: "10s", maxDataPoints: 240 };
 const LINE = line(6, "left");
-/** Of what happens seldom. */
+/** For rare events. */
 const RARE = { interval: "30s", maxDataPoints: 120 };
 const BARS = {
   drawStyle: "bars",
@@ -42,7 +42,7 @@ const BARS = {
 };
 const legend = (...calcs: readonly string[]) => ({ showLegend: true, displayMode: "list", placement: "bottom", calcs });
 const TOOLTIP = { mode: "multi", sort: "desc" };
-/** None is as it should be. */
+/** For counts that should be 0. */
 const ALARMING: FieldConfig = { ...COUNT, ...steps(COLORS.up, [1, COLORS.warning]) };
 /** A share of the time range. */
 const COVERAGE: FieldConfig = {
@@ -50,10 +50,10 @@ const COVERAGE: FieldConfig = {
   decimals: 2,
   ...steps(COLORS.down, [0.99, COLORS.warning], [0.9999, COLORS.up]),
 };
-/** Seconds since a tick was known that is not stored: normally one or two. */
+/** For how many seconds a tick has been known that is not stored: normally one or two. */
 const UNSTORED: FieldConfig = { unit: "s", decimals: 0, ...steps("text", [10, COLORS.warning], [60, COLORS.down]) };
 
-/** As `feed_product_state` names them, in the order in which states.flux numbers them. */
+/** As `feed_product_state` names them, numbered as in states.flux. */
 const STATES = [
   ["live", COLORS.up],
   ["quiet", COLORS.line],
@@ -66,12 +66,12 @@ const STATE_WORDS = STATES.map(([state, color], i) => [`${i}`, state, color] as 
 const summary = panel({
   id: PANELS.summary,
   type: "stat",
-  title: "Over the time range",
+  title: "In this time range",
   description:
-    "Covered: the share of the time without a declared gap, the mean of all products. Gaps that touch it. Reconnects: a few a " +
-    "day are normal. Rejected: frames of the exchange and records of the topics that failed a check. Given up: ticks dropped " +
-    "from the full queue or refused by Kafka. Not stored since: for how long a tick is known that InfluxDB lacks. A producer that " +
-    "does not run declares its gap when it starts again.",
+    "Covered: the share of the time without a declared gap, the mean of all products. Gaps: those that overlap the time " +
+    "range. Reconnects: a few per day are normal. Rejected: frames of the exchange and records of the topics that failed a " +
+    "check. Dropped or lost: ticks dropped from the full queue or refused by Kafka. Not stored for: how long a tick has been " +
+    "known that InfluxDB does not have. A producer that is not running declares its gap when it starts again.",
   gridPos: { x: 0, y: 0, w: 24, h: 4 },
   queries: [QUERIES.pipelineSummary],
   field: { ...fixed("text"), noValue: "-" },
@@ -84,8 +84,8 @@ const summary = panel({
       ...steps(COLORS.up, [3, COLORS.warning], [20, COLORS.down]),
     }),
     column("rejected", { displayName: "Rejected", ...ALARMING }),
-    column("dropped", { displayName: "Given up", ...COUNT, ...steps(COLORS.up, [1, COLORS.down]) }),
-    column("waiting", { displayName: "Not stored since", ...UNSTORED }),
+    column("dropped", { displayName: "Dropped or lost", ...COUNT, ...steps(COLORS.up, [1, COLORS.down]) }),
+    column("waiting", { displayName: "Not stored for", ...UNSTORED }),
   ],
   options: ROW_OF_STATS,
   transformations: [order("coverage", "gaps", "reconnects", "rejected", "dropped", "waiting")],
@@ -94,11 +94,11 @@ const summary = panel({
 const rates = panel({
   id: PANELS.rates,
   type: "timeseries",
-  title: "Ticks a second, stage by stage",
+  title: "Ticks per second by stage",
   description:
-    "Normally the lines lie on each other. A line below the one before it names the stage that waits or loses. What is " +
-    "stored counts at its own time, so after an outage its line is filled up again; ticks of a product that share a whole " +
-    "second are stored as one. Several producers are added up. Amber: declared gaps, of several at a time one region.",
+    "Normally the lines coincide. A line below the one before it shows the stage that waits or loses ticks. Stored ticks " +
+    "count at their own time, so after an outage that line is filled in; ticks of a product with the same whole second are " +
+    "stored as one. Several producers are added up. Amber: declared gaps; gaps that overlap are one region.",
   gridPos: { x: 0, y: 4, w: 12, h: 9 },
   queries: [QUERIES.pipelineRates],
   ...SAMPLED,
@@ -114,12 +114,12 @@ const rates = panel({
 const delays = panel({
   id: PANELS.delays,
   type: "timeseries",
-  title: "Seconds at each stage",
+  title: "Delay by stage",
   description:
-    "From the exchange to the producer: by its heartbeats, which come every second, and by both clocks. From there to " +
-    "Kafka's acknowledgement: half, 95 and 99 of 100 ticks are faster; beyond 30 s all look like 30. From there into " +
-    "InfluxDB: the market's time that Telegraf has not read yet, and how long what it has read waits. Normal: below 1 s each; less " +
-    "than 1 ms is drawn as 1 ms. Of several producers the slowest.",
+    "Exchange to producer: measured with heartbeats, which arrive every second, and with the clocks of both sides. To Kafka: " +
+    "until Kafka acknowledges, as percentiles; above 30 s all look like 30 s. Kafka to InfluxDB: how far Telegraf is behind, " +
+    "plus how long what it has read waits. Normal: below 1 s each; less than 1 ms is shown as 1 ms. Of several producers the " +
+    "slowest counts.",
   gridPos: { x: 12, y: 4, w: 12, h: 9 },
   queries: [QUERIES.pipelineDelays],
   interval: "30s",
@@ -127,14 +127,14 @@ const delays = panel({
   field: {
     unit: "s",
     min: 0.001,
-    // not symlog: its labels at 0 and at both thresholds lie on each other
+    // not symlog: its labels at 0 and at both thresholds overlap
     custom: { ...LINE, spanNulls: 120_000, scaleDistribution: { type: "log", log: 10 } },
   },
   overrides: [
-    column("exchange", { displayName: "exchange to us", ...fixed(COLORS.line) }),
-    column("p50", { displayName: "to Kafka, half", ...fixed("#7c7f85") }),
-    column("p95", { displayName: "to Kafka, 95 %", ...fixed(COLORS.warning) }),
-    column("p99", { displayName: "to Kafka, 99 %", ...fixed(COLORS.down) }),
+    column("exchange", { displayName: "exchange to producer", ...fixed(COLORS.line) }),
+    column("p50", { displayName: "to Kafka, p50", ...fixed("#7c7f85") }),
+    column("p95", { displayName: "to Kafka, p95", ...fixed(COLORS.warning) }),
+    column("p99", { displayName: "to Kafka, p99", ...fixed(COLORS.down) }),
     column("stored", { displayName: "Kafka to InfluxDB", ...fixed(COLORS.up) }),
   ],
   options: { legend: legend("max"), tooltip: TOOLTIP },
@@ -143,21 +143,21 @@ const delays = panel({
 const states = panel({
   id: PANELS.states,
   type: "state-timeline",
-  title: "How each product is",
+  title: "State of each product",
   description:
-    "Live: ticks come. Quiet: the exchange's heartbeats say that nothing was traded. Waiting: no tick for a while, and nothing " +
-    "shows whether there was a trade; normal for a product that is traded seldom and has no heartbeat of its own. Stalled: the " +
-    "exchange trades it and does not tell us. Refused: it said no. No bar: no producer reported it for a minute. Of each moment the " +
-    "worst; where several producers follow a product, the best of them.",
+    "Live: ticks arrive. Quiet: the exchange's heartbeats show that nothing was traded. Waiting: no tick for a while, and it is " +
+    "unknown whether there was a trade; normal for a product that is rarely traded and has no heartbeat of its own. Stalled: the " +
+    "exchange trades it but sends no ticks. Refused: the exchange refused the subscription. No bar: no producer reported it for a " +
+    "minute. Each window shows the worst state; if several producers follow a product, the best of theirs.",
   gridPos: { x: 0, y: 13, w: 24, h: 9 },
   queries: [QUERIES.pipelineStates],
   ...SAMPLED,
   field: {
     displayName: "${__field.labels.product}",
-    // also the tooltip where there is no bar
+    // also shown in the tooltip where there is no bar
     noValue: "Not reported",
     mappings: words(...STATE_WORDS),
-    // ms: over a longer row of the query's nulls the bar breaks; `insertNulls` would cut windows that are longer
+    // ms: the bar breaks where the query has nulls for longer; `insertNulls` would also cut longer windows
     custom: { fillOpacity: 80, lineWidth: 0, spanNulls: 60_000 },
   },
   options: {
@@ -175,9 +175,9 @@ const products = panel({
   type: "table",
   title: "Products",
   description:
-    "State and age of the last tick at the end of the time range; since when a tick is known that is not stored; declared " +
-    "gaps in the range, and the share of it that is covered. No answer: its producer does not answer. Not followed: no producer has it " +
-    "in its list. A click shows the prices.",
+    "State and age of the last tick at the end of the time range; for how long a tick has been known that is not stored; " +
+    "declared gaps in the range, and the share of it without a gap. No answer: its producer does not answer. Not followed: no " +
+    "producer has it in its list. Click a product to see its prices.",
   gridPos: { x: 0, y: 22, w: 24, h: 9 },
   queries: [QUERIES.pipelineProducts],
   field: {
@@ -205,7 +205,7 @@ const products = panel({
       custom: { width: 90 },
     }),
     column("unstored", {
-      displayName: "Not stored since",
+      displayName: "Not stored for",
       ...UNSTORED,
       mappings: words(["-1", "-", "text"], ["0", "-", "text"]),
       custom: { width: 120, ...COLOR_TEXT },
@@ -221,18 +221,18 @@ const products = panel({
 const waiting = panel({
   id: PANELS.waiting,
   type: "timeseries",
-  title: "What waits",
+  title: "Queues and buffers",
   description:
-    "Events in the producer's queue of each sink, and records that Telegraf has read and not yet written. Normally near 0; a " +
-    "line that rises means that the stage after it is slow or away. The producer drops the oldest at QUEUE_CAPACITY; Telegraf " +
-    "stops reading at 50,000, and what comes then waits in Kafka.",
+    "Events in the producer's queue for each sink, and records that Telegraf has read but not yet written. Normally near 0; a " +
+    "rising line means that the next stage is slow or down. At QUEUE_CAPACITY the producer drops the oldest; at 50,000 Telegraf " +
+    "stops reading, and newer records wait in Kafka.",
   gridPos: { x: 0, y: 31, w: 8, h: 8 },
   queries: [QUERIES.pipelineWaiting],
   ...SAMPLED,
   field: {
     ...COUNT,
     min: 0,
-    displayName: "${__field.labels.place}",
+    displayName: "${__field.labels.queue}",
     color: { mode: "palette-classic" },
     custom: LINE,
   },
@@ -244,8 +244,8 @@ const rejected = panel({
   type: "timeseries",
   title: "Rejected",
   description:
-    "Frames of the exchange that the producer could not use, and records of the topics that Telegraf could not read, by " +
-    "reason. Normally none. The runbook says what each reason means.",
+    "Frames of the exchange that the producer rejected, and records of the topics that Telegraf rejected, by reason. Normally " +
+    "none. The runbook says what each reason means.",
   gridPos: { x: 8, y: 31, w: 8, h: 8 },
   queries: [QUERIES.pipelineRejected],
   ...RARE,
@@ -254,7 +254,7 @@ const rejected = panel({
     min: 0,
     displayName: "${__field.labels.reason}",
     color: { mode: "palette-classic" },
-    // also the tooltip of a window without any
+    // also shown in the tooltip of a window without any
     noValue: "None",
     custom: BARS,
   },
@@ -265,7 +265,7 @@ const reconnects = panel({
   id: PANELS.reconnects,
   type: "timeseries",
   title: "Reconnects",
-  description: "Connections to the exchange after the first. A few a day are normal.",
+  description: "Connections to the exchange after the first one. A few per day are normal.",
   gridPos: { x: 16, y: 31, w: 8, h: 8 },
   queries: [QUERIES.pipelineReconnects],
   ...RARE,
@@ -284,7 +284,8 @@ const gaps = panel({
   id: PANELS.gaps,
   type: "table",
   title: "Gaps",
-  description: "Declared interruptions that touch the time range, the newest first, with the ticks known to be lost.",
+  description:
+    "Declared gaps that overlap the time range, the newest first, with the number of ticks known to be lost.",
   gridPos: { x: 0, y: 39, w: 24, h: 8 },
   queries: [QUERIES.pipelineGaps],
   field: {
@@ -298,7 +299,7 @@ const gaps = panel({
     column("reason", { displayName: "Reason", custom: { width: 105 } }),
     column("seconds", { displayName: "Lasted", unit: "s", decimals: 1, custom: { width: 80 } }),
     column("dropped", { displayName: "Lost", ...COUNT, custom: { width: 60 } }),
-    // most gaps are over: the text for an empty table would stand there
+    // most gaps are closed: without this the cell would show the text for an empty table
     column("state", { displayName: " ", noValue: " ", custom: { minWidth: 105 } }),
   ],
   options: table("sm"),
@@ -309,7 +310,7 @@ const alerts = panel({
   id: PANELS.alerts,
   type: "alertlist",
   title: "Alerts",
-  description: "What fires or is about to. Normally none.",
+  description: "Alerts that fire or are about to. Normally none.",
   gridPos: { x: 0, y: 47, w: 24, h: 6 },
   options: {
     viewMode: "list",
@@ -332,16 +333,17 @@ const runbook = panel({
   id: PANELS.runbook,
   type: "text",
   title: "Runbook",
-  description: "What each alert means and what to do. docs/runbook.md holds the same, and all messages of the program.",
+  description:
+    "What each alert means and what to do. docs/runbook.md has the same text, and all messages of the producer.",
   gridPos: { x: 0, y: 53, w: 24, h: 20 },
   options: { mode: "markdown", content: ALERTS_PART },
 });
 
-/** The dashboard as Grafana reads it. */
+/** The dashboard in Grafana's model. */
 export const PIPELINE: JsonObject = {
   uid: PIPELINE_UID,
   title: "Pipeline",
-  description: "Where on the way from the exchange to the database a price is held up, lost or missing.",
+  description: "At which stage between the exchange and the database prices are delayed, lost or missing.",
   tags: [],
   ...DASHBOARD,
   refresh: "10s",

@@ -1,4 +1,4 @@
-// The dashboard *Prices*: one product large, all of them in a list beside it.
+// The dashboard *Prices*: charts of one product, and a list of all products.
 
 import type { Interval } from "../../core/candle.ts";
 import {
@@ -25,7 +25,7 @@ import {
 import { PANELS, PIPELINE_UID, PRICES_UID } from "./ids.ts";
 import { QUERIES } from "./queries.ts";
 
-/** What one can choose for the length of candles. */
+/** The choices for the length of candles. */
 export const CHOICES: readonly ("auto" | Interval)[] = [
   "auto",
   "1s",
@@ -41,11 +41,11 @@ export const CHOICES: readonly ("auto" | Interval)[] = [
 ];
 
 const SAMPLED =
-  "Candles are made of the prices we get, on the channel ticker_batch one of each 5 seconds: extremes between these samples are " +
-  "unseen, so a candle here differs from the exchange's own.";
+  "Candles are built from the prices received, on the channel ticker_batch one for every 5 seconds. Highs and lows between these " +
+  "samples are unseen, so a candle here differs from the exchange's own.";
 const NOTHING = "No ticks in this time range";
 const NO_LEGEND = { showLegend: false, displayMode: "list", placement: "bottom", calcs: [] };
-/** Seconds since the newest tick: a feed may rest for half a minute, not for five. */
+/** Seconds since the newest tick: half a minute without one is normal, five minutes are not. */
 const AGE = { unit: "s", decimals: 0 };
 
 const price = panel({
@@ -70,10 +70,10 @@ const price = panel({
 const summary = panel({
   id: PANELS.summary,
   type: "stat",
-  title: "Over the time range",
+  title: "In this time range",
   description:
-    "Change from the first to the last price; highest and lowest; how long data is missing by declared gaps; how old " +
-    "the newest tick is now.",
+    "Change from the first to the last price; highest and lowest price; total length of declared gaps; age of the newest " +
+    "tick.",
   gridPos: { x: 5, y: 0, w: 19, h: 4 },
   queries: [QUERIES.summary, QUERIES.decimals],
   field: { ...PRICE, ...fixed("text"), noValue: "-" },
@@ -102,12 +102,12 @@ const candles = panel({
   type: "candlestick",
   title: "${product} candles, ${Interval}",
   description:
-    "Open, high, low and close of each interval (in UTC), standing at its start; the bars below count its ticks, they " +
-    `are no traded volume. ${SAMPLED} "auto" shows 60 to 120 candles, with at least six of these samples each. A time range too ` +
-    "long for the chosen interval gets a longer one. Amber: declared gaps.",
+    "Open, high, low and close of each interval (in UTC), drawn at its start. The bars below are the number of ticks, not " +
+    `the traded volume. ${SAMPLED} "auto" shows 60 to 120 candles, with at least six samples each. If the time range is too ` +
+    "long for the chosen interval, a longer one is used. Amber: declared gaps.",
   gridPos: { x: 0, y: 4, w: 12, h: 14 },
   queries: [QUERIES.candles, QUERIES.decimals],
-  // narrower candles than a pixel are not drawn at all
+  // candles narrower than a pixel are not drawn at all
   maxDataPoints: 300,
   field: {
     ...PRICE,
@@ -125,7 +125,7 @@ const candles = panel({
     candleStyle: "candles",
     colorStrategy: "open-close",
     colors: { up: COLORS.up, down: COLORS.down, flat: "#8e8e8e" },
-    // `volume` is what the panel calls the bars
+    // the panel calls the bars `volume`
     fields: { open: "open", high: "high", low: "low", close: "close", volume: "ticks" },
     includeAllFields: false,
     legend: NO_LEGEND,
@@ -134,24 +134,24 @@ const candles = panel({
   transformations: [DECIMALS],
 });
 
-/** The text of a cell without a value. That of an empty table would be cut off there. */
+/** For cells without a value; the text for an empty table would not fit there. */
 const NO_PRICE = { noValue: "-" };
 
 const market = panel({
   id: PANELS.market,
   type: "table",
   title: "Market",
-  description: "All products of the last day; last price and change within the time range. A click on a name shows it.",
+  description: "All products of the last day; last price and change within the time range. Click a product to show it.",
   gridPos: { x: 12, y: 4, w: 12, h: 14 },
   queries: [QUERIES.market, QUERIES.trends],
-  // a small line breaks where no tick came for so long
+  // a sparkline breaks where no tick arrived for this long
   interval: "1m",
   maxDataPoints: 120,
   field: {
     noValue: NOTHING,
     custom: CELLS,
   },
-  // all of them fit into 363 pixels, half of a page that is 800 wide
+  // together they fit into 363 pixels, half of a page that is 800 pixels wide
   overrides: [
     column("product", {
       displayName: "Product",
@@ -179,7 +179,7 @@ const market = panel({
         minWidth: 50,
       },
     }),
-    // text of the query, to be read as a number
+    // text, aligned like a number
     column("last", { displayName: "Last", ...NO_PRICE, custom: { width: 104, align: "right" } }),
     column("change", {
       displayName: "Change",
@@ -210,8 +210,7 @@ const timeline = panel({
   type: "timeseries",
   title: "${product} timeline",
   description:
-    "The mean price of each stretch of time that one pixel stands for. The line breaks where no tick came for more " +
-    "than a minute. Amber: declared gaps.",
+    "The mean price, one value per pixel. The line breaks where no tick arrived for more than a minute. Amber: declared gaps.",
   gridPos: { x: 0, y: 18, w: 24, h: 9 },
   queries: [QUERIES.timeline, QUERIES.decimals],
   field: {
@@ -224,7 +223,7 @@ const timeline = panel({
   transformations: [DECIMALS],
 });
 
-/** The dashboard as Grafana reads it. */
+/** The dashboard in Grafana's model. */
 export const PRICES: JsonObject = {
   uid: PRICES_UID,
   title: "Prices",
@@ -232,7 +231,7 @@ export const PRICES: JsonObject = {
   tags: ["crypto"],
   ...DASHBOARD,
   refresh: "5s",
-  // short, so that the first minutes after a start are no empty chart
+  // short, so that the chart is not empty in the first minutes after a start
   time: { from: "now-30m", to: "now" },
   timepicker: { refresh_intervals: ["1s", "5s", "10s", "30s", "1m", "5m", "15m"] },
   links: [
@@ -248,7 +247,7 @@ export const PRICES: JsonObject = {
         datasource: INFLUXDB,
         query: { query: QUERIES.products, refId: "product" },
         definition: "products of the time range",
-        // at each refresh: a page that was opened before there was data finds its product by itself
+        // at each refresh: a page that was opened before there was data then finds its product
         refresh: 2,
         sort: 0,
         multi: false,

@@ -1,4 +1,4 @@
-// The Flux of all panels, variables, annotations and alerts, out of grafana-provisioning/queries, where each stands once.
+// The Flux queries of all panels, variables, annotations and alerts, composed from the files in grafana-provisioning/queries.
 
 import alertDelay from "../../../grafana-provisioning/queries/alert_delay.flux" with { type: "text" };
 import alertDrops from "../../../grafana-provisioning/queries/alert_drops.flux" with { type: "text" };
@@ -34,7 +34,7 @@ import timeline from "../../../grafana-provisioning/queries/timeline.flux" with 
 import trends from "../../../grafana-provisioning/queries/trends.flux" with { type: "text" };
 import unstored from "../../../grafana-provisioning/queries/unstored.flux" with { type: "text" };
 
-/** One query of several texts; Flux wants all imports, each once, before everything else. */
+/** Composes one query from several texts; Flux requires all imports first, each once. */
 function query(...texts: readonly string[]): string {
   const imports = new Set(texts.join("\n").match(/^import ".*"$/gm));
   const rest = texts.map((text) => text.replace(/^import ".*"\n+/gm, "").trim());
@@ -42,11 +42,11 @@ function query(...texts: readonly string[]): string {
     `${imports.size > 0 ? "\n" : ""}${rest.join("\n\n")}\n`;
 }
 
-/** The gaps of one product are asked for by its name. */
+/** Removed to query the gaps of all products. */
 const OF_THE_PRODUCT = ' and r.product == "${product}"';
 const allGapSpans = gapSpans.replaceAll(OF_THE_PRODUCT, "").replace("of the product that", "of all products that");
 
-/** The queries as Grafana gets them, by what they are for. */
+/** The queries as Grafana runs them. */
 export const QUERIES = {
   candles,
   decimals: query(digits, decimals),
