@@ -137,11 +137,10 @@ export async function runFeed(
   const live = store === undefined ? undefined : pages;
   if (live !== undefined) sinks.push(live);
   if (store !== undefined) {
-    const sqlite = new SqliteSink(store, onStoreGap);
-    sinks.push(demo?.slow(sqlite) ?? sqlite);
+    sinks.push(new SqliteSink(store, onStoreGap, demo?.disk.wait));
   }
   if (config.brokers.length > 0) {
-    const spy = demo === undefined ? {} : { onSocket: demo.onSocket };
+    const spy = demo === undefined ? {} : { onSocket: demo.broker.onSocket };
     const { brokers, topic, gapsTopic, clientId, compression, encoder, ssl, certificates, sasl } = config;
     const kafka = { brokers, topic, gapsTopic, clientId, compression, encoder, ssl, certificates, sasl };
     sinks.push(new KafkaSink({ ...kafka, log, ...spy }));

@@ -1,21 +1,21 @@
-// A temporary folder that goes with the demo, or with a later demo where this one was killed.
+// A temporary folder that is removed with the demo, or by a later demo if this one was killed.
 
 import { dirname, join } from "node:path";
 import { ConfigError, reasonOf } from "../core/errors.ts";
 
-/** Folders begin with this; what follows is chance. */
+/** Names of the folders begin with this; the rest is random. */
 const PREFIX = "price-feed-demo-";
-/** Held as long as the demo lives: the system lets go of it however the demo ends. */
+/** Locked as long as the demo lives: the system releases the lock however the demo ends. */
 const LOCK = "running.lock";
-/** One that is younger may be in the making, and not yet locked, ms. */
+/** A folder that is younger may not be locked yet, ms. */
 const YOUNG_MS = 60_000;
 
-/** A folder of our own. */
+/** A folder of this process. */
 export class DemoFolder implements AsyncDisposable {
-  /** Where it is. */
+  /** Its absolute path. */
   readonly path: string;
   readonly #lock: Deno.FsFile;
-  #isGone = false;
+  #isRemoved = false;
 
   private constructor(path: string, lock: Deno.FsFile) {
     this.path = path;
@@ -23,10 +23,10 @@ export class DemoFolder implements AsyncDisposable {
   }
 
   /**
-   * Makes a new one, and removes those of demos that are no more. Throws a ConfigError where none can be made.
+   * Makes a new one, and removes those of demos that no longer run. Throws a ConfigError if none can be made.
    *
    * @param now wall clock, ms
-   * @param dir where; default where temporary files belong
+   * @param dir where; default the folder for temporary files
    */
   static async make(now: number, dir?: string): Promise<DemoFolder> {
     let path: string | undefined;
@@ -37,50 +37,41 @@ export class DemoFolder implements AsyncDisposable {
       await lock.lock(true);
     } catch (error) {
       if (path !== undefined) await Deno.remove(path, { recursive: true }).catch(() => {});
-      if (!(error instanceof Error) || error instanceof TypeError) throw error;
+      rethrowBug(error);
       const where = dir ?? Deno.env.get("TMPDIR");
       const why = reasonOf(error).replace(/ \(os error.*/s, "");
       throw new ConfigError([
-        "Cannot make a folder for the demo's store as TMPDIR must be a folder that can be written to: current value is " +
+        "Cannot make a folder for the demo's store: expected TMPDIR to be a folder that can be written to, got " +
         `${where === undefined ? "none, which means the system's own" : `"${where}"`} (${why})`,
       ]);
     }
-    await removeLeftovers(dirname(path), now);
+    const parent = dirname(path);
+    for await (const { name, isDirectory } of Deno.readDir(parent)) {
+      // a folder that cannot be read or removed belongs to someone else
+      if (isDirectory && name.startsWith(PREFIX)) await removeIfDead(join(parent, name), now).catch(rethrowBug);
+    }
     return new DemoFolder(path, lock);
   }
 
-  /** Removes it with all that is in it. A second call does nothing. */
+  /** Removes it with everything in it. A second call does nothing. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#isGone) return;
-    this.#isGone = true;
+    if (this.#isRemoved) return;
+    this.#isRemoved = true;
     this.#lock.close();
     await Deno.remove(this.path, { recursive: true });
   }
 }
 
-/** Whatever cannot be read or removed is somebody else's, and stays. */
-async function removeLeftovers(dir: string, now: number): Promise<void> {
-  for await (const { name, isDirectory } of Deno.readDir(dir)) {
-    if (isDirectory && name.startsWith(PREFIX)) await removeIfDead(join(dir, name), now).catch(onlyFileErrors);
-  }
-}
-
 async function removeIfDead(path: string, now: number): Promise<void> {
-  // what the demo would not make is somebody's own, whatever its name
+  // a file that the demo does not make belongs to someone else, whatever the folder's name
   for await (const { name } of Deno.readDir(path)) if (name !== LOCK && !name.startsWith("prices.sqlite")) return;
   const { mtime } = await Deno.stat(path);
   if (mtime === null || now - mtime.getTime() < YOUNG_MS) return;
-  // one without a lock was never finished
-  const lock = await Deno.open(join(path, LOCK), { write: true }).catch((error) => {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  });
-  try {
-    if (lock === undefined || await lock.tryLock(true)) await Deno.remove(path, { recursive: true });
-  } finally {
-    lock?.close();
-  }
+  using lock = await Deno.open(join(path, LOCK), { write: true, create: true });
+  if (await lock.tryLock(true)) await Deno.remove(path, { recursive: true });
 }
 
-function onlyFileErrors(error: unknown): void {
+/** Only errors of the file system are expected. */
+function rethrowBug(error: unknown): asserts error is Error {
   if (!(error instanceof Error) || error instanceof TypeError) throw error;
 }

@@ -15,14 +15,21 @@ export class SqliteSink implements Sink {
   /** See {@link Sink.onGap}. */
   readonly onGap?: (gap: Gap) => void;
   readonly #store: Store;
+  readonly #beforeWrite: (signal: AbortSignal) => Promise<void>;
 
   /**
    * The store may be open or not.
    *
    * @param onGap called with each gap of the store alone, at once: open pages must not wait for a disk that is slow or full
+   * @param beforeWrite each write waits for it: the slow disk of the demo
    */
-  constructor(store: Store, onGap?: (gap: Gap) => void) {
+  constructor(
+    store: Store,
+    onGap?: (gap: Gap) => void,
+    beforeWrite = (_: AbortSignal): Promise<void> => Promise.resolve(),
+  ) {
     this.#store = store;
+    this.#beforeWrite = beforeWrite;
     if (onGap !== undefined) this.onGap = onGap;
   }
 
@@ -33,6 +40,7 @@ export class SqliteSink implements Sink {
 
   /** See {@link Sink.write}. One transaction: after a failure nothing of the batch is stored. */
   async write(batch: readonly FeedEvent[], signal: AbortSignal): Promise<void> {
+    await this.#beforeWrite(signal);
     await this.#store.write(batch, signal);
   }
 

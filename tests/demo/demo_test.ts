@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
 import { type Candle, foldCandles } from "../../src/core/candle.ts";
 import { systemClock as clock } from "../../src/core/clock.ts";
-import { type Demo, HISTORY_MS, startDemo } from "../../src/demo/demo.ts";
+import { Demo, type DemoOptions, HISTORY_MS } from "../../src/demo/demo.ts";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
 import type { Tick } from "../../src/core/record.ts";
 import { SqliteSink } from "../../src/store/sink.ts";
@@ -26,8 +26,8 @@ function demoTest(name: string, fn: (dir: string) => Promise<void>): void {
   });
 }
 
-function start(dir: string, more: Partial<Parameters<typeof startDemo>[0]> = {}): Promise<Demo> {
-  return startDemo({
+function start(dir: string, more: Partial<DemoOptions> = {}): Promise<Demo> {
+  return Demo.start({
     exchange: coinbase,
     products: PRODUCTS,
     channel: "ticker_batch",
@@ -49,16 +49,15 @@ demoTest(
     {
       await using demo = await start(dir);
       await using store = await Store.open(demo.storeFile, { log: new Notebook() });
-      const count = await demo.writeHistory((ticks) => {
+      const isComplete = await demo.writeHistory((ticks) => {
         written.push(...ticks);
         return store.write(ticks, never);
-      });
+      }, never);
       const age = Date.now() - Math.max(...written.slice(-3).map(({ receivedTime }) => receivedTime));
       assertLess(age, 8000, "the history ends now");
-      assert(count !== undefined);
-      const samples = count / PRODUCTS.length;
+      assert(isComplete);
+      const samples = written.length / PRODUCTS.length;
       assert(samples >= HISTORY_MS / 5000 && samples < HISTORY_MS / 5000 + 10, `${samples} samples of each product`);
-      assertEquals(written.length, count);
 
       const ticks = written.filter(({ product }) => product === ETH.product);
       assertEquals((await store.ticks(ETH, { limit: 5 })).map(kept), ticks.slice(-5).map(kept));
@@ -107,38 +106,42 @@ demoTest(
 demoTest("has the same prices each time, and others with another seed", async (dir) => {
   const prices = async (seed: number) => {
     await using demo = await start(dir, { seed, historyMs: 600_000 });
-    return [...demo.history()].flat().slice(0, 300).map(({ product, price }) => `${product} ${price}`).sort();
+    const written: Tick[] = [];
+    await demo.writeHistory((ticks) => Promise.resolve(void written.push(...ticks)), never);
+    return written.slice(0, 300).map(({ product, price }) => `${product} ${price}`).sort();
   };
   const first = await prices(7);
   assertEquals(await prices(7), first);
   assert(first.join() !== (await prices(8)).join());
 });
 
-demoTest("stops in the middle of its history when it is told to, or when it cannot be written", async (dir) => {
+demoTest("stops in the middle of its history when the signal aborts, or when it cannot be written", async (dir) => {
   const stop = new AbortController();
-  await using demo = await start(dir, { signal: stop.signal });
+  await using demo = await start(dir);
   let batches = 0;
-  const count = await demo.writeHistory(() => {
+  const isComplete = await demo.writeHistory(() => {
     if (++batches === 3) stop.abort(new DOMException("enough", "AbortError"));
     return Promise.resolve();
-  });
-  assertEquals([count, batches], [undefined, 3]);
-  // also where it is the write that breaks off
-  assertEquals(await demo.writeHistory(() => Promise.reject(stop.signal.reason)), undefined);
-  // what fails at that moment is told all the same
+  }, stop.signal);
+  assertEquals([isComplete, batches], [false, 3]);
+  await assertRejects(() => demo.levers.pull("junk", {}), RangeError, "the day of history is not complete yet");
+  // a write that is cut short by the signal is no failure
+  await using cut = await start(dir);
+  assertEquals(await cut.writeHistory(() => Promise.reject(stop.signal.reason), stop.signal), false);
+  // a write that fails at that moment is one
   const failing = new AbortController();
-  await using unlucky = await start(dir, { signal: failing.signal });
+  await using unlucky = await start(dir);
+  const fail = () => {
+    failing.abort();
+    return Promise.reject(new Error("disk full"));
+  };
+  await assertRejects(() => unlucky.writeHistory(fail, failing.signal), Error, "disk full");
+  await using other = await start(dir);
   await assertRejects(
-    () =>
-      unlucky.writeHistory(() => {
-        failing.abort();
-        return Promise.reject(new Error("disk full"));
-      }),
+    () => other.writeHistory(() => Promise.reject(new Error("disk full")), never),
     Error,
     "disk full",
   );
-  await using other = await start(dir);
-  await assertRejects(() => other.writeHistory(() => Promise.reject(new Error("disk full"))), Error, "disk full");
 });
 
 demoTest("stores what comes live while its levers are pulled, each tick once", async (dir) => {
@@ -147,7 +150,7 @@ demoTest("stores what comes live while its levers are pulled, each tick once", a
     dir,
     sinks: (demo) => {
       store = new Store(demo.storeFile, { log: new Notebook() });
-      return [demo.slow(new SqliteSink(store))];
+      return [new SqliteSink(store, undefined, demo.disk.wait)];
     },
   });
   await until("ticks are stored", () => lesson.stats.sink("sqlite").sent > 20);
@@ -168,13 +171,13 @@ demoTest("stores what comes live while its levers are pulled, each tick once", a
   assertEquals(told.filter(({ sequence }) => sequence <= newest && !ids.has(sequence)), []);
 });
 
-demoTest("says that its history is being made once that takes longer, and not before", async (dir) => {
-  for (const [stepMs, times] of [[1, 0], [600, 3]] as const) {
+demoTest("logs the progress of its history if that takes longer, and not before", async (dir) => {
+  for (const [stepMs, times] of [[1, 0], [600, 4]] as const) {
     const log = new Notebook();
     let elapsed = 0;
     const slow = { ...clock, elapsed: () => elapsed += stepMs };
     await using demo = await start(dir, { log, clock: slow, historyMs: 20 * 3_600_000 });
-    await demo.writeHistory(() => Promise.resolve());
+    await demo.writeHistory(() => Promise.resolve(), never);
     const told = log.find("info Making a day of history");
     assertEquals(told.length, times, told.join());
   }
@@ -190,7 +193,7 @@ demoTest(
     let last: unknown;
     const source = demo.source(async (ticks) => {
       seen.push(source.status().historyDone);
-      await assertRejects(() => demo.levers.pull("junk", {}), RangeError, "the day of history must be complete");
+      await assertRejects(() => demo.levers.pull("junk", {}), RangeError, "the day of history is not complete yet");
       written.push(...ticks);
     }, (positions) => {
       last = positions;

@@ -61,7 +61,7 @@ folderTest("that cannot be made is said in one sentence, as a setting", async (d
     assertEquals(error.problems.length, 1);
     assertMatch(
       error.message,
-      /^Cannot make a folder for the demo's store as TMPDIR must be a folder that can be written to: current value is "/,
+      /^Cannot make a folder for the demo's store: expected TMPDIR to be a folder that can be written to, got "/,
     );
     assert(error.message.includes(`"${where}" (`) && !error.message.includes("os error"), error.message);
   }

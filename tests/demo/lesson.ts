@@ -1,11 +1,11 @@
-// A demo and the real feed that reads it, in this process, put together as main does.
+// A demo and the real feed that reads it, in this process, put together as the command does.
 
 import { systemClock as clock } from "../../src/core/clock.ts";
-import { type Demo, type DemoOptions, startDemo } from "../../src/demo/demo.ts";
+import { Demo, type DemoOptions } from "../../src/demo/demo.ts";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
 import type { SinkStatus } from "../../src/pipeline/delivery.ts";
 import { Pipeline } from "../../src/pipeline/pipeline.ts";
-import { type Gap, GapTimes, type Tick } from "../../src/core/record.ts";
+import { type Gap, GapTimes, type Position, type Tick } from "../../src/core/record.ts";
 import type { Sink } from "../../src/core/sink.ts";
 import type { ProductStatus } from "../../src/pipeline/source.ts";
 import { WebSocketSource } from "../../src/pipeline/websocket_source.ts";
@@ -13,6 +13,7 @@ import { type SinkStats, Stats } from "../../src/core/stats.ts";
 import type { Lever } from "../../src/web/demo_api.ts";
 import { Notebook } from "../fakes/log.ts";
 import { FakeSink } from "../fakes/sink.ts";
+import { until } from "../simulator/client.ts";
 import "../fakes/checked_worker.ts";
 
 /** Files, sockets and folders: what a demo needs. */
@@ -61,11 +62,11 @@ export interface Lesson extends AsyncDisposable {
 
 export const PRODUCTS: readonly string[] = ["ETH-USD", "BTC-USD", "SOL-USD"];
 
-/** Starts both; the history is read before, as main does it. */
+/** Starts both; resolves once the history is written and the feed runs. */
 export async function startLesson(options: LessonOptions = {}): Promise<Lesson> {
   const { staleAfterMs = 1500, queueCapacity = 20_000, sinks = () => [] } = options;
   const stopper = new AbortController();
-  const demo = await startDemo({
+  const demo = await Demo.start({
     products: PRODUCTS,
     channel: "ticker",
     hasKafka: false,
@@ -74,28 +75,29 @@ export async function startLesson(options: LessonOptions = {}): Promise<Lesson> 
     exchange: coinbase,
     pace: { ticksPerSecond: 10, heartbeatMs: 200 },
     faults: { awayMs: 2500, floodMs: 3000 },
-    signal: stopper.signal,
     ...options,
   });
   const history: Tick[] = [];
-  await demo.writeHistory((ticks) => Promise.resolve(void history.push(...ticks)));
   const stats = new Stats();
   const log = new Notebook();
   const shared = { clock, log, stats, gapTimes: new GapTimes(), random: Math.random };
-  const source = new WebSocketSource({
-    exchange: coinbase,
-    url: demo.url,
-    channel: options.channel ?? "ticker",
-    products: options.products ?? PRODUCTS,
-    maxFrameBytes: 1_048_576,
-    staleAfterMs,
-    last: [...new Map(history.map((tick) => [tick.product, tick])).values()],
-    ...shared,
-  });
+  let source: WebSocketSource | undefined;
+  const startFeed = (last: readonly Position[]) =>
+    source = new WebSocketSource({
+      exchange: coinbase,
+      url: demo.url,
+      channel: options.channel ?? "ticker",
+      products: options.products ?? PRODUCTS,
+      maxFrameBytes: 1_048_576,
+      staleAfterMs,
+      last,
+      ...shared,
+    });
   const sink = new FakeSink("collected");
+  sink.onWrite = (_, signal) => demo.disk.wait(signal);
   const pipeline = new Pipeline({
-    source,
-    sinks: [demo.slow(sink), ...sinks(demo)],
+    source: demo.source((ticks) => Promise.resolve(void history.push(...ticks)), startFeed),
+    sinks: [sink, ...sinks(demo)],
     queueCapacity,
     maxBatch: 2000,
     lingerMs: 0,
@@ -110,6 +112,8 @@ export async function startLesson(options: LessonOptions = {}): Promise<Lesson> 
     stopper.abort(new DOMException("The test is over", "AbortError"));
     return done;
   };
+  await until("the feed runs", () => source !== undefined);
+  const feed = source as unknown as WebSocketSource;
   const found = <T>(list: readonly T[], name: string, nameOf: (item: T) => string): T => {
     const item = list.find((each) => nameOf(each) === name);
     if (item === undefined) throw new Error(`There is no ${name}`);
@@ -118,13 +122,13 @@ export async function startLesson(options: LessonOptions = {}): Promise<Lesson> 
   return {
     demo,
     history,
-    source,
+    source: feed,
     stats,
     log,
     sink,
     ticks: () => sink.stored.filter((event) => event.kind === "tick"),
     gaps: () => sink.stored.filter((event) => event.kind === "gap"),
-    product: (name) => found(source.status().products, name, ({ product }) => product),
+    product: (name) => found(feed.status().products, name, ({ product }) => product),
     lane: (name = "collected") => found(pipeline.status(), name, (status) => status.name),
     counts: stats.sink("collected"),
     pull: (name, args = {}) => demo.levers.pull(name, args),

@@ -60,7 +60,7 @@ test("the demo says that an exchange has no simulator, ends with 2 and leaves no
   assertEquals(
     [new TextDecoder().decode(stderr), code],
     [
-      'Cannot start the demo as EXCHANGE must be coinbase, which has a simulator: current value is "second"; ' +
+      'Cannot start the demo: expected EXCHANGE to be coinbase, which has a simulator, got "second"; ' +
       "for live prices of Second Exchange run deno task dev\n",
       2,
     ],
@@ -92,7 +92,7 @@ test("the demo without a place for its store ends with 2 and one sentence", asyn
   assertEquals((await child.status).code, 2);
   assertEquals(
     told,
-    "Cannot make a folder for the demo's store as TMPDIR must be a folder that can be written to: current value is " +
+    "Cannot make a folder for the demo's store: expected TMPDIR to be a folder that can be written to, got " +
       `"${dir}/missing" (No such file or directory)\n`,
   );
 });
@@ -116,7 +116,7 @@ test("the demo's page answers while its history is made; then the day is whole, 
     body: "{}",
   });
   assertEquals(early.status, 400);
-  assertMatch(await early.text(), /the day of history must be complete: it is still being made/);
+  assertMatch(await early.text(), /the day of history is not complete yet/);
   await until("a part of the day is there", async () => (await candles()).length > 2, 60_000);
   assertLess((await candles()).length, 24, "and not all of it");
   const partly = await program.get<{ price?: number }[]>("/api/products");

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { SinkError } from "../../src/core/errors.ts";
-import { BrokerLine } from "../../src/demo/broker_line.ts";
+import { BrokerConnections } from "../../src/demo/broker_connections.ts";
 import { tickId } from "../../src/core/record.ts";
 import { type KafkaOptions, KafkaSink } from "../../src/kafka/sink.ts";
 import { Notebook } from "../fakes/log.ts";
@@ -33,23 +33,23 @@ serverTest(missing, "the demo's lever brokerAway cuts the connection to Kafka an
   await kafka.createTopics();
 
   await t.step("while it is cut, writing and connecting fail with retry; afterwards the sink goes on", async () => {
-    const line = new BrokerLine();
-    await using sink = new KafkaSink(kafkaOptions(kafka, line.onSocket));
+    const broker = new BrokerConnections();
+    await using sink = new KafkaSink(kafkaOptions(kafka, broker.onSocket));
     await sink.connect(never);
-    assertGreater(line.set(true), 0);
+    assertGreater(broker.set(true), 0);
     for (const attempt of [() => sink.write(ticksOf("X-USD", 1), never), () => sink.connect(never)]) {
       const error = await attempt().then(() => undefined, (error) => error);
       assertEquals([error instanceof SinkError, error?.kind], [true, "retry"]);
-      assertMatch(error.message, /the demo has cut the line to the broker|Closed connection/);
+      assertMatch(error.message, /the demo has cut the connection to the broker|Closed connection/);
     }
-    assertEquals([line.isCut, line.set(true), line.set(false)], [true, 0, 0]);
+    assertEquals([broker.isCut, broker.set(true), broker.set(false)], [true, 0, 0]);
     await sink.write(ticksOf("X-USD", 1), never);
   });
 
   await t.step("store and page go on, Kafka's queue fills, and afterwards everything arrives", async () => {
     await using lesson = await startLesson({
       hasKafka: true,
-      sinks: (demo) => [new KafkaSink(kafkaOptions(kafka, demo.onSocket))],
+      sinks: (demo) => [new KafkaSink(kafkaOptions(kafka, demo.broker.onSocket))],
     });
     const { sent: before } = lesson.stats.sink("kafka");
     await until("Kafka has ticks", () => lesson.stats.sink("kafka").sent > before + 10);
@@ -58,7 +58,7 @@ serverTest(missing, "the demo's lever brokerAway cuts the connection to Kafka an
     assertEquals(lesson.lever("brokerAway")?.on, true);
     await until("writing to Kafka fails", () => lesson.lane("kafka").state === "failing");
     await until("ticks wait for it", () => lesson.lane("kafka").queueDepth > 50);
-    assertMatch(lesson.lane("kafka").trouble ?? "", /the demo has cut the line to the broker/);
+    assertMatch(lesson.lane("kafka").trouble ?? "", /the demo has cut the connection to the broker/);
     assertEquals([lesson.lane().state, lesson.source.status().link], ["ok", "open"]);
     await lesson.pull("brokerAway", { on: false });
     await until(

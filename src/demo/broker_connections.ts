@@ -4,7 +4,7 @@
 import type net from "node:net";
 
 /** All sockets of a Kafka sink. */
-export class BrokerLine {
+export class BrokerConnections {
   readonly #open = new Set<net.Socket>();
   #isCut = false;
 
@@ -15,7 +15,7 @@ export class BrokerLine {
 
   /** The Kafka sink's option of the same name. */
   readonly onSocket = (socket: net.Socket): void => {
-    if (this.#isCut) return cut(socket);
+    if (this.#isCut) return destroy(socket);
     this.#open.add(socket);
     socket.once("close", () => this.#open.delete(socket));
   };
@@ -25,12 +25,13 @@ export class BrokerLine {
     this.#isCut = isCut;
     if (!isCut) return 0;
     const open = [...this.#open];
+    // a second cut must not count them again, and their close events come later
     this.#open.clear();
-    for (const socket of open) cut(socket);
+    open.forEach(destroy);
     return open.length;
   }
 }
 
-function cut(socket: net.Socket): void {
-  socket.destroy(new Error("the demo has cut the line to the broker"));
+function destroy(socket: net.Socket): void {
+  socket.destroy(new Error("the demo has cut the connection to the broker"));
 }
