@@ -1,4 +1,4 @@
-// The direction of the house: imports point down, never up or sideways, and each outside package has one door.
+// The layers of src/: imports point down, never up, and each external package is imported in one place.
 
 import { assert, assertEquals } from "@std/assert";
 
@@ -14,7 +14,7 @@ interface Import {
   readonly typeOnly: boolean;
 }
 
-/** All imports (static, of types, dynamic, and what is exported on) in the text of one file. */
+/** All imports in the text of a file: static, dynamic, of types, and re-exports. */
 function importsOf(from: string, source: string): Import[] {
   const code = source.replace(/\/\*[\s\S]*?\*\/|(?<!["'`:])\/\/.*$/gm, "");
   const statements = [
@@ -40,11 +40,11 @@ function* filesIn(folder: string): Generator<string> {
   }
 }
 
-/** Of how high a file stands; it may import what stands lower. Undefined: nobody has said. */
-const FLOORS: readonly { readonly name: string; readonly files: RegExp }[] = [
+/** From the lowest to the highest. A file may import its own layer and lower ones. */
+const LAYERS: readonly { readonly name: string; readonly files: RegExp }[] = [
   { name: "core", files: /^src\/core\/(?!log\.ts$)/ },
   { name: "exchanges", files: /^src\/exchanges\// },
-  // made by a command and handed down: below, only their types are known
+  // created by a command and passed down: lower layers may import only their types
   { name: "settings and log", files: /^src\/(?:config\/|core\/log\.ts$)/ },
   { name: "store and kafka", files: /^src\/(?:store|kafka)\// },
   { name: "pipeline", files: /^src\/pipeline\// },
@@ -55,15 +55,15 @@ const FLOORS: readonly { readonly name: string; readonly files: RegExp }[] = [
   { name: "main", files: /^main\.ts$/ },
 ];
 
-function floorOf(file: string): number {
-  return FLOORS.findIndex(({ files }) => files.test(file));
+function layerOf(file: string): number {
+  return LAYERS.findIndex(({ files }) => files.test(file));
 }
 
-/** What runs in the browser. */
+/** The part that runs in the browser. */
 const PAGE = "src/web/page/";
 
-/** The doors of each package. */
-const DOORS: Readonly<Record<string, readonly string[]>> = {
+/** The files that may import each package. */
+const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   "@std/log": ["src/core/log.ts"],
   "@std/dotenv": ["src/config/environment.ts"],
   "kafkajs": [
@@ -83,15 +83,15 @@ function packageOf(to: string): string {
   return to.split("/", to.startsWith("@") ? 2 : 1).join("/");
 }
 
-/** What only some may import although it stands lower, or not at all. */
+/** Restrictions within the layers. */
 const RULES: readonly { readonly rule: string; readonly breaks: (each: Import) => boolean }[] = [
   {
-    rule: "every file has a floor",
-    breaks: ({ from, to }) => floorOf(from) < 0 || (to.startsWith("src/") && /\.ts$/.test(to) && floorOf(to) < 0),
+    rule: "every file has a layer",
+    breaks: ({ from, to }) => layerOf(from) < 0 || (to.startsWith("src/") && /\.ts$/.test(to) && layerOf(to) < 0),
   },
   {
     rule: "imports never point up",
-    breaks: ({ from, to }) => floorOf(to) > floorOf(from),
+    breaks: ({ from, to }) => layerOf(to) > layerOf(from),
   },
   {
     rule: "a sink imports nothing of the pipeline",
@@ -99,38 +99,39 @@ const RULES: readonly { readonly rule: string; readonly breaks: (each: Import) =
       /^src\/(?:kafka\/|store\/|pipeline\/stdout\.ts$|web\/live\.ts$)/.test(from) && to.startsWith("src/pipeline/"),
   },
   {
-    rule: "core and exchanges import nothing from outside the house, not even a type of the log",
-    breaks: ({ from, to }) => floorOf(from) <= 1 && !to.startsWith("src/"),
+    rule: "core and exchanges import no package, and no type of settings or log",
+    breaks: ({ from, to }) => layerOf(from) <= 1 && !to.startsWith("src/"),
   },
   {
-    rule: "kafka and pipeline know of settings and log only types",
-    breaks: ({ from, to, typeOnly }) => /^src\/(?:kafka|pipeline)\//.test(from) && floorOf(to) === 2 && !typeOnly,
+    rule: "kafka and pipeline import only types of settings and log",
+    breaks: ({ from, to, typeOnly }) => /^src\/(?:kafka|pipeline)\//.test(from) && layerOf(to) === 2 && !typeOnly,
   },
   {
-    rule: "the simulator uses nothing of the program but its errors, and only its command and the demo start it",
+    rule: "the simulator imports only the errors of the program, and only its command and the demo import it",
     breaks: ({ from, to }) =>
       from.startsWith("src/simulator/")
         ? to.startsWith("src/") && !to.startsWith("src/simulator/") && to !== "src/core/errors.ts"
         : to.startsWith("src/simulator/") && !/^src\/(?:commands\/simulate\.ts$|demo\/)/.test(from),
   },
   {
-    rule: "the page runs in a browser: of the program it uses what is pure, and types",
+    rule: "the page runs in a browser: it imports only pure code and types of the program",
     breaks: ({ from, to, typeOnly }) =>
       from.startsWith(PAGE) && !typeOnly && to.startsWith("src/") && !to.startsWith(PAGE) &&
       !/^src\/core\/(?:record|candle|backoff|duration)\.ts$/.test(to),
   },
   {
-    rule: "of the page the program uses only what was built of it, and what is said of its style",
+    rule: "the program uses the built page, and imports only the content security policy of its source",
     breaks: ({ from, to }) =>
       !from.startsWith(PAGE) && to.startsWith(PAGE) && to.endsWith(".ts") && to !== "src/web/page/csp.ts",
   },
   {
-    rule: "node:sqlite blocks whoever calls it, so only the store does, in threads of its own",
+    rule: "node:sqlite blocks its caller, so only the store uses it, in worker threads",
     breaks: ({ from, to }) => to === "node:sqlite" && !from.startsWith("src/store/"),
   },
   {
-    rule: "each package has its door",
-    breaks: ({ from, to }) => !/^(?:src\/|main\.ts$|node:)/.test(to) && DOORS[packageOf(to)]?.includes(from) !== true,
+    rule: "each package is imported only where it may be",
+    breaks: ({ from, to }) =>
+      !/^(?:src\/|main\.ts$|node:)/.test(to) && IMPORTERS[packageOf(to)]?.includes(from) !== true,
   },
 ];
 
@@ -141,45 +142,45 @@ function broken(imports: readonly Import[]): string[] {
 }
 
 Deno.test({
-  name: `the house: no import breaks a rule${skipped}`,
+  name: `imports: none breaks a rule${skipped}`,
   ignore: !readable,
   fn() {
     const files = ["main.ts", ...filesIn("src")];
     const imports = files.flatMap((file) => importsOf(file, Deno.readTextFileSync(new URL(file, root))));
     assert(imports.length > files.length, "imports were found");
     assertEquals(broken(imports), []);
-    // a door that nobody uses, a floor where nobody lives: a rule that checks nothing
-    for (const [name, doors] of Object.entries(DOORS)) {
+    // an unused entry or an empty layer would check nothing
+    for (const [name, importers] of Object.entries(IMPORTERS)) {
       assertEquals(
-        doors.filter((from) => !imports.some((each) => each.from === from && packageOf(each.to) === name)),
+        importers.filter((from) => !imports.some((each) => each.from === from && packageOf(each.to) === name)),
         [],
       );
     }
-    assertEquals(FLOORS.filter(({ files: floor }) => !files.some((file) => floor.test(file))), []);
+    assertEquals(LAYERS.filter(({ files: layer }) => !files.some((file) => layer.test(file))), []);
   },
 });
 
-/** `Date.now`, files, sockets: nothing that makes the answer depend on more than what was given. */
+/** Network, files, environment, clock, randomness: everything that makes a result depend on more than the arguments. */
 const OUTSIDE =
   /\b(?:Deno\.|globalThis\b|fetch\(|WebSocket\b|console\.|process\.|localStorage|setTimeout\(|setInterval\(|Date\.now\(|new Date\(\)|performance\.|Math\.random\()/;
 
 Deno.test({
-  name: `the house: core and exchanges reach for no network, file, environment, clock or chance${skipped}`,
+  name: `imports: core and exchanges use no network, file, environment, clock or randomness${skipped}`,
   ignore: !readable,
   fn() {
-    const files = [...filesIn("src")].filter((file) => floorOf(file) >= 0 && floorOf(file) <= 1);
+    const files = [...filesIn("src")].filter((file) => layerOf(file) >= 0 && layerOf(file) <= 1);
     const reaching = files.filter((file) => {
       const code = Deno.readTextFileSync(new URL(file, root)).replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
       return OUTSIDE.test(code);
     });
-    // the one door to time
+    // the only access to the time
     assertEquals(reaching, ["src/core/clock.ts"]);
   },
 });
 
 Deno.test({
-  // the types of a browser come with `/// <reference lib="dom" />` in one file, and are then there in all
-  name: `the house: only the page knows of a document and of what a browser keeps${skipped}`,
+  // one file with `/// <reference lib="dom" />` makes the browser's types available in all files
+  name: `imports: only the page uses document, localStorage and sessionStorage${skipped}`,
   ignore: !readable,
   fn() {
     const knowing = [...filesIn("src")].filter((file) => {
@@ -216,7 +217,7 @@ const WRONG: [from: string, source: string][] = [
   ["src/helpers.ts", 'import { Tick } from "./record.ts";'],
 ];
 for (const [from, source] of WRONG) {
-  Deno.test(`the house: the rules see that ${from} must not say ${source.replace(/\s+/g, " ")}`, () => {
+  Deno.test(`imports: ${from} must not contain ${source.replace(/\s+/g, " ")}`, () => {
     assertEquals(broken(importsOf(from, source)).length > 0, true);
   });
 }
