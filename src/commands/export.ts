@@ -134,7 +134,6 @@ function* rowsOf(
             volume: candle.volume,
             running: candle.running,
             incomplete: candle.incomplete,
-            origin: candle.origin,
           }));
           const last = page.at(-1);
           if (last === undefined || page.length < CANDLES_AT_ONCE) break;
@@ -155,7 +154,7 @@ function gapRow(gap: ReturnType<Queries["gaps"]>[number]): Record<string, Value>
 
 const HEADINGS: Readonly<Record<What, string>> = {
   ticks: "product,w_time,price,time,sequence,size,side,trade,received",
-  candles: "product,interval,time,open,high,low,close,ticks,volume,running,incomplete,origin",
+  candles: "product,interval,time,open,high,low,close,ticks,volume,running,incomplete",
   gaps: "exchange,product,opened,from,to,reason,dropped,missed",
 };
 

@@ -77,6 +77,14 @@ export class WindowMap extends Map<number, CandleWindow> {
     this.#last = windowOf(openTime, tick);
     this.set(openTime, this.#last);
   }
+
+  /** Merges a shorter window, or one of the same length, into its window. */
+  addWindow(part: CandleWindow): void {
+    const openTime = openTimeOf(part.openTime, this.#interval);
+    const window = this.get(openTime);
+    if (window === undefined) this.set(openTime, { ...part, openTime });
+    else mergeWindow(window, part);
+  }
 }
 
 /** Windows of a product that were used lately: those that still change are nearly always among them. */

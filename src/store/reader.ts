@@ -1,19 +1,23 @@
-// What can be asked of the store: the web's and the tasks' side of it. Who answers is left to the store.
+// What the web server reads from the store.
 
 import type { Interval, MarkedCandle } from "../core/candle.ts";
 import type { FeedEvent, Gap, Tick } from "../core/record.ts";
 
-/** A range of time, unix seconds; how much of it is read at once. */
-export interface Range {
-  /** Included. With it the first `limit` from there are read, without it the newest `limit`. */
+/** A range of time, unix seconds. */
+export interface TimeRange {
+  /** Included. */
   readonly from?: number | undefined;
   /** Excluded. */
   readonly to?: number | undefined;
-  /** At most so many. */
+}
+
+/** Part of a range of time: the first `limit` items if it has a start, otherwise the newest `limit`. */
+export interface Range extends TimeRange {
+  /** At least 1. */
   readonly limit: number;
 }
 
-/** A product as the store knows it. */
+/** A product of an exchange. */
 export interface ProductKey {
   /** Lower case: `coinbase`. */
   readonly exchange: string;
@@ -21,19 +25,17 @@ export interface ProductKey {
   readonly product: string;
 }
 
-/** A candle, and how it came to be. */
+/** A candle of the store. */
 export interface StoredCandle extends MarkedCandle {
-  /** `ticks`: folded from what we received; `exchange`: the exchange's own. */
-  readonly origin: "ticks" | "exchange";
-  /** The highest sequence among its ticks: a later tick with a higher one is not in it yet. */
+  /** The highest sequence of its ticks: a tick with a higher one is not in it yet. */
   readonly lastSequence: number;
 }
 
-/** All lists are in order of time. */
+/** Reads the store. All lists are in order of time. */
 export interface StoreReader {
   /** Calls the listener with each batch once it is committed, in order of the commits. The function that is returned ends it. */
   onCommit(listener: (batch: readonly FeedEvent[]) => void): () => void;
-  /** The last tick of each product: the one with the highest exchange time; with the newest `open24h`, which no other has. */
+  /** The last tick of each product: the one with the highest exchange time. Only these ticks have `open24h`, the newest. */
   lastTicks(): Promise<Tick[]>;
   /** Ticks of one product, by exchange time. */
   ticks(product: ProductKey, range: Range): Promise<Tick[]>;
@@ -46,8 +48,8 @@ export interface StoreReader {
   /** Gaps that touch the range, by `opened`; of all products, or of one. */
   gaps(product: ProductKey | undefined, range: Range): Promise<Gap[]>;
   /**
-   * What arrived at this moment (our clock, ms) or later, in order of arrival; undefined where it would be more than `limit`.
-   * Where our clock was set back since then, more than that. A tick that came more than a minute late may not be among it.
+   * What arrived at this moment (our clock, ms) or later, in order of arrival; undefined if it is more than `limit`.
+   * If our clock was set back since then, more than that. A tick that arrived more than a minute late may be left out.
    */
   since(products: readonly ProductKey[], receivedTime: number, limit: number): Promise<FeedEvent[] | undefined>;
 }

@@ -7,7 +7,7 @@ import type { Interval } from "../core/candle.ts";
 import { SinkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { FeedEvent, Gap, GapName, Tick } from "../core/record.ts";
-import { pack, unpackCandles, unpackTicks } from "./packing.ts";
+import { pack, unpackTicks } from "./packing.ts";
 import type { ProductKey, Range, StoredCandle, StoreReader } from "./reader.ts";
 import type { Answers, Ask, Question, Reply, Request, WriterSettings } from "./worker.ts";
 
@@ -194,7 +194,7 @@ export class Store implements StoreReader, AsyncDisposable {
 
   /** See {@link StoreReader.candles}. */
   async candles(product: ProductKey, interval: Interval, range: Range, now: number): Promise<StoredCandle[]> {
-    return unpackCandles(await this.#read({ about: "candles", product, interval, range, now }), interval);
+    return await this.#read({ about: "candles", product, interval, range, now });
   }
 
   /** See {@link StoreReader.gaps}. */

@@ -7,9 +7,9 @@ import type { Gap, GapName } from "../core/record.ts";
 import { clean, type Retention } from "./cleaner.ts";
 import { type OpenDatabase, openDatabase, openForReading, putAside } from "./database.ts";
 import { FileLock } from "./lock.ts";
-import { packCandles, type PackedBatch, type PackedTicks } from "./packing.ts";
+import type { PackedBatch, PackedTicks } from "./packing.ts";
 import { Queries } from "./queries.ts";
-import type { ProductKey, Range } from "./reader.ts";
+import type { ProductKey, Range, StoredCandle } from "./reader.ts";
 import { closeQuietly, isDamage, isLocked, storeErrorOf } from "./store_error.ts";
 import { Writer } from "./writer.ts";
 
@@ -62,8 +62,8 @@ export interface Answers {
   readonly lastTicks: PackedTicks;
   /** Packed. */
   readonly ticks: PackedTicks;
-  /** Packed. */
-  readonly candles: Float64Array;
+  /** As they are. */
+  readonly candles: StoredCandle[];
   /** As they are. */
   readonly gaps: Gap[];
   /** As they are. */
@@ -288,7 +288,7 @@ class Reading {
       case "ticks":
         return queries.ticks(question.product, question.range);
       case "candles":
-        return packCandles(queries.candles(question.product, question.interval, question.range, question.now));
+        return queries.candles(question.product, question.interval, question.range, question.now);
       case "gaps":
         return queries.gaps(question.product, question.range);
       case "gapNames":
@@ -328,7 +328,6 @@ function failureOf(error: unknown): { kind?: SinkErrorKind; message: string; sta
 
 /** The large parts of an answer, which need no copy. */
 function transferOf(answer: unknown): Transferable[] {
-  if (answer instanceof Float64Array) return [answer.buffer as ArrayBuffer];
   if (typeof answer !== "object" || answer === null || !("ticks" in answer)) return [];
   const { ticks } = answer;
   return ticks instanceof Float64Array ? [ticks.buffer as ArrayBuffer] : transferOf(ticks);

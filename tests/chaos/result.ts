@@ -217,7 +217,6 @@ export async function wrongCandles(storeFile: string, ticks: readonly StoreTick[
       const first = inOrder[0]?.exchangeTimeUs ?? 0, last = inOrder.at(-1)?.exchangeTimeUs ?? 0;
       const range = { from: first / 1e6 - intervalMs(interval) / 1000, to: last / 1e6 + 1, limit: 100_000 };
       const found = (await store.candles({ exchange: "coinbase", product }, interval, range, Date.now()))
-        .filter((candle) => candle.origin === "ticks")
         .map(({ openTime, open, high, low, close, ticks, volume }) =>
           [openTime, open, high, low, close, ticks, volume].join(" ")
         );

@@ -54,10 +54,10 @@ test("export writes candles of any length, and gaps", async ({ path, store }) =>
     never,
   );
   assertEquals(await exported(path, "--what", "candles"), [
-    "product,interval,time,open,high,low,close,ticks,volume,running,incomplete,origin",
-    "BTC-USD,1m,0,1,59,1,59,59,,false,false,ticks",
-    "BTC-USD,1m,60,60,119,60,119,60,,false,true,ticks",
-    "BTC-USD,1m,120,120,120,120,120,1,,false,false,ticks",
+    "product,interval,time,open,high,low,close,ticks,volume,running,incomplete",
+    "BTC-USD,1m,0,1,59,1,59,59,,false,false",
+    "BTC-USD,1m,60,60,119,60,119,60,,false,true",
+    "BTC-USD,1m,120,120,120,120,120,1,,false,false",
   ]);
   assertEquals(
     (await exported(path, "--what", "candles", "--interval", "1s", "--from", "60", "--to", "70")).length,

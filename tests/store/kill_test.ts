@@ -53,7 +53,7 @@ Deno.test({
           for (const interval of ["5s", "1m", "1h"] as const) {
             const candles = queries.candles(key, interval, { limit: 1e6 }, 0);
             assertEquals(
-              candles.map(({ origin: _, lastSequence: __, ...candle }) => candle),
+              candles.map(({ lastSequence: _, ...candle }) => candle),
               markCandles(foldCandles(own, interval), 0),
               `seed ${seed}, ${interval} of ${key.product}`,
             );

@@ -4,7 +4,7 @@ import { assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { foldCandles, intervalMs, INTERVALS, markCandles } from "../../src/core/candle.ts";
 import type { Gap, Tick } from "../../src/core/record.ts";
-import { pack, packCandles, unpackCandles, unpackTicks } from "../../src/store/packing.ts";
+import { pack, unpackTicks } from "../../src/store/packing.ts";
 import { Queries } from "../../src/store/queries.ts";
 import type { Range } from "../../src/store/reader.ts";
 import { migrate } from "../../src/store/schema.ts";
@@ -64,9 +64,8 @@ Deno.test("ticks and candles of a range are that cut of all of them", async () =
         for (let i = 0; i < 4; i++) {
           const range = someRange(times, random);
           const candles = store.queries.candles(key, interval, range, 0);
-          assertEquals(unpackCandles(packCandles(candles), interval), candles);
           assertEquals(
-            candles.map(({ origin: _, lastSequence: __, ...candle }) => candle),
+            candles.map(({ lastSequence: _, ...candle }) => candle),
             cutTo(all, range, ({ openTime }) => openTime / 1000),
             `${interval} ${JSON.stringify(range)}`,
           );
@@ -168,28 +167,4 @@ Deno.test("the first start makes no candle incomplete; a start with older ticks 
       );
     }
   }
-});
-
-Deno.test("the exchange's own candle counts in place of ours, also in longer ones", () => {
-  const random = { pick: <T>(items: ArrayLike<T>) => items[0] as T } as Random;
-  const minute = Date.UTC(2026, 9, 3, 21) * 1000;
-  using store = open(
-    [
-      makeTick({ sequence: 1, price: 100, exchangeTimeUs: minute, lastSize: 1 }),
-      makeTick({ sequence: 2, price: 110, exchangeTimeUs: minute + 60e6, lastSize: 2 }),
-    ],
-    [],
-    random,
-  );
-  const put = (seconds: number) =>
-    store.db.prepare("INSERT INTO candle_1m VALUES (1, ?, 'exchange', 90, 120, 80, 95, 7, '5.5', 0, 0, 0, 0, 0, 0)")
-      .run(minute / 1e6 + seconds);
-  put(60);
-  put(120);
-  const told = (interval: "1m" | "5m") =>
-    store.queries.candles(KEYS[0], interval, { limit: 10 }, 0).map((
-      { open, high, low, close, ticks, volume, origin },
-    ) => [open, high, low, close, ticks, volume, origin].join(" "));
-  assertEquals(told("1m"), ["100 100 100 100 1 1 ticks", "90 120 80 95 7 5.5 exchange", "90 120 80 95 7 5.5 exchange"]);
-  assertEquals(told("5m"), ["100 120 80 95 15 12 exchange"]);
 });

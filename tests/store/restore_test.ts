@@ -62,7 +62,7 @@ function assertWhole(db: DatabaseSync): void {
     for (const tick of ticks) assertEquals(tick, numbered(tick.sequence));
     for (const interval of ["5s", "1m", "1h"] as const) {
       assertEquals(
-        queries.candles(key, interval, { limit: 1e6 }, 0).map(({ origin: _, lastSequence: __, ...candle }) => candle),
+        queries.candles(key, interval, { limit: 1e6 }, 0).map(({ lastSequence: _, ...candle }) => candle),
         markCandles(foldCandles(ticks, interval), 0),
         `${interval} of ${key.product}`,
       );

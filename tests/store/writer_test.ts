@@ -34,10 +34,7 @@ function openMemory(options: Partial<WriterOptions> = {}) {
 
 /** As the fold has them, without what only the store knows. */
 function candlesOf(queries: Queries, key: typeof KEYS[number], interval: typeof INTERVALS[number]) {
-  return queries.candles(key, interval, ALL, 0).map(({ origin, lastSequence: _, ...candle }) => {
-    assertEquals(origin, "ticks");
-    return candle;
-  });
+  return queries.candles(key, interval, ALL, 0).map(({ lastSequence: _, ...candle }) => candle);
 }
 
 function assertSameAsFold(queries: Queries, ticks: readonly Tick[]) {

@@ -242,7 +242,7 @@ function candle(openTime: number, price: number): StoredCandle {
     ticks: 1,
     volume: 2,
   };
-  return { ...prices, openTime, running: false, incomplete: false, origin: "ticks", lastSequence: 7 };
+  return { ...prices, openTime, running: false, incomplete: false, lastSequence: 7 };
 }
 
 /** A tick that happened in the second from `openTime`. */
