@@ -192,6 +192,33 @@ Deno.test({
   },
 });
 
+/** The exported names that no doc comment explains, as `file:line`. */
+function undocumented(file: string, source: string): string[] {
+  const lines = source.split("\n");
+  return lines.flatMap((line, i) => {
+    if (!/^export (?:abstract |async |declare )?(?:class|const|enum|function|interface|let|type) /.test(line)) {
+      return [];
+    }
+    // a comment that turns a lint rule off may stand between
+    const above = lines.slice(0, i).findLast((each) => !each.startsWith("// deno-lint-ignore")) ?? "";
+    return above.endsWith("*/") ? [] : [`${file}:${i + 1}`];
+  });
+}
+
+Deno.test({
+  name: `every exported name in src has a doc comment${skipped}`,
+  ignore: !readable,
+  fn() {
+    const files = [...filesIn("src")].filter((file) => !file.includes("/dist/"));
+    assertEquals(files.flatMap((file) => undocumented(file, Deno.readTextFileSync(new URL(file, root)))), []);
+  },
+});
+
+Deno.test("the check for doc comments finds a name that has none", () => {
+  const source = "/** One. */\nexport const a = 1;\nexport const b = 2;\n// not a doc comment\nexport type C = string;";
+  assertEquals(undocumented("x.ts", source), ["x.ts:3", "x.ts:5"]);
+});
+
 const WRONG: [from: string, source: string][] = [
   ["src/core/record.ts", 'import { tick } from "../exchanges/coinbase.ts";'],
   ["src/core/record.ts", 'import type { Logger } from "./log.ts";'],
