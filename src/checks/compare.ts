@@ -1,29 +1,28 @@
-// What is missing, and who declared it: pure arithmetic on the times of one product. Where they come from is left to
-// others.
+// What is missing and whether a gap declares it: pure arithmetic on the times of one product.
 
-import type { Times, TradeAt } from "./time_log.ts";
+import { joined, type Times } from "./times.ts";
 
-/** A gap that says that something may be missing, with both ends, unix seconds. */
+/** A gap in which something may be missing, unix seconds. Both ends are included. */
 export interface Span {
-  /** Minus infinity: since ever. */
+  /** Minus infinity: unknown. */
   readonly from: number;
-  /** Infinity: it is still open. */
+  /** Infinity: the gap is still open. */
   readonly to: number;
-  /** Why. */
+  /** As in the gap. */
   readonly reason: string;
 }
 
-/** Records next to one another that are missing. */
+/** Consecutive missing records. */
 export interface Hole {
-  /** When the first of them happened, unix seconds. */
+  /** Time of the first, unix seconds. */
   readonly from: number;
-  /** And the last. */
+  /** Time of the last. */
   readonly to: number;
   /** How many. */
   readonly count: number;
 }
 
-/** Trades next to one another that no record tells of. */
+/** Consecutive trades that no record names. */
 export interface Unseen {
   /** The exchange's number of the first. */
   readonly firstTrade: number;
@@ -31,206 +30,189 @@ export interface Unseen {
   readonly lastTrade: number;
   /** How many. */
   readonly count: number;
-  /** When the record before them happened, unix seconds. */
+  /** Time of the record before them, unix seconds. */
   readonly from: number;
-  /** And the one after them. */
+  /** Time of the record after them. */
   readonly to: number;
-  /** A gap says that something may be missing there. */
+  /** Whether a gap covers them. */
   readonly declared: boolean;
 }
 
-/** Trades of one product at one time, of which InfluxDB keeps one. */
+/** Several trades of one product at the same time, of which InfluxDB keeps one. */
 export interface Shared {
-  /** When, unix seconds. */
+  /** Unix seconds. */
   readonly at: number;
   /** The exchange's numbers of all of them, rising. */
   readonly trades: readonly number[];
 }
 
-/** What became of the records of one product at one place. */
+/** The records of one product compared with InfluxDB or a store. */
 export interface Compared {
-  /** Records that are there too. */
+  /** Records that are stored. */
   readonly there: number;
-  /** Missing, and inside a declared gap. */
+  /** Records that are not stored, inside a declared gap. */
   readonly declared: number;
-  /** Missing, and nobody said so. */
+  /** Records that are not stored because Telegraf has not read them yet. */
+  readonly waiting: number;
+  /** All other records that are not stored. */
   readonly missing: number;
-  /** Where these are, the first ones. */
+  /** Where those are missing: the first ranges. */
   readonly holes: readonly Hole[];
-  /** There, and no record. */
+  /** Stored, but not a record. */
   readonly beyond: number;
 }
 
-/**
- * How far a record's time may lie after the exchange's: trades that share a microsecond take the next free ones,
- * seconds.
- */
+/** A record's time may be later than the exchange's by this, because trades of one microsecond get the next free ones, seconds. */
 const SHIFT_SECONDS = 50e-6;
-/** Ranges that are kept of one product; all of them are counted. */
-export const MOST_RANGES = 1000;
+/** Ranges that are listed for one product; all are counted. */
+const MAX_RANGES = 1000;
 
-/** Whether a gap declares that what happened then may be missing. */
+/** Whether a gap declares that something may be missing between these times. */
 function covers(spans: readonly Span[], from: number, to: number): boolean {
   return spans.some((span) => span.from <= to + SHIFT_SECONDS && from <= span.to);
 }
 
-/** Holds the records (`wanted`) against what is at another place (`have`); both rising, microseconds. */
-export function compare(wanted: Float64Array, have: Float64Array, spans: readonly Span[]): Compared {
-  let there = 0, declared = 0, missing = 0, beyond = 0;
+/**
+ * Compares the times of records with stored times. All are microseconds and rising.
+ *
+ * @param waiting times of those records that Telegraf has not read yet
+ */
+export function compare(
+  records: Float64Array,
+  stored: Float64Array,
+  spans: readonly Span[],
+  waiting: Float64Array = new Float64Array(0),
+): Compared {
+  let there = 0, declared = 0, missing = 0, waits = 0;
   const holes: { from: number; to: number; count: number }[] = [];
-  let hole: { from: number; to: number; count: number } | undefined;
-  let next = 0;
-  for (const time of wanted) {
-    while (next < have.length && (have[next] as number) < time) {
-      beyond++;
-      next++;
-    }
-    if (have[next] === time) {
-      next++;
+  let hole: typeof holes[number] | undefined;
+  let nextStored = 0, nextWaiting = 0;
+  for (const time of records) {
+    while ((stored[nextStored] ?? Infinity) < time) nextStored++;
+    while ((waiting[nextWaiting] ?? Infinity) < time) nextWaiting++;
+    const seconds = time / 1e6;
+    if (stored[nextStored] === time) {
       there++;
       hole = undefined;
-      continue;
+    } else if (covers(spans, seconds, seconds)) declared++;
+    else if (waiting[nextWaiting] === time) waits++;
+    else {
+      missing++;
+      if (hole === undefined) {
+        hole = { from: seconds, to: seconds, count: 0 };
+        if (holes.length < MAX_RANGES) holes.push(hole);
+      }
+      hole.to = seconds;
+      hole.count++;
     }
-    const seconds = time / 1e6;
-    if (covers(spans, seconds, seconds)) {
-      declared++;
-      continue;
-    }
-    missing++;
-    if (hole === undefined) {
-      hole = { from: seconds, to: seconds, count: 0 };
-      if (holes.length < MOST_RANGES) holes.push(hole);
-    }
-    hole.to = seconds;
-    hole.count++;
   }
-  beyond += have.length - next;
-  return { there, declared, missing, holes, beyond };
+  return { there, declared, waiting: waits, missing, holes, beyond: stored.length - there };
 }
 
-/** Price and price at one time: where time is the key, as in InfluxDB, only one of them is kept. */
+/** Trades that are not kept where the time is the key, as in InfluxDB, because another trade has the same time. */
 export interface Overwritten {
-  /** Trades that are not kept, and nobody said so. */
+  /** How many, outside of declared gaps. */
   readonly count: number;
-  /** The same inside declared gaps. */
+  /** How many inside. */
   readonly declared: number;
-  /** Where those are that nobody declared, the first ones. */
+  /** Where those of `count` are: the first times. */
   readonly shared: readonly Shared[];
 }
 
 /**
- * The trades whose time another trade of the product has.
- *
- * @param from looked at from here on, unix seconds
+ * Whole seconds are those of ticker_batch, which sends the last price of an interval: there a later trade is meant to replace
+ * an earlier one, and does not count.
  */
+export function sharesTime({ timeUs }: { readonly timeUs: number }): boolean {
+  return timeUs % 1e6 !== 0;
+}
+
+/** Finds them, from this time on (unix seconds). */
 export function overwritten({ times, trades, others }: Times, spans: readonly Span[], from: number): Overwritten {
   let count = 0, declared = 0;
   const shared: { readonly at: number; readonly trades: number[] }[] = [];
-  let place = 0, last: (typeof shared)[number] | undefined;
-  for (const { timeUs, trade } of others) {
-    // whole seconds are those of ticker_batch, which tells the last price of a while: there a later one takes its place
-    if (timeUs % 1e6 === 0 || timeUs < Math.round(from * 1e6)) continue;
+  let next = 0, last: (typeof shared)[number] | undefined;
+  for (const { timeUs, trade } of others.filter(sharesTime)) {
     const at = timeUs / 1e6;
+    if (at < from) continue;
     if (covers(spans, at, at)) {
       declared++;
       continue;
     }
     count++;
     if (last?.at !== at) {
-      while ((times[place] as number) < timeUs) place++;
-      last = { at, trades: [trades[place] as number] };
-      if (shared.length < MOST_RANGES) shared.push(last);
+      while ((times[next] as number) < timeUs) next++;
+      last = { at, trades: [trades[next] as number] };
+      if (shared.length < MAX_RANGES) shared.push(last);
     }
     last.trades.push(trade);
   }
   return { count, declared, shared };
 }
 
-/** With further trades at one time, and those that are told of outside the range but lie between its own. */
-function withAll({ times, trades, others }: Times, around: Times | undefined): Pick<Times, "times" | "trades"> {
-  let first = Infinity, last = -Infinity;
-  const stretch = (trade: number) => {
-    if (trade < first) first = trade;
-    if (trade > last) last = trade;
-  };
-  for (const trade of trades) stretch(trade);
-  for (const { trade } of others) stretch(trade);
-  const more: TradeAt[] = [...others];
-  const add = (timeUs: number, trade: number) => trade > first && trade < last && more.push({ timeUs, trade });
-  around?.times.forEach((timeUs, at) => add(timeUs, around.trades[at] as number));
-  around?.others.forEach(({ timeUs, trade }) => add(timeUs, trade));
-  if (more.length === 0) return { times, trades };
-  const allTimes = new Float64Array(times.length + more.length), allTrades = new Float64Array(allTimes.length);
-  allTimes.set(times);
-  allTrades.set(trades);
-  more.forEach(({ timeUs, trade }, at) => {
-    allTimes[times.length + at] = timeUs;
-    allTrades[times.length + at] = trade;
-  });
-  return { times: allTimes, trades: allTrades };
-}
-
 /**
- * The trades between the first and the last of these that no record tells of.
+ * The trades between the first and the last of these records that no record names.
  *
- * @param around records just before and after the range: trades may be told of in another order than their numbers'
+ * @param around records just before and after the range: records need not come in the order of their trades
  */
 export function unseenTrades(
   own: Times,
   spans: readonly Span[],
-  around?: Times,
+  around: Times = { times: new Float64Array(0), trades: new Float64Array(0), others: [] },
 ): { count: number; ranges: Unseen[] } {
-  const { times, trades } = withAll(own, around);
-  let order: Uint32Array<ArrayBuffer> | undefined;
-  let last = NaN;
-  for (const trade of trades) {
-    // the numbers rise with time, as a rule
-    if (trade < last) {
-      order = Uint32Array.from(trades, (_, at) => at).filter((at) => !Number.isNaN(trades[at]))
-        .sort((a, b) => (trades[a] as number) - (trades[b] as number));
-      break;
-    }
-    if (!Number.isNaN(trade)) last = trade;
+  const tradesOf = ({ trades, others }: Times) => [trades, Float64Array.from(others, ({ trade }) => trade)];
+  const ownTrades = joined(tradesOf(own));
+  let first = Infinity, last = -Infinity;
+  for (const trade of ownTrades) {
+    if (trade < first) first = trade;
+    if (trade > last) last = trade;
   }
-  const ranges: Unseen[] = [];
+  const between = joined(tradesOf(around)).filter((trade) => trade > first && trade < last);
+  // NaN comes last
+  const sorted = joined([ownTrades, between]).slice().sort();
   let count = 0;
-  let before = -1;
-  const size = order?.length ?? trades.length;
-  for (let place = 0; place < size; place++) {
-    const at = order?.[place] ?? place;
-    const trade = trades[at] as number;
-    if (Number.isNaN(trade)) continue;
-    if (before >= 0) {
-      const untold = trade - (trades[before] as number) - 1;
-      if (untold > 0) {
-        count += untold;
-        const [from, to] = [(times[before] as number) / 1e6, (times[at] as number) / 1e6];
-        if (ranges.length < MOST_RANGES) {
-          ranges.push({
-            firstTrade: trade - untold,
-            lastTrade: trade - 1,
-            count: untold,
-            from,
-            to,
-            declared: covers(spans, Math.min(from, to), Math.max(from, to)),
-          });
-        }
-      }
-    }
-    before = at;
+  const holes: { before: number; after: number }[] = [];
+  for (let i = 1; i < sorted.length; i++) {
+    const before = sorted[i - 1] as number, after = sorted[i] as number;
+    if (!(after > before + 1)) continue;
+    count += after - before - 1;
+    if (holes.length < MAX_RANGES) holes.push({ before, after });
   }
+  const times = timesOfTrades(new Set(holes.flatMap(({ before, after }) => [before, after])), own, around);
+  const ranges = holes.map(({ before, after }) => {
+    const from = times.get(before) ?? NaN, to = times.get(after) ?? NaN;
+    return {
+      firstTrade: before + 1,
+      lastTrade: after - 1,
+      count: after - before - 1,
+      from,
+      to,
+      declared: covers(spans, Math.min(from, to), Math.max(from, to)),
+    };
+  });
   return { count, ranges };
 }
 
-/** Seconds of the range that lie in none of the gaps, as a part of it. */
-export function coverageOf(spans: readonly Span[], from: number, to: number): number {
-  let until = from;
-  let lacking = 0;
-  for (const span of [...spans].sort((a, b) => a.from - b.from)) {
-    const begin = Math.max(until, span.from), end = Math.min(to, span.to);
-    if (end <= begin) continue;
-    lacking += end - begin;
-    until = end;
+/** Unix seconds of these trades. */
+function timesOfTrades(wanted: ReadonlySet<number>, ...all: readonly Times[]): Map<number, number> {
+  const found = new Map<number, number>();
+  const add = (timeUs: number, trade: number) => wanted.has(trade) && found.set(trade, timeUs / 1e6);
+  if (wanted.size === 0) return found;
+  for (const { times, trades, others } of all) {
+    trades.forEach((trade, at) => add(times[at] as number, trade));
+    others.forEach(({ timeUs, trade }) => add(timeUs, trade));
   }
-  return 1 - lacking / (to - from);
+  return found;
+}
+
+/** The part of the range that lies in no gap, from 0 to 1. */
+export function coverageOf(spans: readonly Span[], from: number, to: number): number {
+  let end = from, covered = 0;
+  for (const span of spans.toSorted((a, b) => a.from - b.from)) {
+    const [begin, until] = [Math.max(end, span.from), Math.min(to, span.to)];
+    if (until <= begin) continue;
+    covered += until - begin;
+    end = until;
+  }
+  return 1 - covered / (to - from);
 }

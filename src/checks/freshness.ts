@@ -1,124 +1,124 @@
-// Whether a place of the road has what it should: the newest it holds of each product, against what is known to have
-// happened before it. Only that tells a product that nobody trades from one that was lost.
+// Is the newest price of each product in a topic, bucket or store as new as the last one known from an earlier stage? Only
+// this comparison distinguishes a product that is not traded from one whose prices are lost.
 
 import { systemClock } from "../core/clock.ts";
 import { secondsText } from "../core/duration.ts";
-import { broken, type Finding, ok } from "./stage.ts";
+import { type Finding, ok, Problem } from "./stage.ts";
 
-/** Behind what happened by so much, and it is late, seconds: the slowest channel samples every 5 s. */
+/** A product that is behind by more than this is late, seconds: the slowest channel sends a price every 5 s. */
 const LATE_SECONDS = 30;
-/** Where nothing is known before it, all products silent for so long count as late, seconds. */
+/** If no earlier stage knows a time, the products are late when none of them has anything newer than this, seconds. */
 const SILENT_SECONDS = 120;
+/** While something is late, the time between two reads, ms. */
+const RETRY_MS = 400;
+const NO_PRICES = "it has no prices";
 
 /**
- * What bears a time further ahead of now than this was not written by us, seconds: ticks of such times are rejected. It
- * says nothing about what is late.
+ * A time that is further ahead of now than this was not written by our program, which rejects such ticks, seconds. It does not
+ * count as the newest.
  */
 export const AHEAD_SECONDS = 600;
 
-/** When something of each product happened, unix seconds. */
+/** A time of each product, unix seconds. */
 export type Times = ReadonlyMap<string, number>;
 
-/** What the newest in a place is held against. */
-export interface Wish {
-  /** By the names of records. */
+/** What there should be. */
+export interface Expected {
+  /** As records name them. */
   readonly products: readonly string[];
-  /** What is to be said of these products where one of them lacks something; empty: nothing. */
-  readonly whose: string;
-  /** The last trade at the exchange, or the newest record in Kafka; empty: nothing is known. */
-  readonly happened: Times;
+  /** Added to what is said about products that are late. */
+  readonly productsRemark: string;
+  /** The last trade at the exchange, or the newest record in Kafka; empty: unknown. */
+  readonly latest: Times;
   /** Wall clock, ms. */
   readonly now: () => number;
 }
 
-/** What one look found. */
-export interface Seen {
-  /** The newest that is there. */
+/** What one read found. */
+export interface Newest {
+  /** The newest time of each product. */
   readonly newest: Times;
-  /** Before this, nobody has looked: what is older may well be there, unix seconds. */
-  readonly seenFrom?: number;
+  /** Older prices were not read, so they may be there, unix seconds. */
+  readonly readFrom?: number;
   /** Added to what is said. */
   readonly remark?: string;
-  /** Added to what programs are told. */
+  /** Added to the facts. */
   readonly facts?: Readonly<Record<string, unknown>>;
 }
 
-/** A place that holds something of each product. */
-export interface Place {
-  /** As a person knows it. */
+/** A topic, bucket or store. */
+export interface Destination {
+  /** Its name. */
   readonly name: string;
-  /** How long what just happened may need to arrive, ms. */
-  readonly onItsWayMs: number;
-  /** Looks, at first and again. */
-  look(): Promise<Seen>;
-  /** Why something is late, and what helps. */
-  trouble(isEmpty: boolean): { readonly cause: string; readonly cure: string };
+  /** The longest time that a price needs to arrive there, ms. */
+  readonly delayMs: number;
+  /** Called again while something is late. */
+  read(): Newest | Promise<Newest>;
+  /** Why something is late and what to do about it. */
+  explain(isEmpty: boolean): { readonly cause: string; readonly cure: string };
 }
 
 /**
- * Looks again and again until nothing in the place is late, for as long as it may be on its way.
+ * Reads until nothing is late, but not longer than a price may need to arrive. Throws a Problem if something is late then.
  *
- * @param newest where the newest of each product is put
+ * @param newest receives the newest time of each product
  */
-export async function lookAtFreshness(
-  place: Place,
-  { products, whose, happened, now }: Wish,
+export async function checkFreshness(
+  destination: Destination,
+  { products, productsRemark, latest, now }: Expected,
   signal: AbortSignal,
   newest = new Map<string, number>(),
 ): Promise<Finding> {
-  const end = performance.now() + place.onItsWayMs;
+  const end = systemClock.elapsed() + destination.delayMs;
   while (true) {
-    const { newest: found, seenFrom, remark = "", facts } = await place.look();
+    const { newest: found, readFrom, remark = "", facts } = await destination.read();
     for (const [product, time] of found) newest.set(product, Math.max(newest.get(product) ?? 0, time));
-    const lacking = late(products, happened, newest, now() / 1000, seenFrom);
-    const told = { newest: Object.fromEntries(newest), ...facts };
-    if (lacking.length === 0) return ok(`${ages(newest, products, now() / 1000)}${remark}`, told);
-    if (performance.now() >= end) {
-      const { cause, cure } = place.trouble(newest.size === 0);
-      return broken(`${place.name}: ${briefly(lacking)}${whose}${remark}`, cause, cure, told);
+    const late = lateProducts(products, latest, newest, now() / 1000, readFrom);
+    const allFacts = { newest: Object.fromEntries(newest), ...facts };
+    if (late.length === 0) return ok(`${ages(newest, products, now() / 1000)}${remark}`, allFacts);
+    if (systemClock.elapsed() >= end) {
+      const { cause, cure } = destination.explain(newest.size === 0);
+      throw new Problem(`${destination.name}: ${briefly(late)}${productsRemark}${remark}`, cause, cure, allFacts);
     }
-    await systemClock.sleep(400, signal);
+    await systemClock.sleep(RETRY_MS, signal);
   }
 }
 
-/** Products that lack something, with words; empty: none does. */
-function late(
+/** One text for each late product. */
+function lateProducts(
   products: readonly string[],
-  happened: Times,
+  latest: Times,
   newest: Times,
   now: number,
-  seenFrom = -Infinity,
+  readFrom = -Infinity,
 ): string[] {
-  const known = products.filter((product) => happened.has(product));
-  if (known.length === 0) {
-    const last = Math.max(-Infinity, ...products.map((product) => newest.get(product) ?? -Infinity));
-    if (now - last < SILENT_SECONDS) return [];
-    return [
-      last === -Infinity ? "nothing of any product" : `the newest of all products is ${secondsText(now - last)} old`,
-    ];
+  if (!products.some((product) => latest.has(product))) {
+    const age = now - Math.max(-Infinity, ...products.map((product) => newest.get(product) ?? -Infinity));
+    if (age < SILENT_SECONDS) return [];
+    return [age === Infinity ? NO_PRICES : `the newest price of all products is ${secondsText(age)} old`];
   }
-  return known.flatMap((product) => {
-    const happenedAt = happened.get(product) as number;
-    const there = newest.get(product);
-    if (there === undefined) return happenedAt < seenFrom ? [] : [`${product} has nothing`];
-    const behind = happenedAt - there;
-    return behind > LATE_SECONDS ? [`${product} is ${secondsText(behind)} behind`] : [];
+  const late = products.flatMap((product) => {
+    const expected = latest.get(product), time = newest.get(product);
+    if (expected === undefined) return [];
+    if (time === undefined) return expected < readFrom ? [] : [`${product} has nothing`];
+    return expected - time > LATE_SECONDS ? [`${product} is ${secondsText(expected - time)} behind`] : [];
   });
+  return late.length > 0 && newest.size === 0 ? [NO_PRICES] : late;
 }
 
-/** `BTC-USD 0.4 s, ETH-USD 1.2 s`, the youngest first: how old the newest of each is. */
+/** The age of each product's newest price, youngest first: `BTC-USD 0.4 s, ETH-USD 1.2 s`. */
 function ages(newest: Times, products: readonly string[], now: number): string {
-  const told = products.flatMap((product) => {
-    const time = newest.get(product);
-    return time === undefined ? [] : [{ product, seconds: now - time }];
-  }).sort((a, b) => a.seconds - b.seconds);
-  const lacking = products.length - told.length;
-  const list = briefly(told.map(({ product, seconds }) => `${product} ${secondsText(seconds)}`));
-  return lacking === 0 ? list : `${list}${list === "" ? "" : "; "}none of ${lacking}`;
+  const known = products.filter((product) => newest.has(product));
+  const ages = known.map((product) => ({ product, age: now - (newest.get(product) ?? 0) })).sort((a, b) =>
+    a.age - b.age
+  );
+  const list = briefly(ages.map(({ product, age }) => `${product} ${secondsText(age)}`));
+  const others = products.length - known.length;
+  return [list, others === 0 ? "" : `nothing of ${others} others`].filter((each) => each !== "").join("; ");
 }
 
-/** The first ones, and how many more there are. */
-export function briefly(words: readonly string[], most = 8): string {
-  const more = words.length - most;
-  return more > 0 ? `${words.slice(0, most).join(", ")} and ${more} more` : words.join(", ");
+/** The first items, and how many more there are. */
+export function briefly(items: readonly string[], most = 8): string {
+  const more = items.length - most;
+  return more > 0 ? `${items.slice(0, most).join(", ")} and ${more} more` : items.join(", ");
 }

@@ -1,11 +1,11 @@
-// Grafana by its HTTP API: that it runs, that its data source reaches InfluxDB, and that the panels of a dashboard show
-// data. A panel's query is asked as Grafana's own page asks it, with the dashboard's variables put in, which only the
-// page does.
+// Grafana by its HTTP API: it is running, its data source reaches InfluxDB, and the panels of a dashboard show data. The
+// queries of the panels are sent as Grafana's page sends them, with the values of the dashboard's variables filled in.
 
+import { systemClock } from "../core/clock.ts";
 import { briefly } from "./freshness.ts";
-import type { GrafanaPlace } from "./places.ts";
-import { requestTrouble } from "./probe.ts";
-import { type Finding, ok, Trouble } from "./stage.ts";
+import { request } from "./http.ts";
+import type { GrafanaServer } from "./servers.ts";
+import { type Finding, ok, Problem } from "./stage.ts";
 
 interface Answer {
   readonly status: number;
@@ -28,6 +28,12 @@ interface Panel {
   readonly maxDataPoints?: number | null;
 }
 
+interface Dashboard {
+  readonly title?: string;
+  readonly panels?: readonly Panel[];
+  readonly templating?: { readonly list?: readonly Variable[] };
+}
+
 interface Variable {
   readonly name: string;
   readonly current?: { readonly value?: unknown };
@@ -43,182 +49,174 @@ interface QueryResult {
   readonly frames?: readonly Frame[];
 }
 
-/** The range that is asked for, ms. */
+/** The time range that the panels show, ms. */
 const RANGE_MS = 1_800_000;
 
-async function ask(place: GrafanaPlace, path: string, signal: AbortSignal, body?: unknown): Promise<Answer> {
-  const { url, authorization } = place;
-  let response: Response;
-  try {
-    response = await fetch(`${url}${path}`, {
-      method: body === undefined ? "GET" : "POST",
+/** Calls the API; with a body it is a POST. Throws a Problem if there is no answer or the login is refused. */
+async function call(grafana: GrafanaServer, path: string, signal: AbortSignal, body?: unknown): Promise<Answer> {
+  const { url, authorization, loginFrom } = grafana;
+  const response = await request(
+    `${url}${path}`,
+    {
+      name: `Grafana at ${url}`,
+      cause: "Grafana is not running, or has another address",
+      cure: "start Grafana (the stack: deno task stack:status, deno task stack:logs grafana), or correct GRAFANA_URL",
+    },
+    signal,
+    {
       headers: {
         "content-type": "application/json",
         "accept": "application/json",
         ...(authorization === undefined ? {} : { authorization }),
       },
-      // a login page is no answer
+      // not to a login page
       redirect: "manual",
-      signal,
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-  } catch (error) {
-    signal.throwIfAborted();
-    throw new Trouble(
-      `Grafana at ${url}: ${requestTrouble(error)}`,
-      "Grafana does not run, or its address is another one",
-      "start it (the stack: deno task stack:status, deno task stack:logs grafana); look at GRAFANA_URL",
-    );
-  }
-  const text = await response.text();
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    parsed = {};
-  }
+      ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
+    },
+  );
   const { status } = response;
+  const text = await response.text();
   if (status === 401 || status === 403) {
-    throw new Trouble(
+    throw new Problem(
       `Grafana at ${url} answers ${status} to ${path.replace(/\?.*/, "")}`,
+      status === 401 ? `Grafana does not know the login of ${loginFrom}` : `the login of ${loginFrom} lacks the right`,
       status === 401
-        ? `the login of ${place.loginFrom} is not the one that Grafana knows`
-        : `the login of ${place.loginFrom} may not do that`,
-      status === 401
-        ? 'put in one that it knows; the stack: docs/stack.md, "Changed passwords"'
-        : "give it the role Viewer, and the right to query the data source",
+        ? 'use a login that Grafana knows; the stack: docs/stack.md, "Changed passwords"'
+        : "give it the role Viewer and the right to query the data source",
     );
   }
-  return { status, body: Object(parsed) as Record<string, unknown> };
+  try {
+    return { status, body: Object(JSON.parse(text)) };
+  } catch {
+    return { status, body: {} };
+  }
 }
 
-const said = ({ status, body }: Answer) => `${status} ${String(body.message ?? body.status ?? "")}`.trim();
+/** The answer in a message: `404 Dashboard not found`. */
+const answerText = ({ status, body }: Answer) => `${status} ${String(body.message ?? body.status ?? "")}`.trim();
 
-/** It runs, and its own database is well. */
-export async function lookAtGrafana(place: GrafanaPlace, signal: AbortSignal): Promise<Finding> {
-  const since = performance.now();
-  const answer = await ask(place, "/api/health", signal);
+/** It is running, and its own database works. */
+export async function checkGrafana(grafana: GrafanaServer, signal: AbortSignal): Promise<Finding> {
+  const { url } = grafana;
+  const since = systemClock.elapsed();
+  const answer = await call(grafana, "/api/health", signal);
   const { database, version } = answer.body;
   if (answer.status !== 200 || database !== "ok") {
-    throw new Trouble(
-      `Grafana at ${place.url}: ${database === undefined ? said(answer) : `its database is ${database}`}`,
-      "something answers there that is no Grafana, or one whose own database is damaged or locked",
-      "look at GRAFANA_URL, and at its log",
+    throw new Problem(
+      `Grafana at ${url}: ${database === undefined ? answerText(answer) : `its database is ${database}`}`,
+      "this is not Grafana, or Grafana's own database is damaged or locked",
+      "correct GRAFANA_URL, or look at Grafana's log",
     );
   }
-  return ok(`${place.url} answers after ${Math.round(performance.now() - since)} ms, version ${version}`, { version });
+  return ok(`${url} answers after ${Math.round(systemClock.elapsed() - since)} ms, version ${version}`, { version });
 }
 
-/** Its data source is there and reaches InfluxDB. */
-export async function lookAtDatasource(place: GrafanaPlace, signal: AbortSignal): Promise<Finding> {
-  const { datasource: uid } = place;
-  const there = await ask(place, `/api/datasources/uid/${encodeURIComponent(uid)}`, signal);
-  if (there.status !== 200) {
-    throw new Trouble(
-      `Grafana has no data source ${uid}: ${said(there)}`,
-      "it was not provisioned, or deleted by hand",
-      "mount grafana-provisioning/datasources and start Grafana again (the stack: deno task stack)",
+/** Its data source exists and reaches InfluxDB. */
+export async function checkDatasource(grafana: GrafanaServer, signal: AbortSignal): Promise<Finding> {
+  const { datasource: uid } = grafana;
+  const path = `/api/datasources/uid/${encodeURIComponent(uid)}`;
+  const found = await call(grafana, path, signal);
+  if (found.status !== 200) {
+    throw new Problem(
+      `Grafana has no data source ${uid}: ${answerText(found)}`,
+      "it was not provisioned, or was deleted by hand",
+      "mount grafana-provisioning/datasources and restart Grafana (the stack: deno task stack)",
     );
   }
-  const health = await ask(place, `/api/datasources/uid/${encodeURIComponent(uid)}/health`, signal);
+  const health = await call(grafana, `${path}/health`, signal);
   if (health.status !== 200 || health.body.status !== "OK") {
-    throw new Trouble(
-      `data source ${uid}: ${said(health)}`,
+    throw new Problem(
+      `data source ${uid}: ${answerText(health)}`,
       "Grafana does not reach InfluxDB, or its token may not read the bucket",
-      "compare url, organization, bucket and token of the data source with InfluxDB's; the stack: deno task stack makes a new token",
+      "compare the data source's URL, organization, bucket and token with InfluxDB's (the stack: deno task stack creates a " +
+        "new token)",
     );
   }
-  return ok(`${uid}: ${String(health.body.message ?? "OK")}`, { type: there.body.type });
+  return ok(`${uid}: ${String(health.body.message ?? "OK")}`, { type: found.body.type });
 }
 
-/** Each panel's query is answered, and those that show prices get some. */
-export async function lookAtPanels(
-  place: GrafanaPlace,
-  wish: { readonly product: string; readonly now: number },
+/**
+ * All queries of the panels succeed, and those that show prices return some.
+ *
+ * @param product whose prices are shown
+ * @param now wall clock, ms
+ */
+export async function checkPanels(
+  grafana: GrafanaServer,
+  product: string,
+  now: number,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const found = await ask(place, `/api/dashboards/uid/${encodeURIComponent(place.dashboard)}`, signal);
-  const dashboard = Object(found.body.dashboard) as {
-    title?: string;
-    panels?: readonly Panel[];
-    templating?: { list?: readonly Variable[] };
-  };
+  const found = await call(grafana, `/api/dashboards/uid/${encodeURIComponent(grafana.dashboard)}`, signal);
+  const dashboard = Object(found.body.dashboard) as Dashboard;
   if (found.status !== 200 || dashboard.panels === undefined) {
-    throw new Trouble(
-      `Grafana has no dashboard ${place.dashboard}: ${said(found)}`,
-      "it was not provisioned, or deleted by hand",
-      "mount grafana-provisioning/dashboards and start Grafana again (the stack: deno task stack)",
+    throw new Problem(
+      `Grafana has no dashboard ${grafana.dashboard}: ${answerText(found)}`,
+      "it was not provisioned, or was deleted by hand",
+      "mount grafana-provisioning/dashboards and restart Grafana (the stack: deno task stack)",
     );
   }
-  const panels = dashboard.panels.flatMap((panel) => [panel, ...panel.panels ?? []])
-    .map((panel) => ({ ...panel, targets: (panel.targets ?? []).filter(({ query, hide }) => query && hide !== true) }))
-    .filter(({ targets }) => targets.length > 0);
-  const values = valuesOf(dashboard.templating?.list ?? [], wish.product);
-  const put = (text: string) =>
+  const values = variablesOf(dashboard, product);
+  const fill = (text: string) =>
     text.replace(/\$\{(\w+)(?::\w+)?\}|\[\[(\w+)\]\]/g, (all, a, b) => values.get(a ?? b) ?? all);
-  const asked = panels.flatMap(({ targets, maxDataPoints, ...panel }, at) =>
-    targets.map((target, of) => ({
-      refId: `P${at}T${of}`,
-      datasource: target.datasource ?? panel.datasource ?? { uid: place.datasource, type: "influxdb" },
-      query: put(target.query ?? ""),
+  const panels = dashboard.panels.flatMap((panel) => [panel, ...panel.panels ?? []])
+    .map(({ targets = [], ...panel }) => ({ ...panel, targets: targets.filter(({ query, hide }) => query && !hide) }))
+    .filter(({ targets }) => targets.length > 0);
+  const queries = panels.flatMap(({ targets, maxDataPoints, datasource }, i) =>
+    targets.map((target, j) => ({
+      refId: `P${i}T${j}`,
+      datasource: target.datasource ?? datasource ?? { uid: grafana.datasource, type: "influxdb" },
+      query: fill(target.query ?? ""),
       maxDataPoints: maxDataPoints ?? 1000,
       intervalMs: Math.max(1000, Math.ceil(RANGE_MS / (maxDataPoints ?? 1000))),
     }))
   );
-  const body = { from: String(wish.now - RANGE_MS), to: String(wish.now), queries: asked };
-  const answer = await ask(place, "/api/ds/query", signal, body);
+  const body = { from: String(now - RANGE_MS), to: String(now), queries };
+  const answer = await call(grafana, "/api/ds/query", signal, body);
   const results = Object(answer.body.results) as Record<string, QueryResult>;
   const failed: string[] = [];
+  const withoutPrices: string[] = [];
   const empty: string[] = [];
-  const lacking: string[] = [];
-  for (const [at, { title = "", targets }] of panels.entries()) {
-    const name = `"${put(title)}"`;
-    const own = targets.map((_, of) => results[`P${at}T${of}`]);
-    const error = own.map((result) => result === undefined ? `no answer (${said(answer)})` : result.error)
-      .find((each) => each !== undefined && each !== "");
+  for (const [i, { title = "", targets }] of panels.entries()) {
+    const name = `"${fill(title)}"`;
+    const own = targets.map((_, j) => results[`P${i}T${j}`] ?? { error: `no answer (${answerText(answer)})` });
+    const error = own.map((result) => result.error).find((each) => each !== undefined && each !== "");
     if (error !== undefined) failed.push(`${name}: ${error.replace(/\s+/g, " ").slice(0, 160)}`);
     else if (!own.some(hasValue)) {
-      // gaps, rejected records, reconnects: there may be none
+      // others show gaps, rejected records or reconnects: there may be none
       const showsPrices = targets.some(({ query = "" }) => query.includes('"kafka_consumer"'));
-      (showsPrices ? lacking : empty).push(name);
+      (showsPrices ? withoutPrices : empty).push(name);
     }
   }
-  const title = `"${dashboard.title ?? place.dashboard}"`;
+  const ofAll = `of ${panels.length} panels of "${dashboard.title ?? grafana.dashboard}"`;
   if (failed.length > 0) {
-    throw new Trouble(
-      `${failed.length} of ${panels.length} panels of ${title} fail: ${briefly(failed, 2)}`,
-      "InfluxDB refuses the query: its token may not read, the bucket has another name, or it has no time for it",
-      "open the panel in Grafana, Inspect, Query; Grafana's log has the whole answer",
+    throw new Problem(
+      `${failed.length} ${ofAll} fail: ${briefly(failed, 2)}`,
+      "InfluxDB refuses the query: Grafana's token may not read, the bucket has another name, or InfluxDB is overloaded",
+      "open the panel in Grafana, then Inspect, Query; Grafana's log has the complete answer",
     );
   }
-  if (lacking.length > 0) {
-    throw new Trouble(
-      `${lacking.length} of ${panels.length} panels of ${title} show nothing: ${briefly(lacking, 4)}`,
-      `there are no prices of ${wish.product} in the last ${RANGE_MS / 60_000} minutes where the data source looks`,
-      "if the stages before this one are ok, the data source looks at another bucket or organization",
+  if (withoutPrices.length > 0) {
+    throw new Problem(
+      `${withoutPrices.length} ${ofAll} show nothing: ${briefly(withoutPrices, 4)}`,
+      `the data source finds no prices of ${product} in the last ${RANGE_MS / 60_000} minutes`,
+      "correct the bucket and organization of the data source, unless an earlier stage is broken",
     );
   }
-  const rest = empty.length === 0 ? "" : `, nothing to show: ${briefly(empty, 4)}`;
-  return ok(`${panels.length - empty.length} of ${panels.length} panels of ${title} show data${rest}`, {
-    panels: panels.length,
-    empty,
+  const others = empty.length === 0 ? "" : `, nothing to show: ${briefly(empty, 4)}`;
+  return ok(`${panels.length - empty.length} ${ofAll} show data${others}`, { panels: panels.length, empty });
+}
+
+/** The variables with their values: the product, and of the others what is selected or comes first. */
+function variablesOf({ templating }: Dashboard, product: string): Map<string, string> {
+  const values = (templating?.list ?? []).map(({ name, current, query }): [string, string] => {
+    const selected = [current?.value].flat()[0];
+    const first = typeof query === "string" ? query.split(",")[0] ?? "" : "";
+    return [name, typeof selected === "string" && selected !== "" ? selected : first];
   });
+  return new Map([...values, ["product", product]]);
 }
 
-/** The variables as the page would have them: the product that was asked for, and of the others what is chosen. */
-function valuesOf(variables: readonly Variable[], product: string): Map<string, string> {
-  const values = new Map<string, string>();
-  for (const { name, current, query } of variables) {
-    const chosen = [current?.value].flat()[0];
-    const first = typeof query === "string" ? query.split(",")[0] : undefined;
-    values.set(name, typeof chosen === "string" && chosen !== "" ? chosen : first ?? "");
-  }
-  values.set("product", product);
-  return values;
-}
-
-function hasValue(result: QueryResult | undefined): boolean {
-  return (result?.frames ?? []).some(({ data }) =>
-    (data?.values ?? []).some((column) => column.some((each) => each !== null))
-  );
+function hasValue({ frames = [] }: QueryResult): boolean {
+  return frames.some(({ data }) => data?.values?.some((column) => column.some((each) => each !== null)));
 }

@@ -1,247 +1,264 @@
-// The program itself by its status pages, its store as any reader opens it, and its page.
+// The program by its status page, its store as any reader opens it, and its page.
 
+import { systemClock } from "../core/clock.ts";
 import { SinkError } from "../core/errors.ts";
 import { seriesOf } from "../core/record.ts";
-import { unpackTicks } from "../store/packing.ts";
 import { openForReading } from "../store/database.ts";
+import { unpackTicks } from "../store/packing.ts";
 import { Queries } from "../store/queries.ts";
 import { pragma } from "../store/schema.ts";
 import { closeQuietly, storeErrorOf } from "../store/store_error.ts";
-import { briefly, lookAtFreshness, type Place, type Wish } from "./freshness.ts";
-import { requestTrouble } from "./probe.ts";
-import { broken, type Finding, ok, Trouble } from "./stage.ts";
+import { briefly, checkFreshness, type Expected } from "./freshness.ts";
+import { request } from "./http.ts";
+import { type Finding, ok, Problem } from "./stage.ts";
 
-/** What a program says that cannot write to its store as the disk is full; with what helps. */
-const FULL_DISK = /\bstore (.+): the disk is full/;
-
+/** Cause and cure if the program says that it cannot write to its store because the disk is full. */
 function fullDisk(reasons: readonly string[]): { readonly cause: string; readonly cure: string } | undefined {
-  for (const reason of reasons) {
-    const [, store] = FULL_DISK.exec(reason) ?? [];
-    if (store === undefined) continue;
-    return {
-      cause: "the disk of the store is full",
-      cure: `make room on the disk of ${store} (df -h shows it); the program then goes on by itself`,
-    };
-  }
+  const [, store] = /\bstore (.+): the disk is full/.exec(reasons.join("\n")) ?? [];
+  return store === undefined ? undefined : {
+    cause: "the disk of the store is full",
+    cure: `free space on the disk of ${store} (df -h shows it); the program then continues by itself`,
+  };
 }
 
-/** It answers and is ready. Puts what it lacks, in its words, into `reasons`. */
-export async function lookAtProgram(
+/** What is used of /api/status. */
+interface Status {
+  readonly ready: boolean;
+  readonly reasons?: readonly string[];
+  readonly sinks: readonly {
+    readonly name: string;
+    readonly queueDepth: number;
+    readonly gapsTrouble?: string;
+    readonly throttled?: string;
+  }[];
+  readonly counters?: {
+    readonly received: number;
+    readonly sinks: Readonly<Record<string, { readonly dropped: number; readonly lost: number }>>;
+  };
+}
+
+/**
+ * It answers and is ready.
+ *
+ * @param reasons receives the program's own reasons for not being ready
+ */
+export async function checkProgram(
   url: string,
   isStack: boolean,
   reasons: string[],
   signal: AbortSignal,
 ): Promise<Finding> {
-  const since = performance.now();
-  const start = isStack
+  const since = systemClock.elapsed();
+  const cure = isStack
     ? "deno task stack:status, deno task stack:logs coinbase-producer"
-    : "start it (deno task dev, or start), or look at PORT and PROGRAM_URL";
-  let status: Record<string, unknown>;
+    : "start it (deno task dev, or deno task start), or correct PORT or PROGRAM_URL";
+  let status: Status;
   try {
-    const response = await fetch(`${url}/api/status`, { signal });
+    const response = await request(
+      `${url}/api/status`,
+      { name: url, cause: "the program is not running", cure },
+      signal,
+    );
     status = await response.json();
-    if (!Array.isArray(status.sinks)) throw new SyntaxError("not as it would");
+    if (!Array.isArray(status.sinks)) throw new SyntaxError("not a status of the program");
   } catch (error) {
     if (error instanceof SyntaxError) {
-      throw new Trouble(
+      throw new Problem(
         `${url} does not answer as the program does`,
-        "another program has this port",
-        "look at PORT and PROGRAM_URL",
+        "another program uses this port",
+        "correct PORT or PROGRAM_URL",
       );
     }
-    if (signal.aborted) {
-      throw new Trouble(
-        `${url} takes the connection and does not answer`,
-        "the program hangs or is stopped (Ctrl-Z, a paused container), or another program has this port",
-        `see its log; end it and start it again; ${start}`,
-      );
-    }
-    throw new Trouble(`${url}: ${requestTrouble(error)}`, "the program does not run", start);
-  }
-  reasons.push(...(status.reasons as unknown[] | undefined ?? []).map(String));
-  const sinks = status.sinks as {
-    name: string;
-    state: string;
-    queueDepth: number;
-    gapsTrouble?: string;
-    throttled?: string;
-  }[];
-  const { received, sinks: counted } = Object(status.counters) as {
-    received?: number;
-    sinks?: Record<string, { dropped: number; lost: number }>;
-  };
-  const facts = { ready: status.ready, reasons, sinks, counters: status.counters };
-  if (status.ready !== true) {
-    const full = fullDisk(reasons);
-    const isExchange = reasons.some((reason) => /^(?:no data from|nothing from)| sends no prices/.test(reason));
-    const cause = isExchange
-      ? "it has no data from the exchange, waits and tries again"
-      : "one of the places that it writes to does not take what it has; it keeps and repeats it for as long as the queue lasts";
-    return broken(
-      `${url} is not ready: ${briefly(reasons, 4)}`,
-      full?.cause ?? cause,
-      full?.cure ?? "if a stage before this one is broken, that is why; else its log tells more",
-      facts,
+    if (!signal.aborted) throw error;
+    throw new Problem(
+      `${url} accepts the connection but does not answer`,
+      "the program hangs or is suspended (Ctrl-Z, a paused container), or another program uses this port",
+      `look at its log, stop it and start it again: ${cure}`,
     );
   }
-  const gone = Object.values(counted ?? {}).reduce((sum, { dropped, lost }) => sum + dropped + lost, 0);
-  const waits = Math.max(0, ...sinks.map(({ queueDepth }) => queueDepth));
-  const gaps = sinks.flatMap(({ name, gapsTrouble, throttled }) => [
-    ...gapsTrouble === undefined ? [] : [`; gaps do not reach ${name}: ${gapsTrouble}`],
-    ...throttled === undefined ? [] : [`; ${name} is throttled: ${throttled}`],
+  const { ready, sinks, counters } = status;
+  reasons.push(...(status.reasons ?? []).map(String));
+  const facts = { ready, reasons, sinks, counters };
+  if (ready !== true) {
+    const isExchange = reasons.some((reason) => /^(?:no data from|nothing from)| sends no prices/.test(reason));
+    const { cause, cure } = fullDisk(reasons) ?? {
+      cause: isExchange
+        ? "it gets no data from the exchange and keeps trying"
+        : "it cannot write to Kafka or its store; it keeps the ticks in its queue and retries",
+      cure: "fix earlier broken stages first; if there are none, look at the program's log",
+    };
+    throw new Problem(`${url} is not ready: ${briefly(reasons, 4)}`, cause, cure, facts);
+  }
+  const lost = Object.values(counters?.sinks ?? {}).reduce((sum, { dropped, lost }) => sum + dropped + lost, 0);
+  const waiting = Math.max(0, ...sinks.map(({ queueDepth }) => queueDepth));
+  const remarks = sinks.flatMap(({ name, gapsTrouble, throttled }) => [
+    ...gapsTrouble === undefined ? [] : [`gaps do not reach ${name}: ${gapsTrouble}`],
+    ...throttled === undefined ? [] : [`${name} is throttled: ${throttled}`],
   ]);
   return ok(
-    `${url} is ready after ${Math.round(performance.now() - since)} ms, to ${
-      sinks.map(({ name }) => name).join(", ")
-    }; ` +
-      `${received ?? 0} ticks received, ${waits} waiting, ${gone} dropped or lost${gaps.join("")}`,
+    [
+      `${url} is ready after ${Math.round(systemClock.elapsed() - since)} ms, to ${
+        sinks.map(({ name }) => name).join(", ")
+      }`,
+      `${counters?.received ?? 0} ticks received, ${waiting} waiting, ${lost} dropped or lost`,
+      ...remarks,
+    ].join("; "),
     facts,
   );
 }
 
-/** Larger ones are not read from end to end, bytes. */
-const CHECKED_BYTES = 50e6;
+/** A larger store is not read completely, bytes. */
+const MAX_CHECKED_BYTES = 50e6;
+const REPLACE_DAMAGED =
+  "stop the program and start it again: it moves the damaged file away and creates a new one; or restore a " +
+  "backup: deno task restore FILE";
 
-/** A store that opens, is of our version, and is not damaged where one would notice. */
-export async function lookAtStore(path: string): Promise<Finding> {
-  // reading() says why, where it cannot be asked
-  const size = await Deno.stat(path).then((stat) => stat.size, () => undefined);
-  return reading(path, (db) => {
+/** The store can be opened, has our version, and is not visibly damaged. */
+export async function checkStore(path: string): Promise<Finding> {
+  // if the file is not there, opening it says so
+  const bytes = await Deno.stat(path).then(({ size }) => size, () => 0);
+  return readStore(path, (db) => {
     const products = new Queries(db).products().length;
-    const checked = (size ?? 0) <= CHECKED_BYTES;
-    if (checked) {
-      const said = Object.values(db.prepare("PRAGMA quick_check(1)").get() ?? {})[0];
-      if (said !== "ok") {
-        return broken(
-          `the store ${path} is damaged: ${String(said).replace(/\s+/g, " ").slice(0, 200)}`,
-          "its disk failed, or something else wrote into the file",
-          DAMAGED,
-        );
-      }
+    const isChecked = bytes <= MAX_CHECKED_BYTES;
+    const [damage] = isChecked ? Object.values(db.prepare("PRAGMA quick_check(1)").get() ?? {}) : ["ok"];
+    if (damage !== "ok") {
+      throw new Problem(
+        `the store ${path} is damaged: ${String(damage).replace(/\s+/g, " ").slice(0, 200)}`,
+        "its disk failed, or another program wrote to the file",
+        REPLACE_DAMAGED,
+      );
     }
-    const megabytes = ((size ?? 0) / 1e6).toFixed(1);
+    const version = pragma(db, "user_version");
     return ok(
-      `${path} opens: version ${pragma(db, "user_version")}, ${products} products, ${megabytes} MB, ${
-        checked ? "whole" : "too large to be read from end to end"
+      `${path} can be opened: version ${version}, ${products} products, ${(bytes / 1e6).toFixed(1)} MB, ${
+        isChecked ? "undamaged" : "too large to be read completely"
       }`,
-      { version: pragma(db, "user_version"), products, bytes: size },
+      { version, products, bytes },
     );
   });
 }
 
-const DAMAGED =
-  "stop the program and start it again: it moves the file aside and begins a new one; or put a backup in its place " +
-  "(deno task restore FILE)";
-
 /**
- * The newest tick of each product in the store is not behind what the exchange says.
+ * The newest tick of each product in the store is not behind the exchange.
  *
- * @param reasons what the program lacks, in its words
+ * @param reasons why the program is not ready, in its own words
  */
-export function lookAtTicks(
+export function checkTicks(
   path: string,
-  wish: Wish,
+  expected: Expected,
   reasons: readonly string[],
   signal: AbortSignal,
 ): Promise<Finding> {
-  const place: Place = {
-    name: path,
-    onItsWayMs: 4000,
-    look: () =>
-      Promise.resolve(reading(path, (db) => ({
-        newest: new Map(
-          Array.from(
-            unpackTicks(new Queries(db).lastTicks()),
-            (tick) => [seriesOf(tick.exchange, tick.product), tick.exchangeTimeUs / 1e6],
+  return checkFreshness(
+    {
+      name: path,
+      delayMs: 4000,
+      read: () =>
+        readStore(path, (db) => ({
+          newest: new Map(
+            Array.from(
+              unpackTicks(new Queries(db).lastTicks()),
+              (tick) => [seriesOf(tick.exchange, tick.product), tick.exchangeTimeUs / 1e6],
+            ),
           ),
-        ),
-      }))),
-    trouble: () =>
-      fullDisk(reasons) ?? {
-        cause: "the program does not run, has no data from the exchange, or cannot write to its store",
-        cure: "see its /api/status and its log; deno task dev starts it",
-      },
-  };
-  return lookAtFreshness(place, wish, signal);
+        })),
+      explain: () =>
+        fullDisk(reasons) ?? {
+          cause: "the program is not running, has no data from the exchange, or cannot write to its store",
+          cure: "start it (deno task dev), or look at its log and /api/status",
+        },
+    },
+    expected,
+    signal,
+  );
 }
 
-/** Opens, reads, closes; whatever fails becomes a Trouble. */
-function reading<T>(path: string, read: (db: ReturnType<typeof openForReading>) => T): T {
+/** What the message of a failed opening means; STORE stands for its path. */
+const STORE_PROBLEMS: readonly { readonly message: RegExp; readonly cause: string; readonly cure: string }[] = [
+  {
+    message: /no such file/,
+    cause: "the program has never run here, or its store is elsewhere",
+    cure: "run deno task dev, which creates it, or set STORE_FILE to the right path",
+  },
+  {
+    message: /locked/,
+    cause: "another program has locked it, perhaps a sqlite3 with an open transaction",
+    cure: "end that transaction",
+  },
+  {
+    message: /deno task restore/,
+    cause: "a backup was copied over the store by hand",
+    cure: "stop the program, then deno task restore STORE",
+  },
+  {
+    message: /expected version/,
+    cause: "another version of the program wrote it",
+    cure: "start the current program once: it upgrades an older store",
+  },
+  {
+    message: /expected a store of this program|damaged/,
+    cause: "the file was overwritten, or its disk failed",
+    cure: REPLACE_DAMAGED,
+  },
+  {
+    message: /hard links/,
+    cause: "somebody made a hard link to it, perhaps as a backup; under the wrong name the newest ticks are missing",
+    cure:
+      "find its names (find / -xdev -samefile STORE), keep the one with a -wal file beside it, and remove the others; " +
+      "deno task backup makes backups",
+  },
+  { message: /^/, cause: "this user may not read the file or its folder", cure: "check their owner and permissions" },
+];
+
+/** Opens the store for one read. Throws a Problem if that fails. */
+function readStore<T>(path: string, read: (db: ReturnType<typeof openForReading>) => T): T {
   let db: ReturnType<typeof openForReading> | undefined;
   try {
     db = openForReading(path);
     return read(db);
   } catch (error) {
-    const told = storeErrorOf(error, `read the store ${path}`);
-    if (!(told instanceof SinkError)) throw told;
-    const { message } = told;
-    const [cause, cure] = /no such file/.test(message)
-      ? [
-        "the program has never run here, or keeps its store elsewhere",
-        "deno task dev makes one; STORE_FILE names another place",
-      ]
-      : /locked/.test(message)
-      ? ["another program holds it locked, perhaps a sqlite3 with an open transaction", "end that transaction"]
-      : /expected a store of this program|damaged/.test(message)
-      ? ["the file was overwritten or its disk failed", DAMAGED]
-      : /hard links/.test(message)
-      ? [
-        "a hard link was made to it, perhaps as a backup: under another name the newest ticks are missing",
-        `find the names (find / -xdev -samefile ${path}), keep the one with a -wal beside it, remove the others; ` +
-        "deno task backup makes backups",
-      ]
-      : /deno task restore/.test(message)
-      ? ["a backup was copied over the store by hand", `stop the program, then deno task restore ${path}`]
-      : /expected version/.test(message)
-      ? [
-        "another version of the program has written it",
-        "start that program once, it brings an older store to its own version",
-      ]
-      : ["the file or its folder cannot be read by this user", "look at its owner and rights"];
-    throw new Trouble(message, cause, cure);
+    const failure = error instanceof Problem ? error : storeErrorOf(error, `read the store ${path}`);
+    if (!(failure instanceof SinkError)) throw failure;
+    const { cause = "", cure = "" } = STORE_PROBLEMS.find(({ message }) => message.test(failure.message)) ?? {};
+    throw new Problem(failure.message, cause, cure.replace("STORE", path));
   } finally {
     if (db !== undefined) closeQuietly(db);
   }
 }
 
-/** The page and what it needs. */
-export async function lookAtPage(url: string, signal: AbortSignal): Promise<Finding> {
+/** The page and its files are there. */
+export async function checkPage(url: string, signal: AbortSignal): Promise<Finding> {
   const get = async (path: string) => {
-    try {
-      const response = await fetch(`${url}${path}`, { signal });
-      return { status: response.status, text: await response.text() };
-    } catch (error) {
-      signal.throwIfAborted();
-      throw new Trouble(
-        `${url}${path}: ${requestTrouble(error)}`,
-        "the program does not run, or hung up",
-        "see its log",
-      );
-    }
+    const response = await request(
+      `${url}${path}`,
+      { name: `${url}${path}`, cause: "the program is not running, or closed the connection", cure: "look at its log" },
+      signal,
+    );
+    return { status: response.status, text: await response.text() };
   };
   const page = await get("/");
-  const assets = [...page.text.matchAll(/(?:src|href)="\/?([\w./-]+)"/g)].map(([, path]) => `/${path}`);
-  if (page.status !== 200 || !/<html/i.test(page.text) || assets.length === 0) {
-    throw new Trouble(
-      `${url}/ is answered by ${page.status}`,
-      "the program runs without a store, and then it has no page; or another program has this port",
-      "start it with a store: STORE_FILE names it, deno task dev has one by itself",
+  const files = [...page.text.matchAll(/(?:src|href)="\/?([\w./-]+)"/g)].map(([, path]) => `/${path}`);
+  if (page.status !== 200 || !/<html/i.test(page.text) || files.length === 0) {
+    throw new Problem(
+      `${url}/ answers ${page.status}`,
+      "the program runs without a store, so it has no page; or another program uses this port",
+      "start it with a store: deno task dev, or set STORE_FILE",
     );
   }
-  for (const path of assets) {
+  for (const path of files) {
     const { status } = await get(path);
     if (status !== 200) {
-      throw new Trouble(`${url}${path} is answered by ${status}`, "the page was not bundled", "deno task page");
+      throw new Problem(`${url}${path} answers ${status}`, "the page was not bundled", "deno task page");
     }
   }
   const products = await get("/api/products");
   if (products.status !== 200) {
-    throw new Trouble(
-      `${url}/api/products is answered by ${products.status}: ${products.text.trim().slice(0, 200)}`,
+    throw new Problem(
+      `${url}/api/products answers ${products.status}: ${products.text.trim().slice(0, 200)}`,
       "the program cannot read its store",
-      "see the stage store, and its log",
+      "fix the stage store first; otherwise look at the program's log",
     );
   }
   const count = (JSON.parse(products.text) as unknown[]).length;
-  return ok(`${url}/ and its ${assets.length} files are there, ${count} products to show`, { products: count });
+  return ok(`${url}/ and its ${files.length} files are there, ${count} products to show`, { products: count });
 }

@@ -1,9 +1,10 @@
-// What a stage of the road is, and how all of them are looked at: each as soon as those that it needs are done, none
-// for longer than it may take. What a stage looks at is left to the other files here.
+// The stages that `deno task doctor` checks, and what a check finds. Runs all checks, each as soon as those it needs are done.
 
+import { unlessAborted } from "../core/abort.ts";
+import { systemClock } from "../core/clock.ts";
 import { reasonOf } from "../core/errors.ts";
 
-/** All stages, in the order of the road: a later one leans on those before it. */
+/** All stages, in the order of the pipeline: a stage depends only on those before it. */
 export const STAGES = [
   "settings",
   "exchange",
@@ -26,150 +27,142 @@ export const STAGES = [
 /** One of {@link STAGES}. */
 export type StageName = typeof STAGES[number];
 
-/**
- * `ok`; `broken`; `not used`: the road does not lead there; `unknown`: it could not be looked at, since one that it
- * needs is broken.
- */
-export type StageState = "ok" | "broken" | "not used" | "unknown";
-
-/** What was found at a stage. */
+/** What a check found. The names are those of `deno task doctor --json`. */
 export interface Finding {
-  /** How it is. */
-  readonly state: StageState;
-  /** What was seen, one line without a full stop. */
+  /** `not used`: there is no such server here. `unknown`: not checked, because a stage that it needs is broken. */
+  readonly state: "ok" | "broken" | "not used" | "unknown";
+  /** What was seen: one line without a full stop, as are `cause` and `cure`. */
   readonly words: string;
-  /** Why it is broken, most likely: a sentence without a full stop. */
+  /** The most likely reason why it is broken. */
   readonly cause?: string;
-  /** What helps. */
+  /** What to do about it. */
   readonly cure?: string;
   /** What was seen, for programs. */
-  readonly facts?: Readonly<Record<string, unknown>>;
+  readonly facts?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** A stage to look at. */
+/** How one stage is checked. */
 export interface Stage {
-  /** Which. */
-  readonly name: StageName;
-  /** Without these it cannot be looked at. */
-  readonly needs: readonly StageName[];
-  /** What these find it wants to know, if they find anything. */
+  /** Unless all of these are ok, this stage is not checked. */
+  readonly needs?: readonly StageName[];
+  /** This check uses what these have found, and waits for them. */
   readonly after?: readonly StageName[];
-  /** Looks. Whatever it throws counts as broken. */
-  look(signal: AbortSignal): Promise<Finding>;
+  /** Throws a Problem if the stage is broken; any other error counts as broken too. */
+  check(signal: AbortSignal): Promise<Finding>;
 }
 
-/** A stage, looked at. */
+/** What was found at a stage. */
 export interface Result extends Finding {
-  /** Which. */
+  /** Which stage. */
   readonly name: StageName;
-  /** How long it took, ms. */
+  /** How long the check took, ms. */
   readonly ms: number;
 }
 
-/** It is broken, and the look can say why. Thrown by whatever a stage uses. */
-export class Trouble extends Error {
+/** Something is broken, and the check knows why. The message says what was seen. */
+export class Problem extends Error {
   /** Its class. */
-  override name = "Trouble";
-  /** See {@link Finding.words}; the message is the cause. */
-  readonly words: string;
-  /** See {@link Finding.cure}. */
+  override name = "Problem";
+  /** As in {@link Finding}. */
+  override readonly cause: string;
+  /** As in {@link Finding}. */
   readonly cure: string;
+  /** As in {@link Finding}. */
+  readonly facts: Finding["facts"];
 
-  /** What was seen, why, and what helps. */
-  constructor(words: string, cause: string, cure: string) {
-    super(cause);
-    this.words = words;
+  /** One line each, without a full stop. */
+  constructor(words: string, cause: string, cure: string, facts?: Finding["facts"]) {
+    super(words);
+    this.cause = cause;
     this.cure = cure;
+    this.facts = facts;
   }
 }
 
-/** All is well. */
-export function ok(words: string, facts?: Readonly<Record<string, unknown>>): Finding {
-  return { state: "ok", words, ...(facts === undefined ? {} : { facts }) };
+/** The stage works. */
+export function ok(words: string, facts?: Finding["facts"]): Finding {
+  return { state: "ok", words, facts };
 }
 
-/** It is not. */
-export function broken(words: string, cause: string, cure: string, facts?: Readonly<Record<string, unknown>>): Finding {
-  return { state: "broken", words, cause, cure, ...(facts === undefined ? {} : { facts }) };
-}
-
-/** The road does not lead there. */
-export function unused(words: string): Finding {
-  return { state: "not used", words };
-}
-
-/** How to look at all of them. */
-export interface Looking {
-  /** Longest look at one stage, ms. */
+/** How to check all stages. */
+export interface CheckOptions {
+  /** The longest time for one stage, ms. */
   readonly waitMs: number;
-  /** Ends all looks. */
+  /** Ends all checks. */
   readonly signal: AbortSignal;
-  /** Monotonic ms. */
-  readonly elapsed: () => number;
-  /** Told of each stage in the order of the road, as soon as it and all before it are known. */
-  readonly tell: (result: Result) => void;
+  /** Called for every stage in order, as soon as it and all before it are done. */
+  readonly onResult: (result: Result) => void;
 }
 
-/** Looks at all stages, those that do not need one another at the same time. Never rejects, unless `tell` throws. */
-export async function lookAtAll(stages: readonly Stage[], looking: Looking): Promise<Result[]> {
-  const looks = new Map<StageName, Promise<Result>>();
-  const start = async (stage: Stage): Promise<Result> => {
-    // until all are on the list: some wait for one that stands after them
+/** Checks all stages, independent ones at the same time. Rejects only if `onResult` throws. */
+export async function checkAll(
+  stages: Readonly<Record<StageName, Stage>>,
+  { waitMs, signal, onResult }: CheckOptions,
+): Promise<Result[]> {
+  const running = new Map<StageName, Promise<Result>>();
+  const run = async (name: StageName): Promise<Result> => {
+    // a stage may wait for one that is started after it
     await undefined;
-    const needed = await Promise.all(stage.needs.map((name) => looks.get(name)));
-    await Promise.all((stage.after ?? []).map((name) => looks.get(name)));
-    const since = looking.elapsed();
-    const lacking = needed.find((result) => result !== undefined && result.state !== "ok");
-    const finding: Finding = lacking === undefined
-      ? await lookAt(stage, looking)
-      : lacking.state === "not used"
-      ? unused(lacking.words)
-      : { state: "unknown", words: `not looked at, as ${lacking.name} is ${lacking.state}` };
-    return { name: stage.name, ...finding, ms: Math.round(looking.elapsed() - since) };
+    const { needs = [], after = [], check } = stages[name];
+    const needed = await Promise.all(needs.map((each) => running.get(each)));
+    await Promise.all(after.map((each) => running.get(each)));
+    const since = systemClock.elapsed();
+    const blocking = needed.find((result) => result !== undefined && result.state !== "ok");
+    const finding: Finding = blocking === undefined
+      ? await checkInTime(check, waitMs, signal)
+      : blocking.state === "not used"
+      ? { state: "not used", words: blocking.words }
+      : { state: "unknown", words: `not checked, because ${blocking.name} is ${blocking.state}` };
+    return { name, ...finding, ms: Math.round(systemClock.elapsed() - since) };
   };
-  for (const stage of stages) looks.set(stage.name, start(stage));
+  for (const name of STAGES) running.set(name, run(name));
   const results: Result[] = [];
-  for (const look of looks.values()) {
-    const result = await look;
-    results.push(result);
-    looking.tell(result);
+  for (const result of running.values()) {
+    results.push(await result);
+    onResult(await result);
   }
   return results;
 }
 
-/** Until a look that has no time left must have said what it knows, ms. */
+/** When its time is over, a check has this long to say what it was waiting for, ms. */
 const LAST_WORDS_MS = 500;
 
-async function lookAt(stage: Stage, { waitMs, signal }: Looking): Promise<Finding> {
-  const tooLate = AbortSignal.timeout(waitMs);
-  const both = AbortSignal.any([signal, tooLate]);
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  // it may say in words of its own what it waited for
-  const onAbort = () => timer = setTimeout(() => reject(both.reason), LAST_WORDS_MS);
-  both.addEventListener("abort", onAbort, { once: true });
+async function checkInTime(check: Stage["check"], waitMs: number, signal: AbortSignal): Promise<Finding> {
+  const inTime = AbortSignal.any([signal, AbortSignal.timeout(waitMs)]);
   try {
-    // a look may hold on to something that knows no signal
-    return await Promise.race([stage.look(both), aborted]);
-  } catch (error) {
-    if (error instanceof Trouble) return broken(error.words, error.message, error.cure);
-    if (both.aborted) {
-      const words = signal.aborted ? "the look was ended" : `no answer within ${waitMs / 1000} s`;
-      return broken(
-        words,
-        "it takes connections and does not answer, or the network between loses what is sent",
-        "see the log of that server; where it is far away or busy, DOCTOR_WAIT_MS gives it more time",
-      );
-    }
-    // a bug of ours is told as such, with its stack
-    const bug = error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
-    return broken(
-      reasonOf(error),
-      bug ? `a bug of this program: ${error.stack}` : "it answered in a way that nobody has foreseen",
-      bug ? "please report it" : "see the log of that server",
+    // a library may not know the signal
+    return await unlessAborted(
+      check(inTime),
+      AbortSignal.any([signal, AbortSignal.timeout(waitMs + LAST_WORDS_MS)]),
     );
-  } finally {
-    both.removeEventListener("abort", onAbort);
-    clearTimeout(timer);
+  } catch (error) {
+    return { state: "broken", ...explain(error, waitMs, signal, inTime) };
   }
+}
+
+function explain(
+  error: unknown,
+  waitMs: number,
+  signal: AbortSignal,
+  inTime: AbortSignal,
+): Omit<Finding, "state"> {
+  if (error instanceof Problem) {
+    const { message: words, cause, cure, facts } = error;
+    return { words, cause, cure, facts };
+  }
+  if (inTime.aborted) {
+    return {
+      words: signal.aborted ? "the check was stopped" : `no answer within ${waitMs / 1000} s`,
+      cause: "the server accepts connections but does not answer, or the network loses packets",
+      cure: "look at the log of that server; if it is far away or busy, set DOCTOR_WAIT_MS to a longer time",
+    };
+  }
+  if (error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError) {
+    return { words: error.message, cause: `a bug of this program: ${error.stack}`, cure: "please report it" };
+  }
+  return {
+    words: reasonOf(error),
+    cause: "an answer that this program does not expect",
+    cure: "look at the log of that server",
+  };
 }

@@ -1,6 +1,6 @@
 // All commands by name, and the text that lists them.
 
-import { CHECK_SETTINGS } from "../checks/places.ts";
+import { CHECK_SETTINGS } from "../checks/servers.ts";
 import { describeSettings, STORE_FILE } from "../config/config.ts";
 import { readEnvironment } from "../config/environment.ts";
 import { systemClock as clock } from "../core/clock.ts";

@@ -139,6 +139,30 @@ export function toRecord(tick: Tick): string {
   return `{"product":${product},"w_time":${recordTime(tick)},"price":${tick.price}}`;
 }
 
+/** Longer values are no records, bytes. */
+const MAX_RECORD_BYTES = 20_000;
+
+/** Reads a record; undefined: Telegraf would reject it. The time is unix seconds. */
+export function parseRecord(value: Uint8Array | null): { product: string; time: number } | undefined {
+  if (value === null || value.length > MAX_RECORD_BYTES) return undefined;
+  const { product, w_time: time, price } = parseObject(value);
+  return typeof product === "string" && product !== "" && product.length <= 200 && typeof time === "number" &&
+      time >= 0 && time <= 9e9 && typeof price === "number" && Math.abs(price) <= 1e300
+    ? { product, time }
+    : undefined;
+}
+
+const decoder = new TextDecoder();
+
+/** The fields of a JSON object; empty if it is anything else. */
+function parseObject(value: Uint8Array | null): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(decoder.decode(value ?? undefined)));
+  } catch {
+    return {};
+  }
+}
+
 /** `coinbase:BTC-USD:84737`: identifies a tick for ever, so that readers can recognise duplicates and count losses. */
 export function tickId(tick: Tick): string {
   return `${tick.exchange}:${tick.product}:${tick.sequence}`;
@@ -159,6 +183,18 @@ export function toGapRecord(gap: Gap): string {
     dropped: gap.dropped,
     missed: gap.missed,
   });
+}
+
+/** A gap as its record says it; `product` is the name in records. */
+export type GapRecord = Pick<Gap, "product" | "opened" | "from" | "to" | "missed"> & { readonly reason: string };
+
+/** Reads the record of a gap; undefined: it is none. */
+export function parseGapRecord(value: Uint8Array | null): GapRecord | undefined {
+  const { product, opened, from = null, to = null, reason, missed } = parseObject(value);
+  const isTime = (time: unknown): time is number | null => time === null || typeof time === "number";
+  return typeof product === "string" && typeof opened === "number" && isTime(from) && isTime(to)
+    ? { product, opened, from, to, reason: String(reason), missed: missed === true }
+    : undefined;
 }
 
 /** The identity of one gap. */

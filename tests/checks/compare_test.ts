@@ -1,66 +1,63 @@
-// The arithmetic of the audit: times in few bytes, what is missing, which trades are not seen, what is covered.
+// The arithmetic of the audit: times in order, what is missing, which trades are not seen, what is covered.
 
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { compare, coverageOf, overwritten, unseenTrades } from "../../src/checks/compare.ts";
-import { gapOf, Gaps } from "../../src/checks/gaps.ts";
-import { TimeList, TimeLog, timesOf } from "../../src/checks/time_log.ts";
+import { Gaps } from "../../src/checks/gaps.ts";
+import { NumberList, RecordTimes, sortedUnique, timesOf } from "../../src/checks/times.ts";
+import { parseGapRecord } from "../../src/core/record.ts";
 import { forSeeds } from "../fakes/random.ts";
 
 const T = 1_791_061_111_000_000;
+const parse = (text: string) => parseGapRecord(new TextEncoder().encode(text));
 const us = (...seconds: number[]) => Float64Array.from(seconds, (each) => Math.round(each * 1e6));
 
-Deno.test("TimeLog gives back what it was given, in order and none twice", async () => {
+Deno.test("timesOf() sorts records by time, and keeps the first trade of each time", async () => {
   await forSeeds(5, (chance) => {
     const random = () => chance.next();
-    const log = new TimeLog();
+    const [one, two] = [new RecordTimes(), new RecordTimes()];
     const wanted = new Map<number, number | undefined>();
     let time = T, trade = 1_102_042_811;
     for (let i = 0; i < 30_000; i++) {
       const dice = random();
-      // late, repeated, without a trade, and from another age
+      // late, repeated, without a trade, and very far away
       const at = dice < 0.001 ? Math.floor(random() * 9e15) : dice < 0.02 ? time - Math.floor(random() * 5e6) : time;
       const own = random() < 0.05 ? undefined : trade;
       if (!wanted.has(at)) wanted.set(at, own);
-      log.add(at, own);
-      if (random() < 0.01) log.add(at, own);
+      const list = random() < 0.5 ? one : two;
+      list.add(at, own);
+      if (random() < 0.01) list.add(at, own);
       time += Math.floor(random() * 200_000) + 1;
       trade += random() < 0.1 ? 3 : 1;
     }
-    const { times, trades } = log.sorted();
+    const { times, trades } = timesOf(one, two);
     const expected = [...wanted].sort(([a], [b]) => a - b);
     assertEquals([...times], expected.map(([at]) => at));
     assertEquals([...trades], expected.map(([, own]) => own ?? NaN));
   });
 });
 
-Deno.test("TimeLog needs about four bytes a record at ten a second, and holds the largest numbers", () => {
-  const log = new TimeLog();
-  for (let i = 0; i < 100_000; i++) log.add(T + i * 100_000, 1_102_042_811 + i);
-  assertLess(log.bytes, 100_000 * 4.5 + 70_000);
-  const extreme = new TimeLog();
-  for (let i = 0; i < 10_000; i++) extreme.add(i % 2 === 0 ? 0 : 9e15, i % 2 === 0 ? Number.MAX_SAFE_INTEGER : 0);
-  assertEquals([...extreme.sorted().times], [0, 9e15]);
-  assertEquals([...new TimeLog().sorted().times], []);
+Deno.test("sortedUnique() sorts numbers and removes duplicates", () => {
+  const list = new NumberList();
+  for (let i = 9999; i >= 0; i--) list.push(i % 5000);
+  assertEquals([...sortedUnique(list)], Array.from({ length: 5000 }, (_, i) => i));
+  assertEquals([...sortedUnique(new NumberList())], []);
 });
 
-Deno.test("TimeList sorts what came out of order, and drops what came twice", () => {
-  const list = new TimeList();
-  for (let i = 9999; i >= 0; i--) list.add(i % 5000);
-  assertEquals([...list.sorted()], Array.from({ length: 5000 }, (_, i) => i));
-});
-
-Deno.test("compare() tells what is there, missing, declared and beyond, in ranges", () => {
+Deno.test("compare() counts what is stored, declared, waiting, missing and beyond, and lists ranges", () => {
   const wanted = us(1, 2, 3, 4, 5, 6, 7, 8, 9);
   const have = us(0.5, 1, 2, 5, 9, 9.5);
   const gaps = [{ from: 6.5, to: 7, reason: "link-closed" }];
   assertEquals(compare(wanted, have, gaps), {
     there: 4,
     declared: 1,
+    waiting: 0,
     missing: 4,
     // what is declared lies between 6 and 8: one range
     holes: [{ from: 3, to: 4, count: 2 }, { from: 6, to: 8, count: 2 }],
     beyond: 2,
   });
+  const { waiting, missing, holes } = compare(wanted, have, gaps, us(5, 7, 8));
+  assertEquals([waiting, missing, holes.length], [1, 3, 2]);
   assertEquals(compare(wanted, wanted, []).missing, 0);
   assertEquals(compare(us(), us(1), []).beyond, 1);
 });
@@ -72,7 +69,7 @@ Deno.test("compare() counts all holes, and keeps a thousand of them", () => {
   assertEquals([missing, holes.length], [5000, 1000]);
 });
 
-Deno.test("unseenTrades() names the trades between those that were told, and whether a gap is there", () => {
+Deno.test("unseenTrades() finds the trades between those of the records, and whether a gap declares them", () => {
   const trades = Float64Array.of(10, NaN, 11, 14, 15, 13, 20);
   const times = us(1, 1.5, 2, 3, 4, 4.5, 5);
   const { count, ranges } = unseenTrades({ times, trades, others: [] }, [{ from: 4.8, to: 6, reason: "link-closed" }]);
@@ -84,7 +81,7 @@ Deno.test("unseenTrades() names the trades between those that were told, and whe
   assertEquals(unseenTrades({ times: us(1, 2), trades: Float64Array.of(NaN, NaN), others: [] }, []).count, 0);
 });
 
-Deno.test("unseenTrades() knows of trades that share a time, and of those told of outside the range", () => {
+Deno.test("unseenTrades() counts trades that share a time, and those of records outside the range", () => {
   const own = { times: us(1, 2, 3), trades: Float64Array.of(10, 12, 15), others: [{ timeUs: 1e6, trade: 11 }] };
   assertEquals(unseenTrades(own, []).count, 2);
   const around = { times: us(0.9, 4), trades: Float64Array.of(13, 17), others: [{ timeUs: 4e6, trade: 14 }] };
@@ -95,8 +92,8 @@ Deno.test("unseenTrades() knows of trades that share a time, and of those told o
   assertEquals(unseenTrades(late, [], around).ranges.map(({ firstTrade }) => firstTrade), [11]);
 });
 
-Deno.test("timesOf() joins logs, and keeps each trade of a time once", () => {
-  const [one, two] = [new TimeLog(), new TimeLog()];
+Deno.test("timesOf() joins lists, and keeps each trade of a time once", () => {
+  const [one, two] = [new RecordTimes(), new RecordTimes()];
   for (const [time, trade] of [[5, 7], [5, 7], [5, undefined], [9, 8]] as const) one.add(time, trade);
   for (const [time, trade] of [[5, 6], [5, 7], [7, undefined], [5, 9]] as const) two.add(time, trade);
   const { times, trades, others } = timesOf(one, two);
@@ -125,10 +122,10 @@ Deno.test("coverageOf() counts gaps that overlap once, and only what lies in the
   assertEquals(coverageOf([span(-5, -1), span(200, 300)], 0, 100), 1);
 });
 
-Deno.test("Gaps: the later record counts, an open one ends with the next restart, one without a start begins after the last record", () => {
+Deno.test("Gaps: the latest record counts, an open gap ends at the next restart, one without a start begins after the last record", () => {
   const gaps = new Gaps();
   const add = (fields: Record<string, unknown>) => {
-    const gap = gapOf(JSON.stringify({
+    const gap = parse(JSON.stringify({
       exchange: "coinbase",
       product: "BTC-USD",
       reason: "link-closed",
@@ -157,6 +154,8 @@ Deno.test("Gaps: the later record counts, an open one ends with the next restart
   const ends = (product: string) =>
     gaps.spans(product, { from: 0, to: 100 }, () => 75).map(({ from, to }) => [from, to]);
   assertEquals([ends("SOL-USD"), ends("XRP-USD")], [[[70, 80], [75, 85]], [[70, 70], [75, 85]]]);
-  assertEquals(gapOf("no json"), undefined);
-  assertEquals(gapOf('{"product":1}'), undefined);
+  assertEquals(
+    [parse("no json"), parse('{"product":1}'), parse("null"), parseGapRecord(null)],
+    Array(4).fill(undefined),
+  );
 });

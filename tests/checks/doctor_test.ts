@@ -3,7 +3,8 @@
 
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { type Report, runDoctor } from "../../src/commands/doctor.ts";
+import type { DoctorReport } from "../../src/checks/doctor.ts";
+import { runDoctor } from "../../src/commands/doctor.ts";
 import type { StageName } from "../../src/checks/stage.ts";
 import { backupStore } from "../../src/commands/backup.ts";
 import { Simulator } from "../../src/simulator/server.ts";
@@ -40,7 +41,7 @@ async function doctor(settings: Readonly<Record<string, string>>, args: readonly
 /** The same as an object. */
 async function report(settings: Readonly<Record<string, string>>, args: readonly string[] = [], dir?: string) {
   const { code, text } = await doctor(settings, ["--json", ...args], dir);
-  const told: Report = JSON.parse(text);
+  const told: DoctorReport = JSON.parse(text);
   assertEquals(code, told.ok ? 0 : 1);
   return told;
 }
@@ -52,7 +53,7 @@ async function expectBroken(
   settings: Readonly<Record<string, string>>,
   args: readonly string[] = [],
   dir?: string,
-): Promise<Report> {
+): Promise<DoctorReport> {
   const told = await report(settings, args, dir);
   const stage = told.stages.find((each) => each.name === name);
   const seen = told.stages.map(({ name, state, words }) => `${state} ${name}: ${words}`).join("\n");
@@ -67,11 +68,11 @@ async function copyStore(from: string, to: string): Promise<void> {
   await backupStore([to], from, { write: () => Promise.resolve(), tell: () => {} });
 }
 
-function stateOf(told: Report, name: StageName): string | undefined {
+function stateOf(told: DoctorReport, name: StageName): string | undefined {
   return told.stages.find((each) => each.name === name)?.state;
 }
 
-function wordsOf(told: Report, name: StageName): string {
+function wordsOf(told: DoctorReport, name: StageName): string {
   return told.stages.find((each) => each.name === name)?.words ?? "";
 }
 
@@ -121,15 +122,15 @@ Deno.test({
       const { code, text, ms } = await doctor(all);
       tell(`\n${text}`);
       assertEquals(code, 0, text);
-      assertMatch(text, /^Looking at the servers that are named by settings: KAFKA_BROKERS, INFLUX_URL, GRAFANA_URL/);
-      assertMatch(text, /All is well: 16 stages/);
+      assertMatch(text, /^Checking the servers named by settings: KAFKA_BROKERS, INFLUX_URL, GRAFANA_URL/);
+      assertMatch(text, /All 16 stages work/);
       assertLess(ms, 120_000);
     });
 
     await t.step("settings", async () => {
       const told = await expectBroken("settings", /KAFKA_TOPIC/, { ...all, KAFKA_TOPIC: "no topic" });
       assertEquals(stateOf(told, "kafka"), "unknown");
-      await expectBroken("settings", /INFLUX_TOKEN must be set/, { ...all, INFLUX_TOKEN: "" });
+      await expectBroken("settings", /expected INFLUX_TOKEN to be set/, { ...all, INFLUX_TOKEN: "" });
       const login = await expectBroken("settings", /INFLUX_URL/, {
         ...all,
         INFLUX_URL: "http://me:a-secret-of-kafka@x",
@@ -146,8 +147,8 @@ Deno.test({
       const { levers } = simulator;
       const faults: [(on: boolean) => void, RegExp][] = [
         [(on) => levers.refuseUpgrade(on), /the upgrade was refused: 503/],
-        [(on) => levers.mute(on), /says nothing/],
-        [(on) => levers.hangUpAtOnce(on), /hung up/],
+        [(on) => levers.mute(on), /sends nothing/],
+        [(on) => levers.hangUpAtOnce(on), /closed the connection/],
       ];
       for (const [pull, words] of faults) {
         pull(true);
@@ -192,7 +193,7 @@ Deno.test({
       await expectBroken("store", /no such file/, { ...all, STORE_FILE: `${folder}/none.sqlite` });
       const damaged = `${folder}/damaged.sqlite`;
       await Deno.writeTextFile(damaged, "this is no database at all, whatever it may once have been");
-      await expectBroken("store", /damaged/, { ...all, STORE_FILE: damaged });
+      await expectBroken("store", /expected a store of this program/, { ...all, STORE_FILE: damaged });
       // pages in the middle are gone, though it opens
       const half = `${folder}/half.sqlite`;
       await copyStore(store, half);
@@ -206,7 +207,7 @@ Deno.test({
         using db = new DatabaseSync(newer);
         db.exec("PRAGMA user_version = 99");
       }
-      await expectBroken("store", /version must be/, { ...all, STORE_FILE: newer });
+      await expectBroken("store", /expected version/, { ...all, STORE_FILE: newer });
       {
         using db = new DatabaseSync(newer);
         db.exec("PRAGMA user_version = 2; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
@@ -241,7 +242,7 @@ Deno.test({
 
     await t.step("records", async () => {
       await kafka.createTopic("fresh");
-      await expectBroken("records", /fresh is empty/, { ...all, KAFKA_TOPIC: "fresh" });
+      await expectBroken("records", /fresh: it has no prices/, { ...all, KAFKA_TOPIC: "fresh" });
       const old = Math.floor(Date.now() / 1000) - 600;
       await produce(
         kafka.broker,
@@ -258,29 +259,35 @@ Deno.test({
       const unasked = await report({ ...rest, KAFKA_TOPIC: "stale", PORT: String(freePorts("none").none) });
       assertMatch(
         wordsOf(unasked, "records"),
-        /(?:behind|old|nothing); these products are the program's defaults, as it could not be asked, and COINBASE_PRODUCTS is not set here$/,
+        /(?:behind|old|nothing|no prices); these are the default products, because the program does not answer and COINBASE_PRODUCTS is not set$/,
       );
-      assertMatch(wordsOf(unasked, "settings"), /; these products are the program's defaults/);
+      assertMatch(wordsOf(unasked, "settings"), /; these are the default products/);
       // anybody may write a time that has not come yet
       const inYears = Math.floor(Date.now() / 1000) + 3 * 365 * 86_400;
       await produce(kafka.broker, TOPIC, [JSON.stringify({ product: "BTC-USD", w_time: inYears, price: 1 })]);
       const ahead = await report(all);
       assertEquals(ahead.firstBroken, null, JSON.stringify(ahead.stages, null, 1));
-      assertMatch(wordsOf(ahead, "records"), /; not counted, as their w_time has not come yet: BTC-USD in 109[45] d$/);
+      assertMatch(
+        wordsOf(ahead, "records"),
+        /; not counted, because their w_time is in the future: BTC-USD in 109[45] d$/,
+      );
       assertMatch(wordsOf(ahead, "points"), /^(?!.*not counted)/);
       // nothing was traded since: it is quiet, and nothing is lost
       simulator.levers.quiet("XRP-USD", true);
     });
 
     await t.step("telegraf", async () => {
-      await expectBroken("telegraf", /there is no such group/, { ...all, TELEGRAF_GROUP: "another" });
+      await expectBroken("telegraf", /Kafka knows no such group/, { ...all, TELEGRAF_GROUP: "another" });
       await Promise.all([
         setPlaces(kafka.broker, "idle", "fresh", { 0: 0 }),
         setPlaces(kafka.broker, "astray", TOPIC, { 0: 10_000 }),
         setPlaces(kafka.broker, "astray-gaps", GAPS_TOPIC, { 0: 5 }),
       ]);
       const idle = await report({ ...all, KAFKA_TOPIC: "fresh", TELEGRAF_GROUP: "idle" });
-      assertEquals(wordsOf(idle, "telegraf"), "group idle: nobody reads, though no record of fresh waits yet");
+      assertEquals(
+        wordsOf(idle, "telegraf"),
+        "group idle: it has no member, so nothing reads; no record of fresh waits yet",
+      );
       const astray = await expectBroken(
         "telegraf",
         /group astray waits at offset \d+ of partition 0 of ticker_batch, which ends at \d+; group astray-gaps waits at/,
@@ -305,7 +312,7 @@ Deno.test({
       await until("Kafka knows that it is gone", async () => {
         const told = await report(all);
         return told.firstBroken === "telegraf" &&
-          /nobody reads, \d+ records? waits? in ticker_batch/.test(wordsOf(told, "telegraf"));
+          /nothing reads; \d+ records? waits? in ticker_batch/.test(wordsOf(told, "telegraf"));
       }, 120_000);
       await telegraf.restart();
       await settle(chain);
@@ -314,7 +321,7 @@ Deno.test({
         await until("it is seen that it stands still", async () => {
           const told = await report(all);
           return told.firstBroken === "telegraf" &&
-            /(?:stands still|nobody reads), \d+ records? waits? in ticker_batch/.test(wordsOf(told, "telegraf"));
+            /(?:does not move|nothing reads); \d+ records? waits? in ticker_batch/.test(wordsOf(told, "telegraf"));
         }, 120_000);
       } finally {
         telegraf.resume();
@@ -337,7 +344,7 @@ Deno.test({
       await influx.createBucket("another");
       const otherToken = await influx.createToken({ read: "another" });
       const { INFLUX_WRITE_TOKEN: _, ...rest } = all;
-      await expectBroken("points", /BTC-USD has nothing/, {
+      await expectBroken("points", /another: it has no prices/, {
         ...rest,
         INFLUX_BUCKET: "another",
         INFLUX_TOKEN: otherToken,
@@ -434,7 +441,7 @@ Deno.test({
       }
       const told = await report(ports, [], dir);
       assertEquals([told.firstBroken, told.form], [null, "stack"], JSON.stringify(told.stages, null, 1));
-      assertMatch(told.decided, /influxv2\.env is here, and Kafka, InfluxDB, Grafana have an open port/);
+      assertMatch(told.decided, /influxv2\.env exists, and these ports are open: Kafka, InfluxDB, Grafana/);
     });
 
     await t.step("the program with its store: found by its port", async () => {
@@ -472,7 +479,7 @@ Deno.test({
             return new Response(await answer.text(), { status: answer.status, headers: { "content-type": type } });
           });
       });
-      await expectBroken("page", /page\.js is answered by 404/, {
+      await expectBroken("page", /page\.js answers 404/, {
         ...feed,
         PROGRAM_URL: `http://127.0.0.1:${cut.addr.port}`,
       });

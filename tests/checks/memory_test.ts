@@ -1,6 +1,5 @@
-// The audit's memory does not grow with the records: it runs as a process of its own and is looked at from outside. The
-// number of records by default suits a test; AUDIT_SECONDS=86400 makes a whole day of it, eight products at ten a
-// second.
+// The memory that the audit needs, measured on a process of its own. By default there are as many records as suit a test;
+// AUDIT_SECONDS=86400 makes it a whole day of eight products at ten records a second.
 
 import { assertEquals, assertGreater, assertLess } from "@std/assert";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
@@ -8,6 +7,7 @@ import { influxMissing, InfluxServer } from "../servers/influxdb.ts";
 import { tell } from "../integration/feed.ts";
 import { produceTicks, writePoints } from "./data.ts";
 
+const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 const PRODUCTS = ["ADA", "AVAX", "BNB", "BTC", "DOT", "ETH", "SOL", "XRP"].map((name) => `${name}-USD`);
 const RATE = 10;
 const MOST_MB = 300;
@@ -44,10 +44,11 @@ Deno.test({
     await writePoints(influx, stored());
     const count = seconds * RATE * PRODUCTS.length;
 
+    const [v8Flags = ""] = /--v8-flags=\S+(?= .*main\.ts audit")/.exec(await Deno.readTextFile(CONFIG)) ?? [];
     const since = performance.now();
     const child = new Deno.Command(Deno.execPath(), {
-      // Deno opens /proc, which tells of the memory, only to a program with all rights
-      args: ["run", "--config", CONFIG, "--allow-all", CHILD].concat(
+      // Deno opens /proc, which has the peak memory, only to a program with all permissions
+      args: ["run", "--config", CONFIG, v8Flags, "--allow-all", CHILD].concat(
         ["--from", String(start), "--to", String(start + seconds), "--json"],
       ),
       env: {
@@ -74,5 +75,4 @@ Deno.test({
   },
 });
 
-const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 const CHILD = new URL("child.ts", import.meta.url).pathname;

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { parse } from "@std/dotenv";
-import { CHECK_SETTINGS } from "../../src/checks/places.ts";
+import { CHECK_SETTINGS } from "../../src/checks/servers.ts";
 import { type Config, describeSettings, envExample, readConfig, SETTINGS } from "../../src/config/config.ts";
 import { hintsFor, problemsInDotEnv } from "../../src/config/environment.ts";
 import { ConfigError } from "../../src/core/errors.ts";

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { CHECK_SETTINGS, readPlaces } from "../../src/checks/places.ts";
+import { CHECK_SETTINGS, readServers } from "../../src/checks/servers.ts";
 import {
   describe,
   int,
@@ -70,11 +70,18 @@ Deno.test("describe() shows a setting with its kind, its default and its file", 
   );
 });
 
-Deno.test("readPlaces() refuses a secret whose file is empty, as the program does", () => {
+Deno.test("readServers() refuses a secret whose file is empty, as the program does", () => {
   const environment = { values: { INFLUX_URL: "http://a", INFLUX_TOKEN_FILE: "/empty" }, readFile: () => "\n" };
-  const found = { form: "servers", morePorts: [], isThere: () => false } as const;
+  const found = {
+    form: "servers",
+    why: "",
+    program: undefined,
+    morePorts: [],
+    files: { influx: undefined, grafana: undefined },
+    hasStoreFile: false,
+  } as const;
   const { problems } = assertThrows(
-    () => readPlaces(environment, { influx: undefined, grafana: undefined }, found),
+    () => readServers(environment, found),
     ConfigError,
   );
   assertEquals(problems, [

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { beyondText, resetCommands } from "../../src/kafka/admin.ts";
-import { lagIn } from "../../src/checks/kafka_stages.ts";
+import { lagIn } from "../../src/checks/kafka.ts";
 
 const bounds = (...pairs: [low: number, high: number][]) =>
   pairs.map(([low, high], partition) => ({ partition, low, high }));
