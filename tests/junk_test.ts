@@ -1,4 +1,4 @@
-// A million frames that no exchange should send: whatever comes off the wire ends in a valid tick or a reason.
+// A million invalid frames: each one must be decoded to valid ticks or rejected with a reason.
 
 import v8 from "node:v8";
 import vm from "node:vm";
@@ -16,11 +16,11 @@ const SEED = 20261004;
 const RECEIVED = Date.UTC(2026, 9, 4, 9);
 
 const CAPTURED = (ticker + years + control).trim().split("\n");
-/** Where in each of them its values begin and end. */
+/** The start and end of every value in each frame. */
 const SPANS = CAPTURED.map((frame) =>
   [...frame.matchAll(/(?<=:)(?:"[^"]*"|\d+)/g)].map(({ 0: value, index }) => [index, index + value.length] as const)
 );
-/** What is put in the place of a value. */
+/** Replacements for a value. */
 const VALUES = [
   ...[
     "null",
@@ -84,11 +84,11 @@ function junk(random: Random): string {
   }
 }
 
-// works without a flag and without permissions
+// needs no flag and no permission
 v8.setFlagsFromString("--expose-gc");
 const collectGarbage: () => void = vm.runInNewContext("gc");
 
-Deno.test(`coinbase.decode() takes ${FRAMES} frames of junk: no exception, no invalid tick, flat memory (seed ${SEED})`, () => {
+Deno.test(`coinbase.decode() survives ${FRAMES} junk frames without exception, invalid tick or growing memory (seed ${SEED})`, () => {
   const random = new Random(SEED);
   const reasons = new Set<string>(REJECT_REASONS);
   const heap: number[] = [];
@@ -110,13 +110,13 @@ Deno.test(`coinbase.decode() takes ${FRAMES} frames of junk: no exception, no in
       heap.push(Deno.memoryUsage().heapUsed);
     }
   }
-  // the mixture must go on testing both ways
+  // the mixture must contain valid and invalid frames
   assert(ticks > FRAMES / 10 && rejected > FRAMES / 10, `${ticks} ticks, ${rejected} rejected`);
-  // 8 bytes kept of each frame would show
+  // would show a leak of 8 bytes per frame
   assertLess(Math.max(...heap) - Math.min(...heap), FRAMES * 4, `heap after each fifth: ${heap}`);
 });
 
-Deno.test("junk is the same for the same seed", () => {
+Deno.test("junk frames are the same for the same seed", () => {
   const make = () => {
     const random = new Random(SEED);
     return Array.from({ length: 100 }, () => junk(random));

@@ -1,4 +1,4 @@
-// The README's lessons as a reader would type them.
+// Runs the commands of the README's lessons.
 
 import { assert, assertEquals } from "@std/assert";
 import { Simulator } from "../src/simulator/server.ts";
@@ -11,7 +11,7 @@ const missing = programsMissing("sh", "curl", Deno.execPath()) ??
   (Deno.permissions.querySync({ name: "net" }).state === "granted" ? undefined : "needs --allow-net") ??
   (["/usr/bin/curl", "/bin/curl", "/usr/local/bin/curl"].some(exists) ? undefined : "needs curl");
 
-/** The commands of a lesson, by the beginning of its title. */
+/** The commands of the lesson whose title begins with this. */
 async function commandsOf(title: string): Promise<string[]> {
   const readme = await Deno.readTextFile("README.md");
   const lesson = readme.slice(readme.indexOf(`**${title}`)).split(/^(?:\*\*\d|## )/m, 2).join("");
@@ -24,7 +24,7 @@ testUnless(missing, "README, lesson 3: kill -9 of dev ends it, and the next star
   await using simulator = await Simulator.start();
   const dir = await Deno.makeTempDir();
   const store = `${dir}/prices.sqlite`;
-  // any free port in the place of the README's
+  // a free port instead of the README's
   const { port } = freePorts("port");
   const shell = (command: string, stdout: "piped" | "null" = "piped") =>
     new Deno.Command("sh", {
@@ -82,7 +82,7 @@ testUnless(missing, "README, lesson 3: another program that answers at the port 
     return Response.json({ pid: other.pid });
   });
   const { port } = server.addr;
-  // as dev does that found its port taken
+  // like dev when its port is taken
   const dev = new Deno.Command("sleep", { args: ["600"] }).spawn();
   await Deno.writeTextFile(`${store}.lock`, `${dev.pid}\n`);
   const end = setTimeout(() => dev.kill("SIGTERM"), PATIENCE_MS);
@@ -96,7 +96,7 @@ testUnless(missing, "README, lesson 3: another program that answers at the port 
       try {
         child.kill("SIGKILL");
       } catch {
-        // ended already
+        // it has ended already
       }
       await child.status;
     }

@@ -1,4 +1,4 @@
-// The pages against the program: the tables of settings say what src/config/config.ts says, and the commands exist.
+// Compares the documentation with the program: tables of settings, names of tasks, links, and sums.
 
 import { assert, assertEquals } from "@std/assert";
 import { SETTINGS } from "../src/config/config.ts";
@@ -14,13 +14,13 @@ const pages = readable
   ? ["README.md", ...[...Deno.readDirSync(new URL("docs", root))].map(({ name }) => `docs/${name}`)]
   : [];
 
-/** The cells of a table's rows, however they are padded. */
+/** The trimmed cells of a table's rows. */
 function rowsOf(markdown: string): string[][] {
   return markdown.trim().split("\n").map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
 }
 
 Deno.test({
-  name: `docs/settings.md says of every setting what config.ts says${skipped}`,
+  name: `docs/settings.md describes every setting as config.ts does${skipped}`,
   ignore: !readable,
   fn() {
     const table = /<!-- settings -->([\s\S]*?)<!-- \/settings -->/.exec(settingsPage)?.[1] ?? "";
@@ -40,7 +40,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `README's table of settings has defaults that config.ts has${skipped}`,
+  name: `README's table of settings has the defaults of config.ts${skipped}`,
   ignore: !readable,
   fn() {
     const table = /^## Settings\n[^|]*((?:\|.*\n)+)/m.exec(readme)?.[1] ?? "";
@@ -60,7 +60,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `pages name no task that deno.json lacks, and no bench that tests/bench/main.ts lacks${skipped}`,
+  name: `documentation names only tasks of deno.json and benches of tests/bench/main.ts${skipped}`,
   ignore: !readable,
   fn() {
     const { tasks } = JSON.parse(Deno.readTextFileSync(new URL("deno.json", root)));
@@ -78,14 +78,14 @@ Deno.test({
   },
 });
 
-/** What GitHub's links call the headings of a page. */
+/** The anchors that GitHub generates from the headings of a page. */
 function anchorsOf(markdown: string): string[] {
   return [...markdown.replace(/^```[\s\S]*?^```/gm, "").matchAll(/^#+ (.+)$/gm)]
     .map(([, heading]) => anchorOf(heading ?? ""));
 }
 
 Deno.test({
-  name: `pages: every picture has an alternative text, every file and heading that a link names exists${skipped}`,
+  name: `documentation: every picture has an alternative text, and every linked file and heading exists${skipped}`,
   ignore: !readable,
   fn() {
     const pictures = new Set<string>();
@@ -111,11 +111,11 @@ Deno.test({
 });
 
 Deno.test({
-  name: `docs/reliability.md: the totals of each seed are the sums of its rounds${skipped}`,
+  name: `docs/reliability.md has totals that are the sums of the rounds${skipped}`,
   ignore: !readable,
   fn() {
     const [, ...lines] = Deno.readTextFileSync(new URL("docs/reliability-rounds.csv", root)).trim().split("\n");
-    // only faults and remarks, which are not numbers, may hold commas, and then they are quoted
+    // only the faults and remarks contain commas, and then they are quoted
     const rounds = lines.map((line) => line.replace(/"[^"]*"/g, "").split(","));
     const table = /^\| seed .*\n((?:\|.*\n)+)/m.exec(Deno.readTextFileSync(new URL("docs/reliability.md", root)))?.[1];
     const [, ...rows] = rowsOf((table ?? "").replaceAll(/[*]/g, ""));

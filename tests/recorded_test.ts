@@ -1,5 +1,5 @@
-// Recorded Coinbase frames, where a folder of them is at hand, through the way of every frame. The counts were made with
-// another program, the numbers of single records by hand from their frames.
+// Replays recorded Coinbase frames, if RECORDED_FIXTURES names a folder of them. The counts were made with another program, the
+// numbers of single records by hand from their frames.
 
 import { assertEquals, assertGreater } from "@std/assert";
 import { coinbase } from "../src/exchanges/coinbase.ts";
@@ -42,7 +42,7 @@ interface Counts {
   readonly rejected?: Partial<Record<RejectReason, number>>;
 }
 
-// lines that are in none of the other columns are heartbeats, errors and acknowledgements
+// the remaining lines are heartbeats, errors and acknowledgements
 const COUNTS: Record<string, Counts> = {
   "client-subscribe.2021-04-17.timed": { lines: 3, ignored: 3 },
   "error-delisted": { lines: 54 },
@@ -56,7 +56,7 @@ const COUNTS: Record<string, Counts> = {
   "match-years": { lines: 2, ignored: 2 },
   "match.2021-04-17": { lines: 37, ignored: 37 },
   "match.2021-04-17.timed": { lines: 37, ignored: 37 },
-  // answers to requests of another interface: no frames
+  // responses of the REST API, not frames
   "rest-candles": { lines: 3, rejected: { "bad-message": 3 } },
   "rest-error": { lines: 4, rejected: { "bad-message": 4 } },
   "rest-product": { lines: 7, rejected: { "bad-message": 7 } },
@@ -103,7 +103,7 @@ for (const [file, counts] of Object.entries(COUNTS)) {
 }
 
 Deno.test({
-  name: `all recorded coinbase files are counted${skipped}`,
+  name: `every recorded coinbase file has counts in this test${skipped}`,
   ignore: folder === undefined,
   fn() {
     const files = [...Deno.readDirSync(folder ?? "")].map(({ name }) =>
@@ -153,7 +153,7 @@ const RECORDS: [file: string, channel: string, records: [line: number, time: num
     [710, 1764007199, 136.87],
   ]],
   ["ticker_batch.2026-10-03", "ticker_batch", [[0, 1791061111, 84737.58]]],
-  // a block came twice: what is older than the newest keeps its time
+  // a block was sent twice: ticks older than the newest keep their time
   ["ticker-redelivery.2025-12-01", "ticker", [
     [198, 1764565250.554299, 85739.47],
     [199, 1764565250.686662, 85739.47],
@@ -177,8 +177,7 @@ for (
   ]] as const
 ) {
   Deno.test({
-    name:
-      `replay() of recorded ${file} gives each product times that strictly rise, but for ${late} late ticks${skipped}`,
+    name: `replay() of recorded ${file} gives each product strictly rising times, except ${late} late ticks${skipped}`,
     ignore: folder === undefined,
     async fn() {
       const { records } = await run(file, "ticker");

@@ -1,11 +1,11 @@
-// Answers for jsr:@std/assert where JSR cannot be reached: the assertions our tests use, judged as the real ones judge.
-// node:assert/strict tells 0 from -0 and {} from Object.create(null), which the real package does not: so the comparison
-// is written here, and node:util lends the diff.
+// Replaces jsr:@std/assert where JSR cannot be reached: the assertions that our tests use, with the same results. node:assert/strict
+// distinguishes 0 from -0 and {} from Object.create(null), and the real package does not, so the comparison is written here. The
+// diff comes from node:util.
 import { diff, stripVTControlCharacters, types } from "node:util";
 
-/** What every failed assertion throws. */
+/** Thrown by every failed assertion. */
 export class AssertionError extends Error {
-  /** `options.cause` is kept, as with any error. */
+  /** @param options `cause` is kept, as with any error */
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = "AssertionError";
@@ -17,12 +17,12 @@ export function assert(expr: unknown, msg = ""): asserts expr {
   if (!expr) throw new AssertionError(msg);
 }
 
-/** Fails, always: for a line that must not be reached. */
+/** Always fails: for a line that must not be reached. */
 export function fail(msg?: string): never {
   throw new AssertionError(`Failed assertion${suffix(msg)}`);
 }
 
-/** Fails unless both are deeply equal. `NaN` equals `NaN`, `0` equals `-0`, `undefined` is not a missing field. */
+/** Fails unless both are deeply equal. `NaN` equals `NaN`, `0` equals `-0`, and `undefined` differs from a missing field. */
 export function assertEquals<T>(actual: T, expected: T, msg?: string): void {
   if (equal(actual, expected, new Map())) return;
   throw new AssertionError(`Values are not equal${suffix(msg)}\n${difference(actual, expected)}`);
@@ -34,7 +34,7 @@ export function assertNotEquals<T>(actual: T, expected: T, msg?: string): void {
   throw new AssertionError(`Expected actual: ${show(actual)} not to be: ${show(expected)}${suffix(msg)}`);
 }
 
-/** Fails unless both are the same value or the same object, as `Object.is` sees it: `0` is not `-0`. */
+/** Fails unless both are the same value or object according to `Object.is`: `0` differs from `-0`. */
 export function assertStrictEquals<T>(actual: unknown, expected: T, msg?: string): asserts actual is T {
   if (Object.is(actual, expected)) return;
   const shown = show(actual);
@@ -67,7 +67,7 @@ export function assertLessOrEqual<T>(actual: T, expected: T, msg?: string): void
   if (!(actual <= expected)) throw new AssertionError(msg ?? `Expect ${show(actual)} <= ${show(expected)}`);
 }
 
-/** Fails unless the numbers are at most `tolerance` apart; without it, a ten-millionth of `expected`. */
+/** Fails unless the numbers differ by at most `tolerance`; default a ten-millionth of `expected`. */
 export function assertAlmostEquals(actual: number, expected: number, tolerance?: number, msg?: string): void {
   if (Object.is(actual, expected)) return;
   const allowed = tolerance ?? (Number.isFinite(expected) ? Math.abs(expected * 1e-7) : 1e-7);
@@ -86,13 +86,13 @@ export function assertMatch(actual: string, expected: RegExp, msg?: string): voi
   throw new AssertionError(`Expected actual: "${actual}" to match: "${expected}"${suffix(msg)}`);
 }
 
-/** Fails unless `expected` is a part of `actual`. */
+/** Fails unless `actual` contains `expected`. */
 export function assertStringIncludes(actual: string, expected: string, msg?: string): void {
   if (actual.includes(expected)) return;
   throw new AssertionError(`Expected actual: "${actual}" to contain: "${expected}"${suffix(msg)}`);
 }
 
-/** Fails unless `fn` throws; returns what it threw, whatever that is. */
+/** Fails unless `fn` throws; returns what it threw, of any type. */
 export function assertThrows(fn: () => unknown, msg?: string): unknown;
 /** Fails unless `fn` throws an `ErrorClass`, with `msgIncludes` in its message; returns the error. */
 export function assertThrows<E extends Error = Error>(
@@ -107,14 +107,14 @@ export function assertThrows(
   msgIncludes?: string,
   msg?: string,
 ): unknown {
-  const wish = readWish(errorClassOrMsg, msgIncludes, msg);
+  const expectation = expectationOf(errorClassOrMsg, msgIncludes, msg);
   try {
     fn();
   } catch (error) {
-    checkError(error, wish, "thrown");
+    checkError(error, expectation, "thrown");
     return error;
   }
-  throw new AssertionError(`Expected function to throw${suffix(wish.msg)}`);
+  throw new AssertionError(`Expected function to throw${suffix(expectation.msg)}`);
 }
 
 /** Fails unless the promise `fn` returns rejects; resolves with the reason. A `fn` that throws at once fails too. */
@@ -132,45 +132,45 @@ export async function assertRejects(
   msgIncludes?: string,
   msg?: string,
 ): Promise<unknown> {
-  const wish = readWish(errorClassOrMsg, msgIncludes, msg);
+  const expectation = expectationOf(errorClassOrMsg, msgIncludes, msg);
   let promise: unknown;
   try {
     promise = fn();
   } catch {
-    // told below: what counts is that no promise came back
+    // `fn` threw instead of returning a promise, which fails below
   }
   if (!isObject(promise) || typeof Reflect.get(promise, "then") !== "function") {
-    throw new AssertionError(`Function throws when expected to reject${suffix(wish.msg)}`);
+    throw new AssertionError(`Function throws when expected to reject${suffix(expectation.msg)}`);
   }
   try {
     await promise;
   } catch (error) {
-    checkError(error, wish, "rejected");
+    checkError(error, expectation, "rejected");
     return error;
   }
-  throw new AssertionError(`Expected function to reject${suffix(wish.msg)}`);
+  throw new AssertionError(`Expected function to reject${suffix(expectation.msg)}`);
 }
 
-/** `never[]` takes each class that the real package's `any[]` takes, whatever its constructor asks for. */
+/** Any class, whatever its constructor's parameters are. */
 type ErrorClass = abstract new (...args: never[]) => Error;
 
-interface Wish {
+interface Expectation {
   readonly errorClass: ErrorClass | undefined;
   readonly msgIncludes: string | undefined;
   readonly msg: string | undefined;
 }
 
-function readWish(
+function expectationOf(
   errorClassOrMsg: ErrorClass | string | undefined,
   msgIncludes: string | undefined,
   msg: string | undefined,
-): Wish {
+): Expectation {
   return typeof errorClassOrMsg === "string"
     ? { errorClass: undefined, msgIncludes: undefined, msg: errorClassOrMsg }
     : { errorClass: errorClassOrMsg, msgIncludes, msg };
 }
 
-function checkError(error: unknown, { errorClass, msgIncludes, msg }: Wish, how: "thrown" | "rejected"): void {
+function checkError(error: unknown, { errorClass, msgIncludes, msg }: Expectation, how: "thrown" | "rejected"): void {
   if (errorClass === undefined) return;
   if (!(error instanceof Error)) throw new AssertionError(`A non-Error object was ${how}${suffix(msg)}`);
   if (!(error instanceof errorClass)) {
@@ -189,7 +189,7 @@ function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }
 
-/** Pairs under comparison stand in `open`: meeting one again means a circle, which is equal as far as anybody can see. */
+/** `open` holds the pairs that are being compared: a pair that occurs again is a cycle and counts as equal. */
 function equal(a: unknown, b: unknown, open: Map<object, object>): boolean {
   if (a === b || Object.is(a, b)) return true;
   if (!isObject(a) || !isObject(b)) return false;
@@ -231,7 +231,7 @@ function equalItems(a: ArrayLike<unknown>, b: ArrayLike<unknown>): boolean {
   return true;
 }
 
-/** In any order; keys may be objects. Each entry of `b` answers for one of `a`. */
+/** Compares the entries in any order; keys may be objects. Every entry of `b` matches at most one of `a`. */
 function equalEntries(a: [unknown, unknown][], b: [unknown, unknown][], open: Map<object, object>): boolean {
   if (a.length !== b.length) return false;
   const left = new Set(b);
@@ -247,7 +247,7 @@ function prototypeOf(value: object): object {
   return Object.getPrototypeOf(value) ?? Object.prototype;
 }
 
-/** Plain objects and arrays show their enumerable fields; anything else all it has, accessors of its classes included. */
+/** Enumerable fields for plain objects and arrays, all fields and accessors for other objects. */
 function visibleKeys(value: object): PropertyKey[] {
   let level: object | null = prototypeOf(value);
   if (level === Object.prototype || level === Array.prototype) {
@@ -290,7 +290,7 @@ function difference(actual: unknown, expected: unknown): string {
   return ["", "", `    [Diff] ${red("Actual")} / ${green("Expected")}`, "", "", ...body, ""].join("\n");
 }
 
-/** Makes visible what would hide in a terminal; line ends stay line ends. */
+/** Escapes control characters, except line ends. */
 function readable(text: string): string {
   // deno-lint-ignore no-control-regex
   return text.replace(/[\\\x00-\x09\x0b-\x1f\x7f]/g, (char) => JSON.stringify(char).slice(1, -1)).replaceAll(

@@ -1,24 +1,24 @@
-// Answers for jsr:@std/dotenv where JSR cannot be reached: parse(), and nothing that opens a file.
-// Not over parseEnv of node:util, which reads some lines differently: "a\"b" and "a\tb" keep their backslashes there,
-// $NAME is not replaced, and any text may be a name. The same .env must mean the same with either package.
+// Replaces jsr:@std/dotenv where JSR cannot be reached: only parse(). It does not use parseEnv of node:util, because a .env must have
+// the same meaning with either package: parseEnv keeps the backslashes of "a\"b" and "a\tb", does not replace $NAME, and accepts any
+// text as a name.
 
 const NAME_AND_EQUALS = /^\s*(?:export\s+)?([^\s=#]+)\s*=[ \t]*/gm;
 const VALID_NAME = /^[A-Za-z_]\w*$/;
-// One line end right after the opening and right before the closing quote does not belong to the value.
+// A line end directly after the opening quote or before the closing one is not part of the value.
 const SINGLE_QUOTED = /'\r?\n?([^']*?)\r?\n?'/y;
 const DOUBLE_QUOTED = /"\r?\n?((?:\\[^]|[^"\\])*?)\r?\n?"/y;
 const UNQUOTED = /[^\r\n#]*/y;
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", r: "\r", t: "\t", '"': '"', "'": "'", "\\": "\\" };
 const REFERENCE = /\$\{(.+?)(?::-(.+))?\}|(?<!\\)\$(\w+)(?::-(.+))?/g;
-/** Far above any honest chain of references. */
+/** More than any reasonable chain of references. */
 const MAX_ROUNDS = 100;
 
 /**
  * Reads the text of a `.env` file. `export` before a name, blank lines and `#` comments are allowed. A value in single
- * quotes is taken as it stands; in double quotes `\n` and its kin are characters; without quotes it ends at `#` or the
- * line's end, and `$NAME`, `${NAME}` and `${NAME:-otherwise}` are replaced, from the file or else from the environment
- * (which asks for that permission). A line with a name that is no identifier is left out, with a warning. Of a
- * name given twice the last counts. The result has no prototype.
+ * quotes is used unchanged; in double quotes `\n` and similar are escapes; without quotes the value ends at `#` or the end
+ * of the line, and `$NAME`, `${NAME}` and `${NAME:-default}` are replaced, from the file or else from the environment
+ * (which needs that permission). A line whose name is no identifier is ignored with a warning. If a name occurs twice,
+ * the last value counts. The result has no prototype.
  *
  * @throws {Error} when a value refers to itself
  */
@@ -53,7 +53,7 @@ export function parse(text: string): Record<string, string> {
 function expand(name: string, written: Readonly<Record<string, string>>): string {
   const replace = (_: string, braced?: string, bracedDefault?: string, bare?: string, bareDefault?: string): string => {
     const wanted = braced ?? bare ?? "";
-    // the word "undefined" for a name nobody knows is what the real package puts there too
+    // the real package also inserts "undefined" for an unknown name
     return String(written[wanted] ?? Deno.env.get(wanted) ?? bracedDefault ?? bareDefault);
   };
   let value = written[name] ?? "";

@@ -1,26 +1,23 @@
-// Answers for jsr:@std/log where JSR cannot be reached: what src/core/log.ts uses of it, and no more. Levels, records,
-// loggers of text messages, and a base for handlers.
+// Replaces jsr:@std/log where JSR cannot be reached: only what src/core/log.ts uses. Levels, records, loggers of text messages, and
+// a base class for handlers.
 
 const LEVELS = { NOTSET: 0, DEBUG: 10, INFO: 20, WARN: 30, ERROR: 40, CRITICAL: 50 } as const;
 
-/** The name of a level, from the least grave on: NOTSET, DEBUG, INFO, WARN, ERROR, CRITICAL. */
+/** The name of a level, in ascending order: NOTSET, DEBUG, INFO, WARN, ERROR, CRITICAL. */
 export type LevelName = keyof typeof LEVELS;
 
-/** Throws if there is no such level, which only text from outside can bring about. */
+/** Throws if there is no such level. */
 function levelOf(name: LevelName): number {
   if (Object.hasOwn(LEVELS, name)) return LEVELS[name];
   throw new Error(`Cannot get log level: no level named ${name}`);
 }
 
-/** One thing logged; the time is taken when it is made. Handlers share it, so nothing in it can be changed. */
+/** A log entry; its time is that of its creation. Immutable, because handlers share it. */
 class LogRecord {
-  /** The message. */
   readonly msg: string;
-  /** How grave it is, as a number. */
   readonly level: number;
-  /** The same as a word. */
   readonly levelName: string;
-  /** The logger that was called. */
+  /** The name of the logger. */
   readonly loggerName: string;
   readonly #args: unknown[];
   readonly #time = Date.now();
@@ -33,21 +30,21 @@ class LogRecord {
     this.#args = [...args];
   }
 
-  /** Whatever was given after the message, untouched; a new array each time. */
+  /** The arguments after the message; a new array each time. */
   get args(): unknown[] {
     return [...this.#args];
   }
 
-  /** When it was logged; a new object each time. */
+  /** The time of creation; a new object each time. */
   get datetime(): Date {
     return new Date(this.#time);
   }
 }
 
-// A type only, as seen through the real package: whoever needs a record gets it from a logger.
+// Only a type, like in the real package: records are made by loggers.
 export type { LogRecord };
 
-/** Makes the text a handler writes. */
+/** Formats a record. */
 export type FormatterFunction = (logRecord: LogRecord) => string;
 
 /** Options of a {@linkcode BaseHandler}. */
@@ -56,9 +53,8 @@ export interface BaseHandlerOptions {
   formatter?: FormatterFunction;
 }
 
-/** Takes records of its level and above, makes them text, and leaves it to `log()` of a subclass where that goes. */
+/** Formats records of its level and above, and passes the text to `log()` of the subclass. */
 export abstract class BaseHandler {
-  /** Makes the text. */
   formatter: FormatterFunction;
   readonly #level: number;
 
@@ -68,22 +64,22 @@ export abstract class BaseHandler {
     this.formatter = options?.formatter ?? ((record) => `${record.levelName} ${record.msg}`);
   }
 
-  /** What a logger calls: drops the record, or formats it and hands it to {@linkcode BaseHandler.log}. */
+  /** Called by a logger: formats the record and passes it to {@linkcode BaseHandler.log}, or drops it. */
   handle(logRecord: LogRecord): void {
     if (logRecord.level >= this.#level) this.log(this.formatter(logRecord));
   }
 
-  /** Writes one text, wherever this handler writes. */
+  /** Writes a formatted record. */
   abstract log(msg: string): void;
 
-  /** Called by {@linkcode setup} when the handler comes into use. Does nothing here. */
+  /** Called by {@linkcode setup} before the handler is used. Does nothing here. */
   setup(): void {}
 
-  /** Called by the next {@linkcode setup}, when the handler goes out of use. Does nothing here. */
+  /** Called by the next {@linkcode setup}. Does nothing here. */
   destroy(): void {}
 }
 
-/** What a program calls: makes records of its level and above and hands each to every handler, in order. */
+/** Creates records of its level and above and passes each one to every handler, in order. */
 class Logger {
   readonly #name: string;
   readonly #level: number;
@@ -95,22 +91,22 @@ class Logger {
     this.#handlers = handlers;
   }
 
-  /** Logs at DEBUG; `args` land in {@linkcode LogRecord.args}. Returns `msg`. */
+  /** Logs at DEBUG; `args` become {@linkcode LogRecord.args}. Returns `msg`. */
   debug(msg: string, ...args: unknown[]): string {
     return this.#log("DEBUG", msg, args);
   }
 
-  /** Logs at INFO; `args` land in {@linkcode LogRecord.args}. Returns `msg`. */
+  /** Logs at INFO; `args` become {@linkcode LogRecord.args}. Returns `msg`. */
   info(msg: string, ...args: unknown[]): string {
     return this.#log("INFO", msg, args);
   }
 
-  /** Logs at WARN; `args` land in {@linkcode LogRecord.args}. Returns `msg`. */
+  /** Logs at WARN; `args` become {@linkcode LogRecord.args}. Returns `msg`. */
   warn(msg: string, ...args: unknown[]): string {
     return this.#log("WARN", msg, args);
   }
 
-  /** Logs at ERROR; `args` land in {@linkcode LogRecord.args}. Returns `msg`. */
+  /** Logs at ERROR; `args` become {@linkcode LogRecord.args}. Returns `msg`. */
   error(msg: string, ...args: unknown[]): string {
     return this.#log("ERROR", msg, args);
   }
@@ -129,7 +125,7 @@ export type { Logger };
 export interface LogConfig {
   /** Handlers by name. */
   handlers?: { [name: string]: BaseHandler };
-  /** Loggers by name: the least grave level that is logged (default: INFO), and names out of `handlers`. */
+  /** Loggers by name: the lowest level that is logged (default INFO), and the names of their handlers. */
   loggers?: { [name: string]: { level?: LevelName; handlers?: string[] } };
 }
 
@@ -137,9 +133,9 @@ const handlersInUse = new Map<string, BaseHandler>();
 const loggersInUse = new Map<string, Logger>();
 
 /**
- * Destroys the handlers in use, sets up the given ones, and makes all loggers anew: one got before goes on writing to
- * the old handlers. The real package gives a logger `default` that is not set up a handler for the console; here it logs
- * to nobody, as any other.
+ * Destroys the current handlers, sets up the given ones, and creates all loggers again: an existing logger keeps writing to
+ * the old handlers. In the real package the logger `default` writes to the console unless it is set up; here it writes
+ * nowhere.
  */
 export function setup(config: LogConfig): void {
   for (const handler of handlersInUse.values()) handler.destroy();
@@ -154,7 +150,7 @@ export function setup(config: LogConfig): void {
   }
 }
 
-/** The logger of that name, or the one named `default`. One not set up is made, and logs to nobody. */
+/** The logger with this name; default `default`. A logger that was not set up writes nowhere. */
 export function getLogger(name?: string): Logger {
   const wanted = name || "default";
   const known = loggersInUse.get(wanted) ?? new Logger(wanted, "NOTSET", []);

@@ -1,4 +1,4 @@
-// What every exchange promises to the rest of the program. A new one inherits these cases with one line in its test.
+// The contract of every exchange. A new exchange runs these cases with one line in its test.
 
 import { assert, assertEquals, fail } from "@std/assert";
 import type { Decoded, Exchange } from "../../src/exchanges/exchange.ts";
@@ -37,10 +37,10 @@ const JUNK = [
   ],
 ];
 
-/** Fails unless the tick keeps each promise of {@link Tick}. */
+/** Fails unless the tick satisfies everything that {@link Tick} promises. */
 export function assertValidTick(tick: Tick, exchange: Exchange, receivedTime: number): void {
   const { product, sequence, price, exchangeTimeUs, recordTimeUs } = tick;
-  // not one assert for each: this also runs a million times
+  // a single assertion, because this also runs a million times
   const optional = [tick.lastSize, tick.open24h, tick.volume24h, tick.bid, tick.ask];
   const valid = tick.kind === "tick" && tick.exchange === exchange.name &&
     typeof product === "string" && exchange.productPattern.test(product) &&
@@ -76,16 +76,16 @@ function assertValid(decoded: Decoded, exchange: Exchange, receivedTime: number)
 }
 
 /**
- * Registers the cases.
+ * Defines the tests.
  *
- * @param frames captured (or of the captured shape), one a line; some of them hold ticks
+ * @param frames captured ones or shaped like those, one per line; some contain ticks
  */
 export function exchangeContract(exchange: Exchange, frames: string): void {
   const { name } = exchange;
   const captured = frames.trim().split("\n");
   const receivedTime = Date.UTC(2026, 11, 31);
 
-  Deno.test(`${name} has a name in lower case, an address that is encrypted, and channels`, () => {
+  Deno.test(`${name} has a lower-case name, an encrypted address, and channels`, () => {
     assert(/^[a-z][a-z0-9]*$/.test(name));
     assertEquals(new URL(exchange.url).protocol, "wss:");
     assert(Object.keys(exchange.channels).length > 0);
@@ -102,7 +102,7 @@ export function exchangeContract(exchange: Exchange, frames: string): void {
     assert(ticks > 0);
   });
 
-  Deno.test(`${name}.decode() names products so that they stand in JSON and in keys unescaped`, () => {
+  Deno.test(`${name}.decode() returns products that need no escaping in JSON and keys`, () => {
     for (const frame of captured) {
       for (const { product } of exchange.decode(frame, receivedTime).ticks) {
         assertEquals(JSON.stringify(product), `"${product}"`);
@@ -111,13 +111,13 @@ export function exchangeContract(exchange: Exchange, frames: string): void {
     }
   });
 
-  Deno.test(`${name}.decode() gives the same answer for the same frame and time, whatever came between`, () => {
+  Deno.test(`${name}.decode() returns the same result for the same frame and time, whatever it decoded in between`, () => {
     const first = captured.map((frame) => exchange.decode(frame, receivedTime));
     const again = captured.toReversed().map((frame) => exchange.decode(frame, receivedTime)).toReversed();
     assertEquals(again, first);
   });
 
-  Deno.test(`${name}.decode() gives ticks that nobody else holds: their record time may be set`, () => {
+  Deno.test(`${name}.decode() returns new ticks, whose record time may be set`, () => {
     for (const frame of captured) {
       const one = exchange.decode(frame, receivedTime), other = exchange.decode(frame, receivedTime);
       for (const tick of one.ticks) tick.recordTimeUs++;
@@ -125,13 +125,13 @@ export function exchangeContract(exchange: Exchange, frames: string): void {
     }
   });
 
-  Deno.test(`${name}.decode() takes the frame's own time where nobody knows when it came`, () => {
+  Deno.test(`${name}.decode() uses the frame's own time if the time of arrival is unknown`, () => {
     for (const frame of captured) {
       for (const tick of exchange.decode(frame).ticks) assertValidTick(tick, exchange, tick.exchangeTimeUs / 1000);
     }
   });
 
-  Deno.test(`${name}.decode() takes no tick more than 10 minutes ahead of our clock`, () => {
+  Deno.test(`${name}.decode() rejects a tick more than 10 minutes ahead of our clock`, () => {
     for (const frame of captured) {
       for (const { exchangeTimeUs } of exchange.decode(frame).ticks) {
         assertEquals(exchange.decode(frame, exchangeTimeUs / 1000 - 600_001).ticks, []);
@@ -140,7 +140,7 @@ export function exchangeContract(exchange: Exchange, frames: string): void {
     }
   });
 
-  Deno.test(`${name}.decode() answers junk with a reason or nothing, and never throws`, () => {
+  Deno.test(`${name}.decode() rejects or ignores junk, and never throws`, () => {
     for (const frame of JUNK) {
       const decoded = exchange.decode(frame, receivedTime);
       assertValid(decoded, exchange, receivedTime);
@@ -148,7 +148,7 @@ export function exchangeContract(exchange: Exchange, frames: string): void {
     }
   });
 
-  Deno.test(`${name}.decode() survives captured frames that are cut off or changed in one place`, () => {
+  Deno.test(`${name}.decode() does not throw at captured frames that are cut off or changed in one place`, () => {
     const random = new Random(20261004);
     for (const frame of captured) {
       for (let cut = 0; cut < frame.length; cut += random.int(1, 7)) {
@@ -161,7 +161,7 @@ export function exchangeContract(exchange: Exchange, frames: string): void {
 
   for (const channel of Object.keys(exchange.channels)) {
     for (const count of [1, 8, exchange.maxHeartbeats + 1, 500]) {
-      Deno.test(`${name}.subscribe() to ${channel} asks for all of ${count} products, in frames of JSON text`, () => {
+      Deno.test(`${name}.subscribe() to ${channel} requests all of ${count} products in JSON frames`, () => {
         const products = Array.from({ length: count }, (_, i) => `P${i}Q-USD`);
         const frames = exchange.subscribe(products, channel);
         for (const frame of frames) assertEquals(typeof JSON.parse(frame), "object");

@@ -1,4 +1,4 @@
-// What the pipeline relies on, the same for every sink: a new one inherits these cases with one call.
+// The contract of every sink, on which the pipeline relies. A new sink runs these cases with one line in its test.
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { toRecord } from "../../src/core/record.ts";
@@ -6,27 +6,27 @@ import type { Sink } from "../../src/core/sink.ts";
 import { makeGap } from "../fakes/events.ts";
 import { ticksOf } from "../fakes/ticks.ts";
 
-/** A sink with a way to look behind it. */
+/** A sink, and access to what it has stored. */
 export interface SinkUnderTest {
-  /** Made for one case, not yet connected. The case closes it. */
+  /** A new one for each case, not yet connected. The case closes it. */
   readonly sink: Sink;
-  /** The records that are stored now, in order, as {@link toRecord} writes them. */
+  /** The stored records, in order, as {@link toRecord} writes them. */
   stored(): Promise<readonly string[]>;
-  /** From now on nothing is confirmed, and nothing refused either; without it that case is left out. */
+  /** Makes every write hang; if left out, that case is not run. */
   stall?(): Promise<void>;
   /** Called at the end of a case, after the sink was closed. */
   cleanUp?(): Promise<void>;
 }
 
-/** How the cases are run. */
+/** All optional. */
 export interface SinkContractOptions {
-  /** Why they cannot run here; undefined: they can. */
+  /** Why the cases cannot run here; undefined if they can. */
   readonly skipped?: string | undefined;
-  /** Within what time an aborted attempt must have ended, ms; default 10,000. */
+  /** Limit for an aborted attempt to end, ms; default 10,000. */
   readonly abortMs?: number;
 }
 
-/** Registers the cases. */
+/** Defines the tests. */
 export function sinkContract(
   name: string,
   open: () => Promise<SinkUnderTest>,

@@ -1,5 +1,5 @@
-// `deno test` checks the types of a worker when it starts for the first time, which can take longer than a test may wait. Who
-// imports this has that done before the tests begin.
+// `deno test` checks the types of a worker when it is first started, which can take longer than a test may wait. Importing this
+// module does that before the tests begin.
 
 const file = new URL("../../src/pipeline/socket_worker.ts", import.meta.url);
 

@@ -1,4 +1,4 @@
-// Time that stands still until a test moves it.
+// A clock that a test controls.
 
 import type { Clock } from "../../src/core/clock.ts";
 
@@ -7,45 +7,42 @@ interface Sleeper {
   readonly wake: () => void;
 }
 
-/** Lets everything that can run without time passing run: all microtasks, and what they start. */
+/** Runs everything that can run without time passing: all microtasks, and what they start. */
 export function settle(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-/** Time in a test's hands. Nobody wakes, not even from a sleep of 0 ms, until `advance()` is called. */
+/** Time passes only in `advance()`: until then not even a sleep of 0 ms ends. */
 export class FakeClock implements Clock {
   #wall: number;
   #elapsed = 0;
-  /** By `due`, those of the same moment in the order in which they went to sleep. */
+  /** By `due`, then in the order in which they began. */
   readonly #sleepers: Sleeper[] = [];
 
-  /** @param wall where the wall clock starts, ms since the epoch: 2026-10-03T21:00:00Z unless told */
+  /** @param wall where the wall clock starts, ms since the epoch: default 2026-10-03T21:00:00Z */
   constructor(wall: number = Date.UTC(2026, 9, 3, 21)) {
     this.#wall = wall;
   }
 
-  /** See {@link Clock.now}. */
   now(): number {
     return this.#wall;
   }
 
-  /** See {@link Clock.elapsed}. */
   elapsed(): number {
     return this.#elapsed;
   }
 
-  /** How many are asleep. */
+  /** How many sleeps are pending. */
   get sleeping(): number {
     return this.#sleepers.length;
   }
 
-  /** How long the next one will sleep on, ms; undefined when nobody sleeps. */
+  /** Time until the next pending sleep ends, ms; undefined if there is none. */
   get nextWakeMs(): number | undefined {
     const first = this.#sleepers[0];
     return first === undefined ? undefined : first.due - this.#elapsed;
   }
 
-  /** See {@link Clock.sleep}. */
   sleep(ms: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
@@ -65,8 +62,8 @@ export class FakeClock implements Clock {
   }
 
   /**
-   * Lets `ms` pass on both clocks: wakes the sleepers that are due one after the other, each at its own moment, and after
-   * each lets everything settle, so that those who go to sleep again are woken in their turn.
+   * Advances both clocks by `ms`: ends the due sleeps one after the other, each at its own time, and runs everything that
+   * follows from one before the next, so that new sleeps end in their turn.
    */
   async advance(ms: number): Promise<void> {
     const end = this.#elapsed + ms;
@@ -80,7 +77,7 @@ export class FakeClock implements Clock {
     this.#moveTo(end);
   }
 
-  /** Somebody sets the wall clock: it jumps by `ms` (also back), and no time passes. */
+  /** Sets the wall clock forward by `ms`, or back; no time passes. */
   jump(ms: number): void {
     this.#wall += ms;
   }

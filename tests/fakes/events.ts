@@ -1,8 +1,8 @@
-// Ticks and gaps for tests that do not care how they came about.
+// Valid ticks and gaps with default values.
 
 import type { Gap, Tick } from "../../src/core/record.ts";
 
-/** A valid tick; whatever matters to the test is given. */
+/** A valid tick with these changes. */
 export function makeTick(fields: Partial<Tick> = {}): Tick {
   const exchangeTimeUs = fields.exchangeTimeUs ?? 1_791_061_111_127_510;
   return {
@@ -18,7 +18,7 @@ export function makeTick(fields: Partial<Tick> = {}): Tick {
   };
 }
 
-/** An open gap; whatever matters to the test is given. */
+/** An open gap with these changes. */
 export function makeGap(fields: Partial<Gap> = {}): Gap {
   return {
     kind: "gap",

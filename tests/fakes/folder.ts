@@ -1,6 +1,6 @@
-// A folder of a test's own.
+// A temporary folder for a test.
 
-/** Runs it in a new folder, which is gone afterwards however it ends. */
+/** Runs `fn` with a new folder, which is removed in any case. */
 export async function inTempDir(run: (dir: string) => Promise<void>): Promise<void> {
   const dir = await Deno.makeTempDir();
   try {

@@ -1,5 +1,5 @@
-// A forward proxy as companies have them: CONNECT for TLS, whole addresses in the request line for what is plain. Whatever host
-// a client asks for, it reaches one server of the test.
+// A forward proxy like those of companies: CONNECT for TLS, absolute URLs in the request line for plain HTTP. Every host leads to
+// one server of the test.
 
 import { writeAll } from "../../src/core/write_all.ts";
 import { close, Line } from "../servers/line.ts";
@@ -10,15 +10,15 @@ const WORDS: Readonly<Record<number, string>> = {
   503: "Service Unavailable",
 };
 
-/** Accepts connections until it is disposed of. */
+/** Listens until it is disposed of. */
 export class ForwardProxy extends Line {
-  /** The server behind it, on 127.0.0.1. */
+  /** The port of the server, on 127.0.0.1. */
   readonly target: number;
-  /** `user:password`, without which it answers 407. */
+  /** `user:password`; requests without it are answered with 407. */
   login: string | undefined;
-  /** Answers each request with this status instead of passing it on. */
+  /** Answers every request with this status instead of forwarding it. */
   refuse: number | undefined;
-  /** The first line of each request, and the login it had. */
+  /** The first line of each request, and its login. */
   readonly requests: { readonly line: string; readonly login: string | undefined }[] = [];
 
   constructor(target: number, login?: string) {
@@ -41,13 +41,13 @@ export class ForwardProxy extends Line {
           await writeAll(to, buffer.subarray(0, count));
         }
       } catch {
-        // cut, which is what it is for
+        // a cut connection is expected here
       }
     };
     return [pump(client, server), pump(server, client)];
   }
 
-  /** Reads the head of the request; true when the rest shall be passed on. */
+  /** Reads the head of the request; true if the rest is to be forwarded. */
   async #ask(client: Deno.Conn, server: Deno.Conn): Promise<boolean> {
     let head = "";
     const buffer = new Uint8Array(4096);
@@ -72,7 +72,7 @@ export class ForwardProxy extends Line {
       await answer("200 Connection established");
       return true;
     }
-    // to the server, the path alone, and nothing that was for the proxy
+    // the server gets only the path, and no header for the proxy
     const { pathname, search } = new URL(target);
     const own = headers.filter((header) => !/^proxy-/i.test(header));
     const request = [`${method} ${pathname}${search} HTTP/1.1`, ...own].join("\r\n");

@@ -1,15 +1,15 @@
-// A log that keeps what was written, for tests that ask what a person would have read.
+// A logger that keeps its lines, for tests of log messages.
 
 import type { Fields, Level, Logger } from "../../src/core/log.ts";
 
-/** One line. */
+/** A line of the log. */
 export interface Line {
   readonly level: Level;
   readonly message: string;
   readonly fields: Fields;
 }
 
-/** Keeps all lines; `often` is written every time. */
+/** Keeps every line, including every call of `often`. */
 export class Notebook implements Logger {
   readonly lines: Line[] = [];
 
@@ -29,7 +29,7 @@ export class Notebook implements Logger {
     this.lines.push({ level, message, fields });
   }
 
-  /** The lines whose message or fields hold this text, as `level message {fields}`. */
+  /** The lines whose message or fields contain this text, as `level message {fields}`. */
   find(text: string): string[] {
     const plain = (_: string, value: unknown) => value instanceof Error ? value.message : value;
     return this.lines.map(({ level, message, fields }) => `${level} ${message} ${JSON.stringify(fields, plain)}`)

@@ -1,4 +1,4 @@
-// Chance that can be had again: a failed property prints the seed that made it.
+// Reproducible randomness: a failed property prints its seed.
 
 /** A small seeded generator (mulberry32): the same seed always gives the same values. */
 export class Random {
@@ -8,7 +8,7 @@ export class Random {
     this.#state = seed | 0;
   }
 
-  /** 0 included to 1 excluded. */
+  /** In [0, 1). */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;
     let t = this.#state;
@@ -27,13 +27,13 @@ export class Random {
     return this.next() < probability;
   }
 
-  /** One of them. */
+  /** A random element. */
   pick<T>(items: ArrayLike<T>): T {
     return items[this.int(0, items.length - 1)] as T;
   }
 }
 
-/** Checks a property for many seeds, and says which seed broke it. */
+/** Checks a property for many seeds; the error names the seed that failed. */
 export async function forSeeds(count: number, property: (random: Random, seed: number) => void | Promise<void>) {
   for (let seed = 1; seed <= count; seed++) {
     try {

@@ -1,4 +1,4 @@
-// A second exchange: Coinbase's protocol under another name. As a program it runs `demo` with this exchange in the list.
+// A second exchange: Coinbase's protocol under another name. Run as a program, it starts `demo` with this exchange in the list.
 
 import { ConfigError, exitCodeFor } from "../../src/core/errors.ts";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
@@ -17,7 +17,7 @@ export const second: Exchange = {
 
 if (import.meta.main) {
   Object.assign(EXCHANGES, { second });
-  // only now: the table of settings is made from the list of exchanges when it is first imported
+  // imported late, because the table of settings is made from the list of exchanges at import
   const { commandOf } = await import("../../src/commands/mod.ts");
   try {
     await commandOf("demo")([], { stop: new AbortController(), onSecondSignal() {} });

@@ -1,9 +1,9 @@
-// A sink that keeps everything in memory, and fails as a test wants it.
+// A sink that stores in memory and can be made to fail.
 
 import type { FeedEvent, Gap } from "../../src/core/record.ts";
 import type { Sink } from "../../src/core/sink.ts";
 
-/** Resolves never, rejects with the signal's reason: what a sink that is stuck does. */
+/** Like a sink that hangs: never resolves, rejects with the signal's reason. */
 export function stuck(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     if (signal.aborted) return reject(signal.reason);
@@ -11,29 +11,29 @@ export function stuck(signal: AbortSignal): Promise<never> {
   });
 }
 
-/** Stores what it gets; gaps come among the ticks. */
+/** Receives gaps among the ticks. */
 export class FakeSink implements Sink {
   readonly name: string;
-  /** Everything confirmed, in order. */
+  /** Every event written successfully, in order. */
   readonly stored: FeedEvent[] = [];
-  /** Everything asked for, confirmed or not. */
+  /** Every batch, successful or not. */
   readonly attempts: (readonly FeedEvent[])[] = [];
-  /** How often it was asked to connect. */
+  /** How often it was connected. */
   connects = 0;
   /** How often it was closed. */
   closes = 0;
-  /** Asked before a connect succeeds: throws or waits. */
+  /** Called before a connect succeeds: may throw or wait. */
   onConnect: (signal: AbortSignal) => Promise<void> | void = () => {};
-  /** Asked before a batch is stored: throws or waits. */
+  /** Called before a batch is stored: may throw or wait. */
   onWrite: (batch: readonly FeedEvent[], signal: AbortSignal) => Promise<void> | void = () => {};
-  /** Asked before it is closed. */
+  /** Called before it is closed. */
   onClose: () => Promise<void> | void = () => {};
 
   constructor(name = "fake") {
     this.name = name;
   }
 
-  /** `A1 A2 gap` for what is stored. */
+  /** The stored events as `A1 A2 gap`. */
   get told(): string {
     return this.stored.map((event) => event.kind === "tick" ? `${event.product}${event.sequence}` : "gap").join(" ");
   }
@@ -57,13 +57,13 @@ export class FakeSink implements Sink {
   }
 }
 
-/** Gaps go a way of their own. */
+/** Receives gaps separately. */
 export class FakeSinkWithGaps extends FakeSink {
-  /** Gaps confirmed. */
+  /** Every gap written successfully, in order. */
   readonly gaps: Gap[] = [];
-  /** How often gaps were to be written. */
+  /** How often gaps were written, successfully or not. */
   gapAttempts = 0;
-  /** Asked before gaps are stored: throws or waits. */
+  /** Called before gaps are stored: may throw or wait. */
   onWriteGaps: (gaps: readonly Gap[], signal: AbortSignal) => Promise<void> | void = () => {};
 
   async writeGaps(gaps: readonly Gap[], signal: AbortSignal): Promise<void> {

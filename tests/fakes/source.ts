@@ -1,13 +1,13 @@
-// A source whose events a test hands in.
+// A source whose events come from the test.
 
 import type { FeedEvent } from "../../src/core/record.ts";
 import type { Source, SourceStatus } from "../../src/pipeline/source.ts";
 
 /** Runs until it is stopped, ended or failed. */
 export class FakeSource implements Source {
-  /** Told when it stops. */
+  /** Called when it stops. */
   onStop: (() => void) | undefined;
-  /** What `status()` tells. */
+  /** The result of `status()`. */
   state: SourceStatus = {
     exchange: "Fake",
     url: "ws://fake",
@@ -16,7 +16,7 @@ export class FakeSource implements Source {
     lastFrameSeconds: 0,
     products: [],
   };
-  /** As the pipeline gave it. */
+  /** The signal passed by the pipeline. */
   relief: () => Promise<void> | undefined = () => undefined;
   #emit: ((event: FeedEvent) => void) | undefined;
   readonly #over = Promise.withResolvers<void>();
@@ -26,18 +26,17 @@ export class FakeSource implements Source {
     return this.#emit === undefined;
   }
 
-  /** Hands these on. */
+  /** Emits these events. */
   push(...events: FeedEvent[]): void {
     for (const event of events) this.#emit?.(event);
   }
 
-  /** Ends it by itself: as it should, or for this reason. */
+  /** Ends it without being stopped: successfully, or with this error. */
   end(error?: unknown): void {
     if (error === undefined) this.#over.resolve();
     else this.#over.reject(error);
   }
 
-  /** See {@link Source.run}. */
   async run(
     emit: (event: FeedEvent) => void,
     relief: () => Promise<void> | undefined,
@@ -57,7 +56,6 @@ export class FakeSource implements Source {
     }
   }
 
-  /** See {@link Source.status}. */
   status(): SourceStatus {
     return this.state;
   }

@@ -1,9 +1,9 @@
-// Ticks in a row: the number n of a product happened in second n, at the price n.
+// Numbered ticks: tick n of a product has the time n seconds and the price n.
 
 import type { Tick } from "../../src/core/record.ts";
 import { makeTick } from "./events.ts";
 
-/** Number `sequence` of this product. */
+/** Tick number `sequence` of this product. */
 export function tickOf(product: string, sequence: number): Tick {
   return makeTick({
     product,
@@ -15,7 +15,7 @@ export function tickOf(product: string, sequence: number): Tick {
   });
 }
 
-/** `count` ticks of one product, from the number `first` on. */
+/** `count` ticks of one product, beginning with number `first`. */
 export function ticksOf(product: string, count: number, first = 1): Tick[] {
   return Array.from({ length: count }, (_, i) => tickOf(product, first + i));
 }
