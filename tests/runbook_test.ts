@@ -174,7 +174,7 @@ const UNCLEAR: string[] = [
   "src/pipeline/socket.ts: reason",
   "src/pipeline/websocket_source.ts: words",
   "src/pipeline/websocket_source.ts: words",
-  "src/store/store.ts: message",
+  "src/store/rpc.ts: message",
   "src/core/log.ts: message",
   "src/core/log.ts: message",
 ];

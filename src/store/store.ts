@@ -1,143 +1,63 @@
-// The embedded store as the program sees it: nothing here waits for the disk but promises. The work is done in two threads (see
-// worker.ts): one writes, the other one reads, so that the longest question holds up no write.
+// The embedded store as the program uses it. The work is done in two threads, so nothing here waits for the disk: one writes, the
+// other reads, so that a long query delays no write.
 
-import { unlessAborted, waitAtMost } from "../core/abort.ts";
-import { systemClock } from "../core/clock.ts";
+import { unlessAborted } from "../core/abort.ts";
 import type { Interval } from "../core/candle.ts";
 import { SinkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { FeedEvent, Gap, GapName, Tick } from "../core/record.ts";
 import { pack, unpackTicks } from "./packing.ts";
 import type { ProductKey, Range, StoredCandle, StoreReader } from "./reader.ts";
-import type { Answers, Ask, Question, Reply, Request, WriterSettings } from "./worker.ts";
+import type { ReaderMethods, ReadSource } from "./reader_worker.ts";
+import { Thread, type WorkerEvent } from "./rpc.ts";
+import type { WriterMethods, WriterSettings } from "./writer_worker.ts";
 
-/** How a store goes about it. */
+/** Options of {@link Store}. */
 export interface StoreOptions {
-  /** Ticks are kept for so many days; 0: for ever; default 7. */
+  /** Days for which ticks are kept; 0: for ever; default 7. */
   readonly ticksDays?: number;
-  /** Candles and gaps are kept for so many days, never shorter than the ticks; 0, the default: for ever. */
+  /** Days for which candles and gaps are kept, never less than the ticks; 0, the default: for ever. */
   readonly candlesDays?: number;
-  /** Between two rounds of cleaning, ms; default a minute. */
+  /** Time between two rounds of cleaning, ms; default a minute. */
   readonly cleanEveryMs?: number;
-  /** What a power cut may cost, ms; default 10 s. (The end of the program, however sudden, costs nothing.) */
+  /** The most that a power cut may lose, ms; default 10 s. The end of the program, however sudden, loses nothing. */
   readonly syncEveryMs?: number;
   /** Called with each gap that the store itself declares, once it is committed. */
   readonly onGap?: (gap: Gap) => void;
-  /** Log. */
+  /** Receives what happens to the file. */
   readonly log: Logger;
 }
 
-/** Until a thread must have closed the file, ms; after it, it is left behind as kill -9 would leave it. */
-const CLOSE_MS = 1000;
-
-interface Pending {
-  resolve(answer: unknown): void;
-  reject(error: unknown): void;
-}
-
-/** One worker, started when it is first asked. */
-class Thread {
-  readonly #name: string;
-  readonly #log: Logger;
-  readonly #onGap: ((gap: Gap) => void) | undefined;
-  readonly #pending = new Map<number, Pending>();
-  #worker: Worker | undefined;
-  #lastId = 0;
-  #isClosed = false;
-  /** See {@link Ask}: of the file, as the last answer told. */
-  generation = 0;
-
-  constructor(name: string, log: Logger, onGap?: (gap: Gap) => void) {
-    this.#name = name;
-    this.#log = log;
-    this.#onGap = onGap;
-  }
-
-  /** Whether it was ever asked anything. */
-  get isStarted(): boolean {
-    return this.#worker !== undefined;
-  }
-
-  ask(ask: Ask, transfer: Transferable[] = []): Promise<unknown> {
-    if (this.#isClosed) return Promise.reject(new SinkError("retry", "The store is closed"));
-    const worker = this.#worker ??= this.#start();
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    const id = ++this.#lastId;
-    this.#pending.set(id, { resolve, reject });
-    worker.postMessage({ ...ask, id } satisfies Request, transfer);
-    return promise;
-  }
-
-  /** Ends it. What was asked and not answered is rejected. */
-  end(): void {
-    this.#isClosed = true;
-    this.#worker?.terminate();
-    this.#worker = undefined;
-    this.#fail(new SinkError("retry", "The store was closed meanwhile"));
-  }
-
-  #start(): Worker {
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: this.#name });
-    worker.onmessage = ({ data }: MessageEvent<Reply>) => this.#take(data);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      this.#worker = undefined;
-      this.#fail(new Error(`The thread ${this.#name} ended: ${event.message}`));
-    };
-    return worker;
-  }
-
-  #take(reply: Reply): void {
-    if ("log" in reply) {
-      const { level, message, fields } = reply.log;
-      return this.#log.often(level, message, fields);
-    }
-    if ("gap" in reply) return this.#onGap?.(reply.gap);
-    const pending = this.#pending.get(reply.id);
-    this.#pending.delete(reply.id);
-    if ("failure" in reply) {
-      const { kind, message, stack } = reply.failure;
-      const error = kind === undefined ? new Error(message) : new SinkError(kind, message);
-      if (stack !== undefined) error.stack = stack;
-      return pending?.reject(error);
-    }
-    if (reply.generation !== undefined) this.generation = reply.generation;
-    pending?.resolve(reply.answer);
-  }
-
-  #fail(error: Error): void {
-    const pending = [...this.#pending.values()];
-    this.#pending.clear();
-    for (const { reject } of pending) reject(error);
-  }
-}
-
-/** Ticks, gaps and candles in one SQLite file. All of its methods reject with a SinkError where the file cannot be used. */
+/** Ticks, gaps and candles in one SQLite file. Its methods reject with a SinkError if the file cannot be used. */
 export class Store implements StoreReader, AsyncDisposable {
-  /** Where the file is. */
+  /** The file. */
   readonly path: string;
   readonly #settings: WriterSettings;
-  readonly #writer: Thread;
-  readonly #reader: Thread;
+  readonly #writer: Thread<WriterMethods>;
+  readonly #reader: Thread<ReaderMethods>;
   readonly #commitListeners = new Set<(batch: readonly FeedEvent[]) => void>();
+  /** How often the writer has opened the file. */
+  #generation = 0;
   #closing: Promise<void> | undefined;
 
-  /** Opens nothing before it is asked to. */
+  /** Opens the file with the first call that needs it. */
   constructor(path: string, options: StoreOptions) {
     const { ticksDays = 7, candlesDays = 0, cleanEveryMs = 60_000, syncEveryMs = 10_000, onGap, log } = options;
     this.path = path;
     this.#settings = { path, ticksDays, candlesDays, cleanEveryMs, syncEveryMs };
-    this.#writer = new Thread("store writer", log, (gap) => {
-      onGap?.(gap);
-      this.#tellCommit([gap]);
-    });
-    this.#reader = new Thread("store reader", log);
+    const onEvent = (event: WorkerEvent) => {
+      if ("log" in event) return log.often(event.log.level, event.log.message, event.log.fields);
+      onGap?.(event.gap);
+      this.#reportCommit([event.gap]);
+    };
+    this.#writer = new Thread(new URL("./writer_worker.ts", import.meta.url), onEvent);
+    this.#reader = new Thread(new URL("./reader_worker.ts", import.meta.url), onEvent);
   }
 
   /**
-   * Opens the file, or makes it. Where the disk is to blame it returns a store all the same, whose writes and questions fail
-   * with the reason until the disk is well. Rejects with a `fatal` SinkError where a person must decide: another program writes
-   * to it, a newer one wrote it, or it is something else.
+   * Opens the file, or makes it. If that may work later (a full disk), the store is returned all the same: its methods reject with
+   * the reason until then. Rejects with a `fatal` SinkError if a person must act: another program uses the file, a newer program
+   * wrote it, or it is not a store.
    */
   static async open(path: string, options: StoreOptions): Promise<Store> {
     const store = new Store(path, options);
@@ -154,24 +74,27 @@ export class Store implements StoreReader, AsyncDisposable {
     return store;
   }
 
-  /** One attempt to have the file open; harmless when it is. */
+  /** One attempt to open the file; does nothing if it is open. */
   async connect(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    await unlessAborted(this.#writer.ask({ ask: "open", settings: this.#settings }), signal);
+    const opened = this.#writer.call("open", this.#settings).then((generation) => {
+      this.#generation = generation;
+    });
+    await unlessAborted(opened, signal);
   }
 
   /**
-   * Resolves with the number of ticks that were new, once all of it is committed. A tick that was there, or that is older than
-   * what is kept, is left out. The signal bounds the waiting: what is under way may yet be stored.
+   * Resolves with the number of new ticks once the whole batch is committed. A tick that is stored already, or older than what is
+   * kept, is left out. The signal ends the waiting: the batch may still be stored.
    */
   async write(batch: readonly FeedEvent[], signal: AbortSignal): Promise<number> {
     signal.throwIfAborted();
     if (batch.length === 0) return 0;
     if (!this.#writer.isStarted) await this.connect(signal);
-    const packed = pack(batch);
-    const written = this.#writer.ask({ ask: "write", batch: packed }, [packed.ticks.buffer]).then((stored) => {
-      this.#tellCommit(batch);
-      return stored as number;
+    const written = this.#writer.call("write", pack(batch)).then(({ stored, generation }) => {
+      this.#generation = generation;
+      this.#reportCommit(batch);
+      return stored;
     });
     return await unlessAborted(written, signal);
   }
@@ -184,27 +107,27 @@ export class Store implements StoreReader, AsyncDisposable {
 
   /** See {@link StoreReader.lastTicks}. */
   async lastTicks(): Promise<Tick[]> {
-    return unpackTicks(await this.#read({ about: "lastTicks" }));
+    return unpackTicks(await this.#reader.call("lastTicks", this.#source));
   }
 
   /** See {@link StoreReader.ticks}. */
   async ticks(product: ProductKey, range: Range): Promise<Tick[]> {
-    return unpackTicks(await this.#read({ about: "ticks", product, range }));
+    return unpackTicks(await this.#reader.call("ticks", this.#source, product, range));
   }
 
   /** See {@link StoreReader.candles}. */
-  async candles(product: ProductKey, interval: Interval, range: Range, now: number): Promise<StoredCandle[]> {
-    return await this.#read({ about: "candles", product, interval, range, now });
+  candles(product: ProductKey, interval: Interval, range: Range, now: number): Promise<StoredCandle[]> {
+    return this.#reader.call("candles", this.#source, product, interval, range, now);
   }
 
   /** See {@link StoreReader.gaps}. */
   gaps(product: ProductKey | undefined, range: Range): Promise<Gap[]> {
-    return this.#read({ about: "gaps", product, range });
+    return this.#reader.call("gaps", this.#source, product, range);
   }
 
-  /** The newest gaps' names by `opened`, the oldest first; at most `limit`. */
+  /** The names of the newest gaps by `opened`, the oldest first; at most `limit`. */
   gapNames(limit: number): Promise<GapName[]> {
-    return this.#read({ about: "gapNames", limit });
+    return this.#reader.call("gapNames", this.#source, limit);
   }
 
   /** See {@link StoreReader.since}. */
@@ -213,20 +136,19 @@ export class Store implements StoreReader, AsyncDisposable {
     receivedTime: number,
     limit: number,
   ): Promise<FeedEvent[] | undefined> {
-    const arrived = await this.#read({ about: "since", products, receivedTime, limit });
+    const arrived = await this.#reader.call("since", this.#source, products, receivedTime, limit);
     if (arrived === undefined) return undefined;
+    const { gaps, gapsWritten } = arrived;
     const events: FeedEvent[] = [];
     let next = 0;
     for (const tick of unpackTicks(arrived.ticks)) {
-      for (; next < arrived.gaps.length && (arrived.gapsWritten[next] ?? 0) < tick.receivedTime; next++) {
-        events.push(arrived.gaps[next] as Gap);
-      }
+      for (; (gapsWritten[next] ?? Infinity) < tick.receivedTime; next++) events.push(gaps[next] as Gap);
       events.push(tick);
     }
-    return [...events, ...arrived.gaps.slice(next)];
+    return [...events, ...gaps.slice(next)];
   }
 
-  /** Closes the file and ends the threads; what is asked from now on is rejected. */
+  /** Closes the file and ends the threads. Later calls are rejected. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
   }
@@ -236,20 +158,17 @@ export class Store implements StoreReader, AsyncDisposable {
     return this.close();
   }
 
-  #tellCommit(batch: readonly FeedEvent[]): void {
+  get #source(): ReadSource {
+    return { path: this.path, generation: this.#writer.isStarted ? this.#generation : undefined };
+  }
+
+  #reportCommit(batch: readonly FeedEvent[]): void {
     for (const listener of this.#commitListeners) listener(batch);
   }
 
-  async #read<Q extends Question>(question: Q): Promise<Answers[Q["about"]]> {
-    const generation = this.#writer.isStarted ? this.#writer.generation : undefined;
-    return await this.#reader.ask({ ask: "read", path: this.path, generation, question }) as Answers[Q["about"]];
-  }
-
   async #close(): Promise<void> {
-    // the last one to leave puts the file in order: that must be the one who may write
-    for (const thread of [this.#reader, this.#writer]) {
-      if (thread.isStarted) await waitAtMost(CLOSE_MS, thread.ask({ ask: "close" }).catch(() => {}), systemClock);
-      thread.end();
-    }
+    // the last connection to close checkpoints the WAL: that must be the one that may write
+    await this.#reader.end();
+    await this.#writer.end();
   }
 }
