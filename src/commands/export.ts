@@ -1,4 +1,4 @@
-// `deno task export`: what stands in the store as text, also while the program writes.
+// `deno task export`: ticks, candles or gaps of the store as text, also while the program writes.
 
 import { choiceOf, readArguments } from "../config/arguments.ts";
 import { type Interval, intervalMs, INTERVALS } from "../core/candle.ts";
@@ -19,15 +19,15 @@ const FORMATS = ["csv", "jsonl"] as const;
 export const EXPORT_USAGE = `Usage: deno task export [options] > FILE
 
   --what ${WHATS.join("|")}       what to write; default ticks
-  --product NAME[,NAME]          only these, as records name them (BTC-USD, kraken:BTC/USD); default all
-  --from TIME, --to TIME         from included, to excluded: unix seconds, or a date as 2026-10-03 or 2026-10-03T21:00:00Z
+  --product NAME[,NAME]          only these products, named as in records (BTC-USD, kraken:BTC/USD); default all
+  --from TIME, --to TIME         from included, to excluded: unix seconds or a date (2026-10-03 or 2026-10-03T21:00:00Z)
   --interval ${INTERVALS.join("|")}
-                                 of candles; default 1m
+                                 interval of the candles; default 1m
   --format ${FORMATS.join("|")}             default csv
-  --file FILE                    the store; default the setting STORE_FILE
+  --file FILE                    the store; default: the setting STORE_FILE
 `;
 
-/** Text that is written at once. */
+/** Characters that are written at once. */
 const CHUNK_CHARS = 65_536;
 /** Candles that are read at once. */
 const CANDLES_AT_ONCE = 5000;
@@ -35,7 +35,7 @@ const CANDLES_AT_ONCE = 5000;
 type What = typeof WHATS[number];
 type Format = typeof FORMATS[number];
 
-interface ExportWish {
+interface ExportOptions {
   readonly file: string;
   readonly what: What;
   readonly format: Format;
@@ -45,18 +45,18 @@ interface ExportWish {
   readonly to: number | undefined;
 }
 
-function readExport(args: readonly string[], storeFile: string): ExportWish {
+function readExport(args: readonly string[], storeFile: string): ExportOptions {
   const names = ["--what", "--product", "--from", "--to", "--interval", "--format", "--file"];
   const given = readArguments(args, { values: names, takesWords: true });
   const { options, problems } = given;
-  for (const word of given.words) problems.push(`Cannot use "${word}" as export takes only options: see --help`);
+  for (const word of given.words) problems.push(`Cannot use "${word}": expected only options (see --help)`);
   const time = (name: string) => {
     const text = options.get(name);
     if (text === undefined) return undefined;
     const value = timeOf(text);
     if (Number.isNaN(value)) {
       problems.push(
-        `Cannot use ${name} as it must be ${TIME_WISH}: current value is "${text}"`,
+        `Cannot use ${name}: expected ${TIME_WISH}, got "${text}"`,
       );
     }
     return value;
@@ -65,14 +65,12 @@ function readExport(args: readonly string[], storeFile: string): ExportWish {
   const format = choiceOf(given, "--format", FORMATS, "csv");
   const interval = choiceOf(given, "--interval", INTERVALS, "1m");
   if (what !== "candles" && options.has("--interval")) {
-    problems.push(`Cannot use --interval as only candles have one: --what is ${what}`);
+    problems.push(`Cannot use --interval: expected --what candles, got ${what}`);
   }
   const from = time("--from"), to = time("--to");
   if (from !== undefined && to !== undefined && from >= to) {
     problems.push(
-      `Cannot use --to as it must be after --from: current values are "${options.get("--to")}" and "${
-        options.get("--from")
-      }"`,
+      `Cannot use --to: expected a time after --from "${options.get("--from")}", got "${options.get("--to")}"`,
     );
   }
   const products = options.get("--product")?.split(",").filter((name) => name !== "");
@@ -88,16 +86,16 @@ function csvOf(value: Value): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** The lines of one product, or of all for gaps; each page is an array of rows with the same names in the same order. */
+/** The rows to write, a page at a time. All rows have the same names in the same order. */
 function* rowsOf(
   queries: Queries,
-  wish: ExportWish,
+  options: ExportOptions,
   keys: readonly ProductKey[],
   now: number,
 ): Generator<Record<string, Value>[]> {
-  const { what, interval, from, to } = wish;
+  const { what, interval, from, to } = options;
   const range = { from, to };
-  if (what === "gaps" && wish.products === undefined) {
+  if (what === "gaps" && options.products === undefined) {
     for (const page of queries.gapPages(undefined, range)) yield page.map(gapRow);
     return;
   }
@@ -159,8 +157,8 @@ const HEADINGS: Readonly<Record<What, string>> = {
 };
 
 /**
- * `deno task export`. Throws a ConfigError with all that is wrong with the arguments, a SinkError where the store cannot be read
- * or the text not be written.
+ * `deno task export`. Throws a ConfigError with all problems of the arguments, a SinkError if the store cannot be read or the text
+ * cannot be written.
  *
  * @param storeFile the setting STORE_FILE
  * @param now wall clock, ms: whether a candle still runs
@@ -172,23 +170,23 @@ export async function exportStore(
   now: number,
 ): Promise<void> {
   if (asksForHelp(args)) return await output.write(EXPORT_USAGE);
-  const wish = readExport(args, storeFile);
-  const db = openForReading(wish.file);
+  const options = readExport(args, storeFile);
+  const db = openForReading(options.file);
   try {
     const queries = new Queries(db);
-    const keys = chooseProducts(queries.products(), wish.products);
+    const keys = chooseProducts(queries.products(), options.products);
     const write = (text: string) =>
       output.write(text).catch((error) => {
-        // whoever read has seen enough (`... | head`)
+        // the reader has seen enough (`... | head`)
         if (error instanceof Deno.errors.BrokenPipe || error instanceof TypeError) throw error;
         throw new SinkError("fatal", `Cannot write the export to stdout: ${reasonOf(error)}`, {
           cause: error,
         });
       });
-    let text = wish.format === "csv" ? `${HEADINGS[wish.what]}\n` : "";
-    for (const page of rowsOf(queries, wish, keys, now)) {
+    let text = options.format === "csv" ? `${HEADINGS[options.what]}\n` : "";
+    for (const page of rowsOf(queries, options, keys, now)) {
       for (const row of page) {
-        text += wish.format === "csv" ? `${Object.values(row).map(csvOf).join(",")}\n` : `${JSON.stringify(row)}\n`;
+        text += options.format === "csv" ? `${Object.values(row).map(csvOf).join(",")}\n` : `${JSON.stringify(row)}\n`;
         if (text.length < CHUNK_CHARS) continue;
         await write(text);
         text = "";
@@ -197,7 +195,7 @@ export async function exportStore(
     if (text !== "") await write(text);
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) return;
-    throw storeErrorOf(error, `export the store ${wish.file}`);
+    throw storeErrorOf(error, `export the store ${options.file}`);
   } finally {
     closeQuietly(db);
   }
@@ -211,9 +209,7 @@ function chooseProducts(known: readonly ProductKey[], wanted: readonly string[] 
     const names = [...bySeries.keys()].slice(0, 20).join(", ");
     throw new ConfigError(
       unknown.map((name) =>
-        `Cannot use --product as it must be in the store, which has ${
-          names === "" ? "none" : names
-        }: current value is "${name}"`
+        `Cannot use --product: expected a product of the store (${names === "" ? "it has none" : names}), got "${name}"`
       ),
     );
   }

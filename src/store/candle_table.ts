@@ -1,4 +1,4 @@
-// The stored candles of one length: each row is a window of src/core/candle.ts, whole, so that the fold can go on from it.
+// The stored candles of one length. Each row is a complete window of src/core/candle.ts, so later ticks can be added to it.
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import {
@@ -15,20 +15,20 @@ import {
 import { prepareRows, type Row, type RowStatement } from "./statements.ts";
 
 /**
- * The lengths that are stored, shortest first; all others are made of the next shorter one, and 1s of ticks. Those of 5s go with
- * the ticks: of a product that ticks 100 times a second, a chart of 500 candles of 30s would be made of 1.5 million ticks.
+ * The lengths that are stored, shortest first. All others are made from the next shorter one, and 1s from ticks. Candles of 5s are
+ * deleted with their ticks. Without them, 500 candles of 30s would be made from 1.5 million ticks at 100 ticks a second.
  */
 export const STORED_INTERVALS = ["5s", "1m", "1h"] as const;
 
 /** One of {@link STORED_INTERVALS}. */
 export type StoredInterval = typeof STORED_INTERVALS[number];
 
-/** What {@link windowOfRow} takes, in its order. */
+/** The columns that {@link windowOfRow} expects, in this order. */
 export const WINDOW_COLUMNS: string =
   "open_time, open, high, low, close, ticks, volume, first_us, first_sequence, last_us, " +
   "last_sequence, low_sequence, high_sequence";
 
-/** The window that stands in a row. */
+/** The window of a row. */
 export function windowOfRow(row: Row): CandleWindow {
   const openTime = (row[0] as number) * 1000;
   return {
@@ -48,24 +48,24 @@ export function windowOfRow(row: Row): CandleWindow {
   };
 }
 
-/** Windows of one product by their `openTime`, filled from its ticks. */
+/** Windows of one product by their `openTime`. */
 export class WindowMap extends Map<number, CandleWindow> {
   readonly #interval: Interval;
   #last: CandleWindow | undefined;
-  /** Of the last one, microseconds. */
+  /** Start and end of the last window, microseconds. */
   #lastFromUs = 0;
   #lastToUs = 0;
 
-  /** Holds none yet. */
+  /** An empty map. */
   constructor(interval: Interval) {
     super();
     this.#interval = interval;
   }
 
-  /** Takes a tick into its window. */
+  /** Adds a tick to its window. */
   addTick(tick: CandleTick): void {
     const { exchangeTimeUs } = tick;
-    // nearly every tick belongs where the one before it went
+    // nearly every tick belongs to the window of the tick before
     if (this.#last !== undefined && exchangeTimeUs >= this.#lastFromUs && exchangeTimeUs < this.#lastToUs) {
       return growWindow(this.#last, tick);
     }
@@ -87,25 +87,25 @@ export class WindowMap extends Map<number, CandleWindow> {
   }
 }
 
-/** Windows of a product that were used lately: those that still change are nearly always among them. */
+/** How many windows of a product are cached: nearly every tick changes one of the newest. */
 const CACHED_WINDOWS = 16;
 
-/** A product's part of {@link CandleTable}. */
-interface Kept {
-  /** The newest that is stored, ms; -Infinity: none. */
+/** The cache of one product. */
+interface Cache {
+  /** `openTime` of the newest stored window, ms; -Infinity if there is none. */
   newest: number;
   readonly windows: Map<number, CandleWindow>;
 }
 
-/** Writes the candles of one length. Nobody else may while it is in use. */
+/** Writes the candles of one length. Nothing else may write to the table meanwhile. */
 export class CandleTable {
   readonly #length: StoredInterval;
   readonly #put: StatementSync;
   readonly #get: RowStatement;
   readonly #newest: RowStatement;
-  readonly #kept = new Map<number, Kept>();
+  readonly #caches = new Map<number, Cache>();
 
-  /** The table must be there. */
+  /** The table must exist. */
   constructor(db: DatabaseSync, length: StoredInterval) {
     this.#length = length;
     this.#put = db.prepare(
@@ -119,44 +119,44 @@ export class CandleTable {
     this.#newest = prepareRows(db, `SELECT max(open_time) FROM candle_${length} WHERE product = ?`);
   }
 
-  /** What was written since the last commit did not come to stay. */
+  /** Clears the cache after a rollback. */
   forget(): void {
-    this.#kept.clear();
+    this.#caches.clear();
   }
 
-  /** Takes these windows of a product, which may be shorter, into those that are stored. The caller leaves them alone from then on. */
+  /** Merges windows of a product, of this length or shorter, into the stored ones. The caller must not use them afterwards. */
   merge(product: number, parts: Iterable<CandleWindow>): void {
-    const kept = this.#keptOf(product);
+    const cache = this.#cacheOf(product);
     const changed = new Set<CandleWindow>();
     for (const part of parts) {
       const openTime = openTimeOf(part.openTime, this.#length);
-      let window = kept.windows.get(openTime) ?? this.#read(product, openTime, kept);
+      let window = cache.windows.get(openTime) ?? this.#read(product, openTime, cache);
       if (window === undefined) {
         window = { ...part, openTime };
-        kept.newest = Math.max(kept.newest, openTime);
+        cache.newest = Math.max(cache.newest, openTime);
       } else mergeWindow(window, part);
-      kept.windows.set(openTime, window);
+      cache.windows.set(openTime, window);
       changed.add(window);
     }
     for (const window of changed) this.#write(product, window);
-    if (kept.windows.size > CACHED_WINDOWS) {
-      const oldest = [...kept.windows.keys()].sort((a, b) => a - b).slice(0, -CACHED_WINDOWS / 2);
-      for (const openTime of oldest) kept.windows.delete(openTime);
+    if (cache.windows.size > CACHED_WINDOWS) {
+      const oldest = [...cache.windows.keys()].sort((a, b) => a - b).slice(0, -CACHED_WINDOWS / 2);
+      for (const openTime of oldest) cache.windows.delete(openTime);
     }
   }
 
-  #keptOf(product: number): Kept {
-    let kept = this.#kept.get(product);
-    if (kept === undefined) {
+  #cacheOf(product: number): Cache {
+    let cache = this.#caches.get(product);
+    if (cache === undefined) {
       const [newest] = this.#newest.get(product) ?? [];
-      kept = { newest: typeof newest === "number" ? newest * 1000 : -Infinity, windows: new Map() };
-      this.#kept.set(product, kept);
+      cache = { newest: typeof newest === "number" ? newest * 1000 : -Infinity, windows: new Map() };
+      this.#caches.set(product, cache);
     }
-    return kept;
+    return cache;
   }
 
-  #read(product: number, openTime: number, kept: Kept): CandleWindow | undefined {
-    if (openTime > kept.newest) return undefined;
+  #read(product: number, openTime: number, cache: Cache): CandleWindow | undefined {
+    if (openTime > cache.newest) return undefined;
     const row = this.#get.get(product, openTime / 1000);
     return row === undefined ? undefined : windowOfRow(row);
   }
@@ -183,10 +183,10 @@ export class CandleTable {
   }
 }
 
-/** How many ticks are read at once. */
+/** Ticks that are read at once. */
 const CHUNK = 10_000;
 
-/** Makes the candles of all ticks that are stored; the tables of candles must be empty. */
+/** Makes the candles of all stored ticks. The tables of candles must be empty. */
 export function foldTicks(db: DatabaseSync): void {
   const tables = STORED_INTERVALS.map((length) => new CandleTable(db, length));
   const read = prepareRows<[number, number, number, number | null]>(

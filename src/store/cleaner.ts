@@ -1,31 +1,31 @@
-// What is too old goes, in steps so small that a write never waits long for one.
+// Deletes what is too old, in steps so small that no write waits long for one.
 
 import type { DatabaseSync } from "node:sqlite";
 import { pragma } from "./schema.ts";
 import { prepareRows } from "./statements.ts";
 import { inTransaction } from "./writer.ts";
 
-/** How long things are kept. */
+/** How long ticks, candles and gaps are kept. */
 export interface Retention {
   /** Ticks, days; 0: for ever. */
   readonly ticksDays: number;
-  /** Candles and gaps, days; 0: for ever. Never shorter than the ticks: without their candle they could not be found. */
+  /** Candles and gaps, days; 0: for ever. They are kept at least as long as the ticks, which are found through their candle. */
   readonly candlesDays: number;
 }
 
 const DAY_S = 86_400;
-/** Rows that one step deletes: 250 take about 1 ms. */
+/** Rows that one step deletes, in about 1 ms. */
 const ROWS = 250;
-/** Pages that one step gives back. */
+/** Pages that one step gives back to the file system. */
 const PAGES = 64;
-/** Free pages that stay for what comes next: so many, or this part of the file. */
+/** Free pages that stay in the file for new rows: this number, or this part of the file if that is more. */
 const SPARE_PAGES = 256;
 const SPARE_PART = 0.1;
 
 /**
- * One round: each step is a transaction of its own, and whoever runs it does other work in between.
+ * One round of cleaning. Each step is one transaction; the caller can do other work between two steps.
  *
- * @param onForget older ticks are no longer taken from now on: what is remembered of the products is out of date
+ * @param onForget called when older ticks are no longer accepted: what the writer remembers of the products is out of date
  */
 export function* clean(
   db: DatabaseSync,
@@ -34,10 +34,10 @@ export function* clean(
   onForget: () => void,
 ): Generator<void> {
   if (ticksDays > 0) {
-    // first said, then done: a tick that comes once more in between must not be counted once more
+    // before anything is deleted: a repeat of a deleted tick must not be counted again
     const keepFrom = Math.floor((now / 1000 - ticksDays * DAY_S) / 60) * 60;
     const changed = db.prepare(
-      // the minute of the newest tick stays, however old it is: it is where the product goes on
+      // the minute of the newest tick stays, however old it is: the restart gap of the next start begins there
       "UPDATE product SET ticks_from = min(?1, newest) FROM (SELECT id AS of, (SELECT max(open_time) FROM candle_1m " +
         "WHERE product = p.id AND origin = 'ticks') AS newest FROM product p) WHERE of = id AND min(?1, newest) > ticks_from",
     ).run(keepFrom).changes;
@@ -126,11 +126,11 @@ function* cleanCandles(db: DatabaseSync, keepFrom: number): Generator<void> {
   while (Number(gaps.run(keepFrom).changes) === ROWS) yield;
 }
 
-/** Gives free pages back to the disk; the file becomes shorter with the next checkpoint. */
+/** Gives free pages back to the file system; the file becomes shorter with the next checkpoint. */
 function* shrink(db: DatabaseSync): Generator<void> {
   const spare = Math.max(SPARE_PAGES, SPARE_PART * pragma(db, "page_count"));
   for (let free = pragma(db, "freelist_count"); free > spare; free -= PAGES) {
-    // a row for each page: exec() would ask for the first one only
+    // it frees one page per row that is read, and exec() reads only the first
     db.prepare(`PRAGMA incremental_vacuum(${Math.min(PAGES, Math.ceil(free - spare))})`).all();
     yield;
   }

@@ -1,43 +1,43 @@
-// Ticks and candles as one array of numbers, for the way between threads: a copy of 500 ticks costs 2.2 ms, of their numbers 0.2 ms.
+// Ticks as one array of numbers, to send them to another thread: copying 500 ticks takes 2.2 ms as objects and 0.2 ms as numbers.
 
 import type { FeedEvent, Gap, Tick } from "../core/record.ts";
 
-/** Ticks and gaps as they travel to the thread that writes, and ticks as they come back. */
+/** Ticks and gaps for the writing thread. */
 export interface PackedBatch {
-  /** Exchange and product of each product in the batch, one after the other. */
+  /** The products of the batch: exchange and product of the first, of the second, and so on. */
   readonly series: readonly string[];
-  /** For each of them the newest `open24h` that came; NaN: none. */
+  /** For each product the newest `open24h`; NaN if there is none. */
   readonly open24h: readonly number[];
-  /** {@link COLUMNS} numbers a tick, in order of arrival; NaN: not there. */
+  /** {@link COLUMNS} numbers per tick, in order of arrival; NaN for a field that is missing. */
   readonly ticks: Float64Array<ArrayBuffer>;
   /** In order of arrival. */
   readonly gaps: readonly Gap[];
 }
 
-/** Numbers of a tick, in the order of the table `tick`: product (its place in `series`), and those named here. */
+/** Numbers per tick: the index of its product, then the columns below, as in the table `tick`. */
 export const COLUMNS = 9;
-/** Place of the sequence. */
+/** Column of `sequence`. */
 export const SEQUENCE = 1;
-/** Place of the price. */
+/** Column of `price`. */
 export const PRICE = 2;
-/** Place of `exchangeTimeUs`. */
+/** Column of `exchangeTimeUs`. */
 export const TIME = 3;
-/** Place of `receivedTime`. */
+/** Column of `receivedTime`. */
 export const RECEIVED = 4;
-/** Place of `recordTimeUs`, less `exchangeTimeUs`. */
+/** Column of `recordTimeUs` minus `exchangeTimeUs`. */
 export const SHIFT = 5;
-/** Place of the trade's id. */
+/** Column of the trade id. */
 export const TRADE = 6;
-/** Place of `lastSize`. */
+/** Column of `lastSize`. */
 export const SIZE = 7;
-/** Place of the side: 1 for buy, 0 for sell. */
+/** Column of the side: 1 for buy, 0 for sell. */
 export const BUY = 8;
 
-/** The batch as numbers. */
+/** Packs a batch. */
 export function pack(batch: readonly FeedEvent[]): PackedBatch {
   const series: string[] = [];
   const open24h: number[] = [];
-  const places = new Map<string, Map<string, number>>();
+  const indexes = new Map<string, Map<string, number>>();
   const gaps: Gap[] = [];
   const numbers = new Float64Array(batch.length * COLUMNS);
   let end = 0;
@@ -46,17 +46,17 @@ export function pack(batch: readonly FeedEvent[]): PackedBatch {
       gaps.push(event);
       continue;
     }
-    let products = places.get(event.exchange);
-    if (products === undefined) places.set(event.exchange, products = new Map());
-    let place = products.get(event.product);
-    if (place === undefined) {
-      place = open24h.length;
-      products.set(event.product, place);
+    let products = indexes.get(event.exchange);
+    if (products === undefined) indexes.set(event.exchange, products = new Map());
+    let index = products.get(event.product);
+    if (index === undefined) {
+      index = open24h.length;
+      products.set(event.product, index);
       series.push(event.exchange, event.product);
       open24h.push(NaN);
     }
-    if (event.open24h !== undefined) open24h[place] = event.open24h;
-    numbers[end] = place;
+    if (event.open24h !== undefined) open24h[index] = event.open24h;
+    numbers[end] = index;
     numbers[end + SEQUENCE] = event.sequence;
     numbers[end + PRICE] = event.price;
     numbers[end + TIME] = event.exchangeTimeUs;
@@ -70,21 +70,21 @@ export function pack(batch: readonly FeedEvent[]): PackedBatch {
   return { series, open24h, ticks: gaps.length === 0 ? numbers : numbers.slice(0, end), gaps };
 }
 
-/** Ticks as numbers. */
+/** Packed ticks. */
 export type PackedTicks = Omit<PackedBatch, "gaps">;
 
-/** The ticks again, without what the store does not keep of each: `volume24h`, `bid`, `ask`, and `open24h` unless it is given. */
+/** Unpacks ticks. They lack what the store does not keep: `volume24h`, `bid`, `ask`, and `open24h` except for the last tick. */
 export function unpackTicks({ series, open24h, ticks }: PackedTicks): Tick[] {
   const unpacked: Tick[] = [];
   for (let i = 0; i < ticks.length; i += COLUMNS) {
     const at = (column: number) => ticks[i + column] as number;
-    const place = at(0);
+    const index = at(0);
     const exchangeTimeUs = at(TIME);
-    const open = open24h[place] ?? NaN;
+    const open = open24h[index] ?? NaN;
     unpacked.push({
       kind: "tick",
-      exchange: series[2 * place] as string,
-      product: series[2 * place + 1] as string,
+      exchange: series[2 * index] as string,
+      product: series[2 * index + 1] as string,
       sequence: at(SEQUENCE),
       price: at(PRICE),
       exchangeTimeUs,

@@ -1,4 +1,4 @@
-// What stands in the file: tables, views, and the steps that lead to them. Who writes and who reads is left to others.
+// Tables, views, and the migrations that make them.
 
 import type { DatabaseSync } from "node:sqlite";
 import { foldTicks, STORED_INTERVALS } from "./candle_table.ts";
@@ -9,15 +9,15 @@ export const APPLICATION_ID = 0x66656564;
 /** `feeb` in ASCII: backups of earlier versions have it in place of {@link APPLICATION_ID}. */
 export const OLD_BACKUP_ID = 0x66656562;
 
-/** Tables are named in the singular and are the program's; views are named in the plural and are for people. */
+/** Tables have singular names and are for the program; views have plural names and are for people. */
 const FIRST = `
 CREATE TABLE product (
   id         INTEGER PRIMARY KEY,
   exchange   TEXT NOT NULL,
   product    TEXT NOT NULL,
-  open24h    REAL,                        -- the newest that came
+  open24h    REAL,                        -- the newest value
   ticks_from INTEGER NOT NULL DEFAULT 0,  -- unix seconds, a whole minute: older ticks are no longer kept
-  cleaned_to INTEGER NOT NULL DEFAULT 0,  -- the same, as far as they have been deleted
+  cleaned_to INTEGER NOT NULL DEFAULT 0,  -- the same: older ticks have been deleted
   UNIQUE (exchange, product)
 ) STRICT;
 
@@ -27,16 +27,16 @@ CREATE TABLE tick (
   price            REAL NOT NULL,
   exchange_time_us INTEGER NOT NULL,      -- microseconds since the epoch
   received_ms      NUMERIC NOT NULL,      -- our clock, ms since the epoch
-  record_shift_us  INTEGER NOT NULL,      -- w_time of the record, less exchange_time_us
+  record_shift_us  INTEGER NOT NULL,      -- w_time of the record minus exchange_time_us
   trade_id         INTEGER,
   size             REAL,
-  buy              INTEGER,               -- 1: the taker bought, 0: sold
+  buy              INTEGER,               -- 1: the taker bought, 0: the taker sold
   PRIMARY KEY (product, sequence)
 ) WITHOUT ROWID;
 
 CREATE TABLE gap (
   product    INTEGER NOT NULL,            -- product.id
-  opened     REAL NOT NULL,               -- unix seconds, as all times of a gap
+  opened     REAL NOT NULL,               -- unix seconds, like all times of a gap
   from_time  REAL,
   to_time    REAL,
   reason     TEXT NOT NULL,
@@ -49,7 +49,7 @@ CREATE INDEX gap_opened ON gap (opened);
 CREATE INDEX gap_written ON gap (written_ms);
 CREATE INDEX gap_open ON gap (product) WHERE to_time IS NULL;
 
--- our clock was set back: after before_ms came after_ms
+-- our clock was set back from before_ms to after_ms
 CREATE TABLE clock_step (
   before_ms REAL NOT NULL,
   after_ms  REAL NOT NULL
@@ -75,18 +75,18 @@ function candleTable(length: string): string {
 CREATE TABLE candle_${length} (
   product        INTEGER NOT NULL,        -- product.id
   open_time      INTEGER NOT NULL,        -- unix seconds
-  origin         TEXT NOT NULL,           -- ticks: folded from what came; exchange: the exchange's own
+  origin         TEXT NOT NULL,           -- always ticks; exchange is reserved for candles of the exchange itself
   open           REAL NOT NULL,
   high           REAL NOT NULL,
   low            REAL NOT NULL,
   close          REAL NOT NULL,
   ticks          INTEGER NOT NULL,
-  volume         TEXT,                    -- a decimal with all its digits; null where a tick had no size
-  first_us       INTEGER NOT NULL,        -- when the tick of open happened, microseconds after open_time
+  volume         TEXT,                    -- an exact decimal; null if a tick had no size
+  first_us       INTEGER NOT NULL,        -- time of the tick of open, microseconds after open_time
   first_sequence INTEGER NOT NULL,
-  last_us        INTEGER NOT NULL,        -- the tick of close
+  last_us        INTEGER NOT NULL,        -- the same of the tick of close
   last_sequence  INTEGER NOT NULL,
-  low_sequence   INTEGER NOT NULL,        -- the ticks of this candle lie between these two in the table tick
+  low_sequence   INTEGER NOT NULL,        -- the sequences of its ticks are between these two
   high_sequence  INTEGER NOT NULL,
   PRIMARY KEY (product, open_time, origin),
   CHECK (origin IN ('ticks', 'exchange'))
@@ -105,7 +105,7 @@ FROM candle_${length} c JOIN product p ON p.id = c.product`
 };
 `;
 
-/** Each leads from the version that is its place to the next one; a new file takes them all. Never changed, only added to. */
+/** Step `n` migrates version `n` to the next one. A new file takes all steps. Steps are never changed, only added. */
 export const STEPS: readonly ((db: DatabaseSync) => void)[] = [
   (db) => db.exec(FIRST),
   (db) => {
@@ -114,15 +114,15 @@ export const STEPS: readonly ((db: DatabaseSync) => void)[] = [
   },
 ];
 
-/** The newest version that this program knows. */
+/** The newest version, which this program writes. */
 export const VERSION: number = STEPS.length;
 
-/** A number that a pragma tells. */
+/** The number that a pragma returns. */
 export function pragma(db: DatabaseSync, name: string): number {
   return Number(Object.values(db.prepare(`PRAGMA ${name}`).get() ?? {})[0]);
 }
 
-/** Takes the steps that are missing up to this version, each in its own transaction. Returns the version that it found. */
+/** Migrates the database to this version, each step in its own transaction. Returns the version that it had. */
 export function migrate(db: DatabaseSync, version: number = VERSION): number {
   const found = pragma(db, "user_version");
   for (const [i, step] of STEPS.slice(0, version).entries()) {

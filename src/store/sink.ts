@@ -1,16 +1,16 @@
-// Ticks and gaps to the embedded store. How they are kept is the store's matter.
+// The sink of the embedded store.
 
 import type { FeedEvent, Gap } from "../core/record.ts";
 import type { Store } from "./store.ts";
 import type { Sink } from "../core/sink.ts";
 
-/** One store, which it closes. */
+/** Writes to a store, and closes it at the end. */
 export class SqliteSink implements Sink {
   /** See {@link Sink.name}. */
   readonly name = "sqlite";
-  /** See {@link Sink.dropReason}: its queue overflows when the disk takes nothing for so long. */
+  /** See {@link Sink.dropReason}: the queue overflows when the disk accepts nothing for a long time. */
   readonly dropReason = "store-failed" as const;
-  /** See {@link Sink.lingerMs}: each transaction writes some ten pages, however few its ticks; the page does not wait for it. */
+  /** See {@link Sink.lingerMs}: a transaction writes about ten pages, even for one tick. */
   readonly lingerMs = 250;
   /** See {@link Sink.onGap}. */
   readonly onGap?: (gap: Gap) => void;
@@ -18,9 +18,9 @@ export class SqliteSink implements Sink {
   readonly #beforeWrite: (signal: AbortSignal) => Promise<void>;
 
   /**
-   * The store may be open or not.
+   * The store does not have to be open.
    *
-   * @param onGap called with each gap of the store alone, at once: open pages must not wait for a disk that is slow or full
+   * @param onGap called at once with each gap that only the store has: open pages must not wait for a slow or full disk
    * @param beforeWrite each write waits for it: the slow disk of the demo
    */
   constructor(

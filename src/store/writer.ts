@@ -1,33 +1,33 @@
-// What is written and cleaned, synchronously, on one connection. Which file, which thread, and what a failure means is left to others.
+// Writes ticks, candles and gaps, synchronously, on one connection.
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Gap } from "../core/record.ts";
 import { BUY, COLUMNS, type PackedBatch, PRICE, RECEIVED, SEQUENCE, SHIFT, SIZE, TIME, TRADE } from "./packing.ts";
 import { CandleTable, STORED_INTERVALS, WindowMap } from "./candle_table.ts";
 
-/** How a writer goes about it. */
+/** Options of {@link Writer}. */
 export interface WriterOptions {
   /** Wall clock, ms. */
   readonly now: () => number;
-  /** The file stands in for one that was lost: what came before is missing, and each product's first tick is to say so. */
+  /** The file replaces one that was lost: with the first tick of each product, a gap declares that everything before it is missing. */
   readonly replaces?: boolean;
-  /** Called with each gap that it declares itself, once that is committed. */
+  /** Called with each gap that the writer declares, once it is committed. */
   readonly onGap?: (gap: Gap) => void;
 }
 
-/** A product as the writer knows it. */
+/** What the writer remembers of a product. */
 interface Product {
   readonly id: number;
-  /** Of all its ticks that are stored; -1: none. */
+  /** The highest sequence of its stored ticks; -1 if there are none. */
   maxSequence: number;
-  /** Older ticks are no longer kept, microseconds. */
+  /** Ticks before this time are no longer kept, microseconds. */
   readonly fromUs: number;
   open24h: number;
-  /** What came before its first tick is missing, and was not declared yet. */
+  /** Everything before its first tick is missing, and that is not declared yet. */
   undeclared: boolean;
 }
 
-/** Rows of one INSERT, most first: 64 rows in one statement cost half of 64 statements. */
+/** Rows of the INSERT statements, most first: one statement with 64 rows takes half the time of 64 statements. */
 const ROWS_AT_ONCE = [64, 8, 1] as const;
 
 function insertOf(rows: number): string {
@@ -36,7 +36,7 @@ function insertOf(rows: number): string {
     `VALUES ${Array(rows).fill(row).join(", ")}`;
 }
 
-/** Runs in one transaction: all of it or nothing. */
+/** Runs the function in one transaction, which is rolled back if it throws. */
 export function inTransaction<T>(db: DatabaseSync, fn: () => T): T {
   db.exec("BEGIN IMMEDIATE");
   try {
@@ -47,13 +47,13 @@ export function inTransaction<T>(db: DatabaseSync, fn: () => T): T {
     try {
       if (db.isTransaction) db.exec("ROLLBACK");
     } catch {
-      // the first error tells why
+      // the first error says why
     }
     throw error;
   }
 }
 
-/** The only one that writes to its database. */
+/** Writes to a database. Nothing else may write to it meanwhile. */
 export class Writer {
   readonly #db: DatabaseSync;
   readonly #options: WriterOptions;
@@ -68,13 +68,13 @@ export class Writer {
   readonly #addClockStep: StatementSync;
   readonly #candles: readonly CandleTable[];
   readonly #products = new Map<string, Product>();
-  /** `opened` of the gaps that an earlier run left open, by product id. */
+  /** `opened` of the gaps that an earlier run left open, by product id; read with the first gap. */
   #leftOpen: Map<number, number[]> | undefined;
-  /** Of the last tick that came, ms. */
+  /** `receivedTime` of the last tick, ms. */
   #received: number | undefined;
-  /** What waits to be inserted. */
+  /** Rows to be inserted. */
   #values: (number | null)[] = [];
-  /** Gaps of its own in the transaction that runs. */
+  /** Gaps that the writer has declared in the current transaction. */
   #declared: Gap[] = [];
 
   /** The database must have the newest schema. */
@@ -97,7 +97,7 @@ export class Writer {
     this.#candles = STORED_INTERVALS.map((length) => new CandleTable(db, length));
   }
 
-  /** Stores it, in one transaction. Throws what SQLite throws; nothing of it is stored then. Returns how many ticks were new. */
+  /** Stores the batch in one transaction. Returns how many ticks were new. Throws what SQLite throws; then nothing is stored. */
   write(batch: PackedBatch): number {
     const received = this.#received;
     this.#declared = [];
@@ -116,7 +116,7 @@ export class Writer {
     }
   }
 
-  /** What is remembered of the database may no longer be true. */
+  /** Forgets what the writer remembers of the database, because it may have changed. */
   forget(): void {
     this.#products.clear();
     for (const table of this.#candles) table.forget();
@@ -146,7 +146,7 @@ export class Writer {
     if (ticks.length === 0) return 0;
     const offsets: number[][] = open24h.map(() => []);
     let stepFrom = -Infinity, stepTo = Infinity;
-    // of the run before, the newest tick of each product is known: near enough
+    // of an earlier run, only the newest tick of each product is known
     let received = this.#received ??= this.#lastReceived();
     for (let at = 0; at < ticks.length; at += COLUMNS) {
       offsets[ticks[at] as number]?.push(at);
@@ -161,12 +161,12 @@ export class Writer {
     if (stepFrom > -Infinity) this.#addClockStep.run(stepFrom, stepTo);
 
     let stored = 0;
-    for (const [place, own] of offsets.entries()) {
-      const [exchange, name] = [series[2 * place] as string, series[2 * place + 1] as string];
+    for (const [index, own] of offsets.entries()) {
+      const [exchange, name] = [series[2 * index] as string, series[2 * index + 1] as string];
       const product = this.#productOf(exchange, name);
       if (product.undeclared) this.#declareLoss(product, exchange, name, ticks, own[0] as number);
       stored += this.#writeProduct(product, ticks, own);
-      const open = open24h[place] as number;
+      const open = open24h[index] as number;
       if (!Number.isNaN(open) && open !== product.open24h) {
         this.#setOpen24h.run(open, product.id);
         product.open24h = open;
@@ -182,7 +182,7 @@ export class Writer {
     let before = -1;
     for (const at of offsets) {
       if (sequenceAt(at) < before) {
-        // whoever is not behind all that are stored must be asked for, so the lowest go first
+        // a tick above the highest stored sequence is new without a look-up, so the lowest come first
         offsets.sort((a, b) => sequenceAt(a) - sequenceAt(b));
         break;
       }
@@ -192,7 +192,7 @@ export class Writer {
     let stored = 0;
     for (const at of offsets) {
       const exchangeTimeUs = ticks[at + TIME] as number;
-      // whether it was there once, nobody knows
+      // it may have been stored and deleted
       if (exchangeTimeUs < product.fromUs) continue;
       const sequence = sequenceAt(at);
       if (sequence > product.maxSequence) {
@@ -254,7 +254,7 @@ export class Writer {
   #declareLoss(product: Product, exchange: string, name: string, ticks: Float64Array, at: number): void {
     const now = this.#options.now();
     const to = ((ticks[at + TIME] as number) + (ticks[at + SHIFT] as number)) / 1e6;
-    // between two ms: no gap of the pipeline has that one
+    // half a millisecond: the pipeline gives no gap such a name
     const opened = (Math.floor(now) + 0.5) / 1000;
     const [reason, dropped, missed] = ["store-failed", 0, true] as const;
     this.#putGap.run(product.id, opened, null, to, reason, dropped, Number(missed), now);
@@ -269,11 +269,11 @@ export class Writer {
     this.#putGap.run(id, opened, from, to, reason, dropped, missed ? 1 : 0, now);
     const leftOpen = this.#leftOpen.get(id);
     if (leftOpen === undefined) return;
-    // it is of this run after all
+    // a gap that this run writes is not one of the earlier run
     const others = leftOpen.filter((other) => other !== opened);
     this.#leftOpen.set(id, others);
     if (reason !== "restart" || to === null) return;
-    // a program that was ended could not say when its own gaps ended: its successor has data again from here on
+    // the earlier run could not write the end of its gaps: they end where this run has data again
     for (const other of others) this.#endGap.run(to, missed ? null : from, now, id, other);
     this.#leftOpen.delete(id);
   }

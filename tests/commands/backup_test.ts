@@ -72,7 +72,11 @@ test("backup never writes over a file unless told to, nor half of one", async ({
       `Cannot back up to ${folder}/${name}: ${why}`,
     );
   }
-  await assertRejects(() => backupStore([copy], "", output()), ConfigError, "must be named by STORE_FILE");
+  await assertRejects(
+    () => backupStore([copy], "", output()),
+    ConfigError,
+    "expected the name of a store in STORE_FILE or --file",
+  );
   await assertRejects(() => backupStore([], path, output()), ConfigError, "expected the name of one file to write to");
   await assertRejects(() => backupStore(["a", "b", "--fast"], path, output()), ConfigError, "no such option");
   assertEquals((await namesIn(folder)).filter((name) => /part|no$/.test(name)), []);

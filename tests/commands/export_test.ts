@@ -105,7 +105,7 @@ test("export says what a product must be called, and what is missing", async ({ 
   await assertRejects(
     () => exported(path, "--product", "BTC/USD"),
     ConfigError,
-    'Cannot use --product as it must be in the store, which has BTC-USD: current value is "BTC/USD"',
+    'Cannot use --product: expected a product of the store (BTC-USD), got "BTC/USD"',
   );
   await assertRejects(
     () => exported(`${folder}/nothing.sqlite`),
@@ -139,20 +139,20 @@ Deno.test("export says all that is wrong with its arguments at once", async () =
   assertEquals(error.problems, [
     "Cannot use --colour as there is no such option: see --help",
     "Cannot use --product as it needs a value: see --help",
-    'Cannot use "red" as export takes only options: see --help',
+    'Cannot use "red": expected only options (see --help)',
     'Cannot use --what as it must be ticks or candles or gaps: current value is "prices"',
     'Cannot use --format as it must be csv or jsonl: current value is "xml"',
     'Cannot use --interval as it must be 1s or 5s or 15s or 30s or 1m or 5m or 15m or 30m or 1h or 4h or 1d or 1w: current value is "7x"',
-    "Cannot use --interval as only candles have one: --what is ticks",
-    'Cannot use --from as it must be unix seconds like 1700000000 or 1700000000.25, or a date like 2026-10-03T21:00:00Z: current value is "yesterday"',
-    'Cannot export as a store must be named by STORE_FILE or --file: current value is ""',
+    "Cannot use --interval: expected --what candles, got ticks",
+    'Cannot use --from: expected unix seconds like 1700000000 or 1700000000.25, or a date like 2026-10-03T21:00:00Z, got "yesterday"',
+    'Cannot export: expected the name of a store in STORE_FILE or --file, got ""',
   ]);
   const turned = await assertRejects(
     () => exported("x", "--from", "2026-10-03", "--to", "2026-10-02 12:30"),
     ConfigError,
   );
   assertEquals(turned.problems, [
-    'Cannot use --to as it must be after --from: current values are "2026-10-02 12:30" and "2026-10-03"',
+    'Cannot use --to: expected a time after --from "2026-10-03", got "2026-10-02 12:30"',
   ]);
 });
 
@@ -160,7 +160,7 @@ Deno.test("export refuses milliseconds, as they would be a time after the year 9
   for (const name of ["--from", "--to"]) {
     const error = await assertRejects(() => exported("x", name, "1700000000000"), ConfigError);
     assertEquals(error.problems, [
-      `Cannot use ${name} as it must be ${TIME_WISH}: current value is "1700000000000"`,
+      `Cannot use ${name}: expected ${TIME_WISH}, got "1700000000000"`,
     ]);
   }
   assertEquals([timeOf("253402300799"), timeOf("253402300800"), timeOf("9999-12-31T23:59:59Z")], [
