@@ -184,7 +184,7 @@ export class LeverPanel implements DemoLevers, Disposable {
         title: "Slow disk",
         teaches: `Each write to the store now waits ${SLOW_MS / 1000} seconds: a queue between a fast side and a ` +
           "slow side helps only as long as it has room.",
-        watch: "Prices go on, because the page does not wait for the disk, while ticks queue up before the store; " +
+        watch: "Prices go on, but the chart waits for the store, and ticks queue up before it; " +
           "add the flood, and the ticks that no longer fit are dropped, counted and shaded in the chart.",
         isOn: () => disk.delayMs > 0,
         pull: (on) => {

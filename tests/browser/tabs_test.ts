@@ -1,4 +1,4 @@
-// Many tabs of one browser: they share the streams, since a browser opens six connections to a host and no more.
+// Many tabs of one browser: they share one stream, since a browser opens six connections to a host and no more.
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { until } from "../integration/feed.ts";
@@ -12,20 +12,18 @@ const lively = (tab: Tab) =>
     () => __page.candles().length > 0 && __page.strip()?.kind === "live" || __page.strip(),
   );
 
-browserTest("two tabs share one SharedWorker and its streams; eight work as well as one", async () => {
+browserTest("two tabs share one SharedWorker and its stream; eight work as well as one", async () => {
   await using scene = await openScene({ relayed: true, path: "/?product=BTC-USD&interval=1s" });
   const { tab, relay, visitor, chromium, url, program } = scene;
   assert(relay !== undefined);
   await lively(tab);
   assertEquals(await tab.page.evaluate(() => __page.isShared()), true);
   const alone = relay.open(STREAM);
-  // one for the lists, one with every tick of the product that is looked at
-  assertEquals(alone, 2);
+  assertEquals(alone, 1);
 
   const second = await visitor.visit(`${url}/?product=BTC-USD&interval=1m`);
   await lively(second);
-  assertEquals(relay.open(STREAM), alone);
-  assertEquals(relay.requests.filter((line) => line.startsWith(`GET ${STREAM}`)).length, 2);
+  await until("there is still one stream", () => relay.open(STREAM) === alone);
   assertEquals((await chromium.sharedWorkers()).length, 1);
 
   const { simulator } = scene;
@@ -35,7 +33,7 @@ browserTest("two tabs share one SharedWorker and its streams; eight work as well
     await lively(tab);
     more.push(tab);
   }
-  await until("the streams are as many as before", () => relay.open(STREAM) === 2);
+  await until("there is one stream", () => relay.open(STREAM) === 1);
   assertEquals((await chromium.sharedWorkers()).length, 1);
   // each tab draws its own product on
   for (const [i, each] of [tab, second, ...more].entries()) {
@@ -48,13 +46,13 @@ browserTest("two tabs share one SharedWorker and its streams; eight work as well
     assertEquals([each.troubles, each.foreign], [[], []]);
     await each.page.close();
   }
-  await until("the streams are those of one tab again", () => relay.open(STREAM) === 2);
+  await until("the stream is that of one tab again", () => relay.open(STREAM) === 1);
   assertLess((await program.get<{ now: number }>("/api/status")).now, Infinity);
   await lively(tab);
   assertClean(scene);
 });
 
-browserTest("without SharedWorker, as on Android, each tab has streams of its own", async () => {
+browserTest("without SharedWorker, as on Android, each tab has its own stream", async () => {
   await using scene = await openScene({ relayed: true, path: "/?product=BTC-USD&interval=1s" });
   const { relay, visitor, chromium, url, tab } = scene;
   assert(relay !== undefined);

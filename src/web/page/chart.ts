@@ -21,11 +21,12 @@ import {
   type UTCTimestamp,
 } from "lightweight-charts";
 import { type Interval, intervalMs } from "../../core/candle.ts";
-import { type PageCandle, placeOf } from "./candles.ts";
+import type { Drawing } from "./chart_data.ts";
 import { clockText, countText, dayText, type MarkKind, markText, priceText, volumeText, type Zone } from "./format.ts";
 import { drawRegions, type RegionData } from "./gap_regions.ts";
-import type { Drawing } from "./history.ts";
+import { indexFrom } from "./search.ts";
 import type { Style } from "./selection.ts";
+import type { WireCandle } from "./wire.ts";
 
 /** What stands below the prices. */
 export type Below = "ticks" | "volume";
@@ -144,7 +145,7 @@ export class Chart {
   #spacing = CANDLE_WIDTH;
   #colors = colorsOf(document.documentElement);
   /** What stands on the axis, in order; `candle` is absent at an empty place. */
-  #points: { readonly time: number; readonly candle?: PageCandle }[] = [];
+  #points: { readonly time: number; readonly candle?: WireCandle }[] = [];
   #isNowInSight = true;
   #looked: number | undefined;
   /** The keys have put the crosshair where it is: it stays at its candle, while that of a mouse stays at the mouse. */
@@ -209,7 +210,7 @@ export class Chart {
   }
 
   /** What is drawn, candles only, in order of time. */
-  get candles(): PageCandle[] {
+  get candles(): WireCandle[] {
     return this.#points.flatMap(({ candle }) => candle ?? []);
   }
 
@@ -433,8 +434,8 @@ export class Chart {
   }
 
   /** Draws one candle that changed or was added at the end; false where that is not enough. */
-  #update(candle: PageCandle): boolean {
-    const place = placeOf(this.#points, candle.time);
+  #update(candle: WireCandle): boolean {
+    const place = indexFrom(this.#points, candle.time);
     const before = this.#points[place];
     const isNew = before === undefined;
     if (!isNew && (before.time !== candle.time || before.candle === undefined)) return false;
@@ -460,7 +461,7 @@ export class Chart {
     return next !== undefined && next.candle === undefined;
   }
 
-  #pricePoint(candle: PageCandle, isBeforeGap: boolean): Point {
+  #pricePoint(candle: WireCandle, isBeforeGap: boolean): Point {
     const { up, down, warn, panel } = this.#colors;
     const time = candle.time as UTCTimestamp;
     if (this.#style === "line") {
@@ -480,7 +481,7 @@ export class Chart {
     } as Point;
   }
 
-  #belowPoint({ time, open, close, ticks, volume }: PageCandle): { time: Time; value: number; color: string } {
+  #belowPoint({ time, open, close, ticks, volume }: WireCandle): { time: Time; value: number; color: string } {
     const { upSoft, downSoft } = this.#colors;
     const value = this.#kind === "ticks" ? ticks : volume ?? 0;
     return { time: time as UTCTimestamp, value, color: close >= open ? upSoft : downSoft };
@@ -534,7 +535,7 @@ export class Chart {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const scale = this.#chart.timeScale();
     const last = this.#points.length - 1;
-    const place = this.#looked === undefined ? last + 1 : placeOf(this.#points, this.#looked);
+    const place = this.#looked === undefined ? last + 1 : indexFrom(this.#points, this.#looked);
     const to = (index: number) => {
       const time = this.#points[Math.min(last, Math.max(0, index))]?.time;
       if (time === undefined) return;
@@ -567,8 +568,8 @@ export class Chart {
 }
 
 /** Candles and empty places in one row, in order of time. */
-function placesOf(candles: readonly PageCandle[], blanks: readonly number[]): { time: number; candle?: PageCandle }[] {
-  const places: { time: number; candle?: PageCandle }[] = [];
+function placesOf(candles: readonly WireCandle[], blanks: readonly number[]): { time: number; candle?: WireCandle }[] {
+  const places: { time: number; candle?: WireCandle }[] = [];
   let next = 0;
   for (const candle of candles) {
     for (let blank = blanks[next]; blank !== undefined && blank < candle.time; blank = blanks[++next]) {

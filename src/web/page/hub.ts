@@ -1,312 +1,130 @@
-// The streams of all tabs of this browser: one for the watch lists and the status, one with every tick of the products that
-// are looked at. Runs in a SharedWorker, or in the page where there is none.
+// One stream for all windows of this browser, which opens only six connections to a host. The hub relays each event to the windows
+// that are visible. It runs in a SharedWorker, or in the page where there is none.
 
-import { type Events, type PageClock, StreamLink } from "./link.ts";
+import type { Interval } from "../../core/candle.ts";
+import { type Events, EventStream, type PageClock } from "./event_stream.ts";
 import type { ServerLink } from "./truth.ts";
-import { isObject, type WireGap, type WireState, type WireStatus, type WireTick } from "./wire.ts";
+import type { WireState, WireStatus } from "./wire.ts";
 
-/** What a tab says. `look`: it is seen, and shows this product. `hidden`: nobody sees it. `bye`: it is gone. `here`: it lives. */
-export type TabMessage =
-  | { readonly kind: "look"; readonly product?: string | undefined }
-  | { readonly kind: "hidden" }
-  | { readonly kind: "bye" }
-  | { readonly kind: "here" }
+/** What a window sends: what it shows, that it is hidden (or closed), or that the network is back. */
+export type WindowMessage =
+  | { readonly kind: "show"; readonly product?: string | undefined; readonly interval: Interval }
+  | { readonly kind: "hide" }
   | { readonly kind: "online" };
 
-/** What gathered for a tab; at most ten a second. */
-export interface Batch {
-  /** The newest tick of each product that has one. */
-  readonly newest: readonly WireTick[];
-  /** Every tick of the tab's product, in order. */
-  readonly ticks: readonly WireTick[];
-  /** Of all products, in order. */
-  readonly gaps: readonly WireGap[];
-  /** The last one. */
-  readonly status?: WireStatus;
-  /** Of all products, as soon as one changed. */
-  readonly states?: readonly WireState[];
-  /** The link of the watch lists' stream, when it changed. */
-  readonly link?: ServerLink;
-  /** The watch lists' stream is open again: what it brings may leave out much. */
-  readonly again?: boolean;
-  /** The product's stream is open (again), or could not bring all that was missed: what is drawn may have holes. */
-  readonly holes?: boolean;
+/** What a window receives. */
+export type HubMessage =
+  | { readonly kind: "event"; readonly name: string; readonly data: unknown }
+  | { readonly kind: "link"; readonly link: ServerLink }
+  /** What is stored from now on will be sent; what was stored before has to be fetched. */
+  | { readonly kind: "open" };
+
+type Send = (message: HubMessage) => void;
+
+/** A visible window. */
+interface Shown {
+  readonly series: string | undefined;
+  /** It was not told yet that the stream is open. */
+  isWaiting: boolean;
 }
 
-/** One tab. */
-interface Tab {
-  readonly send: (batch: Batch) => void;
-  seenAt: number;
-  visible: boolean;
-  product: string | undefined;
-  newest: Map<string, WireTick>;
-  ticks: WireTick[];
-  gaps: WireGap[];
-  status: WireStatus | undefined;
-  states: boolean;
-  link: ServerLink | undefined;
-  again: boolean;
-  holes: boolean;
-}
-
-/** What a hub is built from. */
+/** What {@link StreamHub} uses. */
 export interface HubOptions {
-  /** Opens a stream. */
+  /** Opens a connection. */
   readonly open: (url: string) => Events;
   /** Time. */
   readonly clock: PageClock;
-  /** 0 included to 1 excluded. */
+  /** 0 (included) to 1 (excluded). */
   readonly random: () => number;
 }
 
-/** So long events gather before tabs get them, ms: a page draws no faster. */
-const GATHER_MS = 100;
-/** After a change of what is looked at, so long may pass until the stream follows: arrow keys run through a list, ms. */
+/** The stream follows a new choice after this long, ms: arrow keys run through the list of products. */
 const SETTLE_MS = 60;
-/** Without a word for so long a tab is gone, ms. Timers of tabs in the background come once a minute. */
-const GONE_MS = 180_000;
-/** Without anybody who looks, the streams are closed after this, ms. */
-const IDLE_MS = 30_000;
-/** More ticks than that for one tab at once, and it had better ask for the candles. */
-const MAX_TICKS = 20_000;
+/** Without a visible window the stream ends after this long, ms. */
+const IDLE_MS = 15_000;
 
-/** Serves any number of tabs. */
+/** Serves any number of windows. */
 export class StreamHub {
-  readonly #options: HubOptions;
-  readonly #tabs = new Set<Tab>();
-  readonly #states = new Map<string, WireState>();
+  readonly #clock: PageClock;
+  readonly #stream: EventStream;
+  readonly #visible = new Map<Send, Shown>();
+  #url = "";
   #status: WireStatus | undefined;
-  #watch: StreamLink | undefined;
-  #chart: StreamLink | undefined;
-  #products = "";
-  #gathering = false;
-  #settling = false;
-  #idleSince: number | undefined;
-  #checking = false;
+  readonly #states = new Map<string, WireState>();
+  #cancelUpdate = () => {};
 
-  /** Opens nothing before a tab comes. */
-  constructor(options: HubOptions) {
-    this.#options = options;
-  }
-
-  /** Takes a tab in; what it returns takes what the tab says. */
-  attach(send: (batch: Batch) => void): (message: TabMessage) => void {
-    const tab: Tab = {
-      send,
-      seenAt: this.#options.clock.now(),
-      visible: false,
-      product: undefined,
-      newest: new Map(),
-      ticks: [],
-      gaps: [],
-      status: undefined,
-      states: false,
-      link: undefined,
-      again: false,
-      holes: false,
-    };
-    return (message) => this.#hear(tab, message);
-  }
-
-  /** Ends both streams. */
-  close(): void {
-    this.#tabs.clear();
-    this.#watch?.close();
-    this.#chart?.close();
-  }
-
-  #hear(tab: Tab, message: TabMessage): void {
-    tab.seenAt = this.#options.clock.now();
-    switch (message.kind) {
-      case "look":
-        this.#tabs.add(tab);
-        if (!tab.visible) {
-          tab.visible = true;
-          tab.states = true;
-          tab.link = this.#watch?.link;
-          tab.status = this.#status;
-        }
-        if (tab.product !== message.product) tab.ticks = [];
-        tab.product = message.product;
-        this.#gather();
-        break;
-      case "hidden":
-        this.#hide(tab);
-        break;
-      case "bye":
-        this.#hide(tab);
-        this.#tabs.delete(tab);
-        break;
-      case "online":
-        this.#watch?.hurry();
-        this.#chart?.hurry();
-        break;
-      case "here":
-        break;
-    }
-    this.#settle();
-    this.#check();
-  }
-
-  /** Nothing gathers for a tab that nobody sees: it may be frozen, and never read. */
-  #hide(tab: Tab): void {
-    tab.visible = false;
-    tab.product = undefined;
-    tab.newest.clear();
-    tab.ticks = [];
-    tab.gaps = [];
-    tab.status = undefined;
-  }
-
-  #settle(): void {
-    if (this.#settling) return;
-    this.#settling = true;
-    this.#options.clock.after(SETTLE_MS, () => {
-      this.#settling = false;
-      this.#follow();
+  /** Opens nothing before a window is visible. */
+  constructor({ open, clock, random }: HubOptions) {
+    this.#clock = clock;
+    this.#stream = new EventStream({
+      open,
+      clock,
+      random,
+      onEvent: (name, data) => this.#take(name, data),
+      onOpen: () => {
+        // the status that follows has all of them
+        this.#states.clear();
+        for (const shown of this.#visible.values()) shown.isWaiting = false;
+        this.#send({ kind: "open" });
+      },
+      onLink: (link) => this.#send({ kind: "link", link }),
     });
   }
 
-  /** Opens and closes streams as the tabs want it. */
-  #follow(): void {
-    const { open, clock, random } = this.#options;
-    const visible = [...this.#tabs].filter((tab) => tab.visible);
-    if (visible.length === 0) {
-      this.#idleSince ??= clock.now();
+  /** Returns the function that takes the messages of a window. */
+  attach(send: Send): (message: WindowMessage) => void {
+    return (message) => {
+      if (message.kind === "online") return this.#stream.retryNow();
+      if (message.kind === "hide") this.#visible.delete(send);
+      else this.#show(send, message.product === undefined ? undefined : `${message.product}:${message.interval}`);
+      this.#cancelUpdate();
+      this.#cancelUpdate = this.#clock.after(this.#visible.size === 0 ? IDLE_MS : SETTLE_MS, () => this.#update());
+    };
+  }
+
+  #show(send: Send, series: string | undefined): void {
+    const before = this.#visible.get(send);
+    if (before === undefined) this.#sendPresent(send);
+    const isWaiting = before === undefined || before.isWaiting || before.series !== series;
+    this.#visible.set(send, { series, isWaiting });
+  }
+
+  /** What a window must know that was hidden until now. */
+  #sendPresent(send: Send): void {
+    send({ kind: "link", link: this.#stream.link });
+    if (this.#status === undefined) return;
+    send({ kind: "event", name: "status", data: { ...this.#status, products: [...this.#states.values()] } });
+  }
+
+  /** Opens, changes or ends the stream, as the visible windows need it. */
+  #update(): void {
+    if (this.#visible.size === 0) {
+      this.#stream.close();
+      this.#url = "";
+      this.#status = undefined;
       return;
     }
-    this.#idleSince = undefined;
-    const common = { open, clock, random };
-    this.#watch ??= new StreamLink({
-      ...common,
-      url: "api/stream?everyMs=250",
-      onEvent: (name, data) => this.#hearWatch(name, data),
-      onLink: (link) => {
-        for (const tab of this.#seen()) {
-          tab.link = link;
-          if (link.connected) tab.again = true;
-        }
-        this.#gather();
-      },
-    });
-    const wanted = [...new Set(visible.flatMap(({ product }) => product ?? []))].sort();
-    const products = wanted.map(encodeURIComponent).join();
-    if (products === this.#products) return;
-    const lastEventId = this.#chart?.lastEventId ?? "";
-    this.#chart?.close();
-    this.#products = products;
-    this.#chart = undefined;
-    if (products === "") return;
-    this.#chart = new StreamLink({
-      ...common,
-      url: `api/stream?product=${products}`,
-      ...(lastEventId === "" ? {} : { lastEventId }),
-      onEvent: (name, data) => this.#hearChart(name, data),
-      onLink: ({ connected }) => {
-        if (connected) this.#tellHoles();
-      },
-    });
+    const series = new Set([...this.#visible.values()].flatMap((shown) => shown.series ?? []));
+    const candles = [...series].sort().map(encodeURIComponent).join();
+    const url = `api/stream?everyMs=250${candles === "" ? "" : `&candles=${candles}`}`;
+    if (url !== this.#url) return this.#stream.open(this.#url = url);
+    if (!this.#stream.isOpen) return;
+    for (const [send, shown] of this.#visible) {
+      if (shown.isWaiting) send({ kind: "open" });
+      shown.isWaiting = false;
+    }
   }
 
-  #hearWatch(name: string, data: unknown): void {
-    if (!isObject(data)) return;
-    if (name === "tick") {
-      const tick = data as unknown as WireTick;
-      for (const tab of this.#seen()) tab.newest.set(tick.product, tick);
-    } else if (name === "gap") {
-      for (const tab of this.#seen()) tab.gaps.push(data as unknown as WireGap);
-    } else if (name === "status") {
-      const { products, ...status } = data as unknown as WireStatus;
-      for (const state of products ?? []) this.#states.set(state.product, state);
+  #take(name: string, data: unknown): void {
+    if (name === "status") {
+      const status = data as WireStatus;
       this.#status = status;
-      for (const tab of this.#seen()) {
-        tab.status = status;
-        if (products !== undefined && products.length > 0) tab.states = true;
-      }
-    } else if (name === "reset") {
-      for (const tab of this.#seen()) tab.again = true;
+      for (const state of status.products ?? []) this.#states.set(state.product, state);
     }
-    this.#gather();
+    this.#send({ kind: "event", name, data });
   }
 
-  #hearChart(name: string, data: unknown): void {
-    if (name === "reset") return this.#tellHoles();
-    if (name !== "tick" || !isObject(data)) return;
-    const tick = data as unknown as WireTick;
-    for (const tab of this.#seen()) {
-      if (tab.product !== tick.product) continue;
-      tab.ticks.push(tick);
-      if (tab.ticks.length > MAX_TICKS) {
-        tab.ticks = [];
-        tab.holes = true;
-      }
-    }
-    this.#gather();
-  }
-
-  #tellHoles(): void {
-    for (const tab of this.#seen()) tab.holes = true;
-    this.#gather();
-  }
-
-  *#seen(): Generator<Tab> {
-    for (const tab of this.#tabs) if (tab.visible) yield tab;
-  }
-
-  #gather(): void {
-    if (this.#gathering) return;
-    this.#gathering = true;
-    this.#options.clock.after(GATHER_MS, () => {
-      this.#gathering = false;
-      for (const tab of this.#seen()) this.#send(tab);
-    });
-  }
-
-  #send(tab: Tab): void {
-    const { newest, ticks, gaps, status, states, link, again, holes } = tab;
-    const nothing = newest.size + ticks.length + gaps.length === 0 && status === undefined && link === undefined &&
-      !states && !again && !holes;
-    if (nothing) return;
-    tab.newest = new Map();
-    tab.ticks = [];
-    tab.gaps = [];
-    tab.status = undefined;
-    tab.states = false;
-    tab.link = undefined;
-    tab.again = false;
-    tab.holes = false;
-    tab.send({
-      newest: [...newest.values()],
-      ticks,
-      gaps,
-      ...(status === undefined ? {} : { status }),
-      ...(states ? { states: [...this.#states.values()] } : {}),
-      ...(link === undefined ? {} : { link }),
-      ...(again ? { again } : {}),
-      ...(holes ? { holes } : {}),
-    });
-  }
-
-  /** Now and then: tabs that are gone without a word, streams that nobody needs. */
-  #check(): void {
-    if (this.#checking || this.#tabs.size === 0) return;
-    this.#checking = true;
-    const { clock } = this.#options;
-    clock.after(IDLE_MS / 2, () => {
-      this.#checking = false;
-      for (const tab of this.#tabs) {
-        if (clock.now() - tab.seenAt > GONE_MS) this.#hear(tab, { kind: "bye" });
-      }
-      if (this.#idleSince !== undefined && clock.now() - this.#idleSince >= IDLE_MS) {
-        this.#watch?.close();
-        this.#chart?.close();
-        this.#watch = undefined;
-        this.#chart = undefined;
-        this.#products = "";
-        this.#status = undefined;
-        this.#states.clear();
-      }
-      this.#check();
-    });
+  #send(message: HubMessage): void {
+    for (const send of this.#visible.keys()) send(message);
   }
 }

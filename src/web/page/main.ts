@@ -3,28 +3,38 @@
 
 import { type Interval, intervalMs, INTERVALS } from "../../core/candle.ts";
 import { api, messageOf } from "./api.ts";
-import { type PageCandle, placeOf, type Region } from "./candles.ts";
 import { type Below, Chart } from "./chart.ts";
+import { ChartData } from "./chart_data.ts";
 import { atMostFiveTimes, byId, make, remember, remembered, setAttribute, setText } from "./dom.ts";
-import { openFeed } from "./feed.ts";
+import { browserClock } from "./event_stream.ts";
 import { ageText, changeText, lengthOf, priceText, REASON_TEXTS, volumeText, windowText, type Zone } from "./format.ts";
 import { wholeSecondsText } from "../../core/duration.ts";
-import { History } from "./history.ts";
-import type { Batch } from "./hub.ts";
+import type { Region } from "./gap_regions.ts";
+import type { HubMessage } from "./hub.ts";
 import { loadLevers } from "./levers_view.ts";
-import { browserClock } from "./link.ts";
 import { PipelineStatus } from "./pipeline.ts";
 import { drawNumbers, drawPipeline } from "./pipeline_view.ts";
+import { indexFrom } from "./search.ts";
 import { queryOf, type Selection, selectionOf, type Style, STYLES } from "./selection.ts";
 import { loadSpark } from "./sparkline.ts";
+import { openStream } from "./stream_client.ts";
 import { type ServerLink, type Truth, truthOf } from "./truth.ts";
 import { signOf, stateWord, WatchList } from "./watch_list.ts";
-import { candlesOf, productsOf, type WireStatus } from "./wire.ts";
+import {
+  candlesOf,
+  productsOf,
+  type WireCandle,
+  type WireCandleEvent,
+  type WireGap,
+  type WireReset,
+  type WireStatus,
+  type WireTick,
+} from "./wire.ts";
 
 /** What tests may look at, as `window.__page`. */
 export interface PageView {
   /** The candles as the chart has them, in order of time. */
-  candles(): PageCandle[];
+  candles(): WireCandle[];
   /** The shaded gaps as the chart has them. */
   regions(): readonly Region[];
   /** What the strip says. */
@@ -78,7 +88,7 @@ let status: WireStatus | undefined;
 let statusAt = 0;
 let truth: Truth | undefined;
 let serverAhead = 0;
-let history: History | undefined;
+let history: ChartData | undefined;
 let looked: number | undefined;
 let isKeyed = false;
 let listTrouble: string | undefined;
@@ -94,7 +104,7 @@ const chart = new Chart({
     isKeyed = byKey && time !== undefined;
     drawLegend();
   },
-  onLeftEnd: () => void history?.older(),
+  onLeftEnd: () => void history?.loadOlder(),
   onNow: (isInSight) => byId("to-now").hidden = isInSight,
 }, zone);
 
@@ -109,30 +119,37 @@ const watchList = new WatchList({
 });
 
 const requestDraw = atMostFiveTimes(draw);
-const feed = openFeed(take);
+const stream = openStream(take);
 
-/** Takes what the streams brought. */
-function take(batch: Batch): void {
-  const now = Date.now();
-  if (batch.link !== undefined) {
-    link = batch.link;
+/** Takes a message of the hub. */
+function take(message: HubMessage): void {
+  if (message.kind === "link") {
+    link = message.link;
     secondPassed = true;
-  }
-  if (batch.status !== undefined) takeStatus(batch.status, now);
-  if (batch.states !== undefined) watchList.setStates(batch.states);
-  // after a break the newest ticks say nothing of how old they are
-  if (batch.again) void loadProducts();
-  watchList.add(batch.newest, now, serverAhead);
-  if (batch.ticks.length > 0) {
-    history?.add(batch.ticks);
-    watchList.add(batch.ticks.slice(-1), now, serverAhead);
-  }
-  if (batch.gaps.length > 0) history?.addGaps(batch.gaps);
-  if (batch.holes || batch.again) history?.refresh();
+    // after a break: how old prices are, and whether the product is still followed
+    if (link.connected || link.nextTry !== undefined) void loadProducts();
+  } else if (message.kind === "open") history?.refresh();
+  else takeEvent(message.name, message.data);
   requestDraw();
 }
 
+function takeEvent(name: string, data: unknown): void {
+  const now = Date.now();
+  if (name === "tick") watchList.add([data as WireTick], now, serverAhead);
+  else if (name === "candle") history?.addCandle(data as WireCandleEvent);
+  else if (name === "gap") history?.addGap(data as WireGap);
+  else if (name === "status") takeStatus(data as WireStatus, now);
+  else if (name === "reset") takeReset(data as WireReset);
+}
+
+/** The stream has left something out. */
+function takeReset({ product, interval }: WireReset): void {
+  if (product === undefined) void loadProducts();
+  if (product === undefined || product === history?.product && interval === history.interval) history?.refresh();
+}
+
 function takeStatus(next: WireStatus, now: number): void {
+  if (next.products !== undefined) watchList.setStates(next.products);
   const isFirst = status === undefined;
   const wasGrowing = status?.historyDone !== undefined;
   status = next;
@@ -158,32 +175,34 @@ function takeStatus(next: WireStatus, now: number): void {
 
 let loadingProducts = false;
 let productsAttempt = 0;
+let productsTimer: ReturnType<typeof setTimeout> | undefined;
 
 async function loadProducts(): Promise<void> {
   if (loadingProducts) return;
   loadingProducts = true;
+  clearTimeout(productsTimer);
   try {
     const requestedAt = Date.now();
     watchList.setProducts(productsOf(await api("api/products")), requestedAt);
     listTrouble = undefined;
     productsAttempt = 0;
     if (selection.product === undefined || !watchList.products.includes(selection.product)) firstProduct();
-    else if (looksAt !== selection.product) lookAt(selection.product);
+    else if (followed !== selection.product) follow(selection.product);
   } catch (error) {
     listTrouble = `Cannot load the list of products: ${messageOf(error)}`;
-    setTimeout(() => void loadProducts(), Math.min(10_000, 1000 * 2 ** productsAttempt++));
+    productsTimer = setTimeout(() => void loadProducts(), Math.min(10_000, 1000 * 2 ** productsAttempt++));
   } finally {
     loadingProducts = false;
   }
   requestDraw();
 }
 
-let looksAt: string | undefined;
+let followed: string | undefined;
 
-/** Every tick of it comes from now on; it must be there, or the stream of all tabs would be refused. */
-function lookAt(product: string): void {
-  looksAt = product;
-  feed.look(product);
+/** Its candles come from now on; the server must have it, or it would refuse the stream of all windows. */
+function follow(product: string): void {
+  followed = product;
+  stream.show(product, selection.interval);
 }
 
 /** Nobody has chosen a product, or one that is not there. */
@@ -220,13 +239,13 @@ function show(next: Selection): void {
     looked = undefined;
     chart.reset(interval);
     // before the list is there, candles of what the URL names are asked for beside it
-    if (watchList.products.includes(product)) lookAt(product);
+    if (watchList.products.includes(product)) follow(product);
     let isAwaited = true;
-    history = new History({
+    history = new ChartData({
       product,
       interval,
       ask: (path, signal) => api(path, { signal }),
-      trouble: messageOf,
+      messageOf,
       onChange: () => {
         if (!isAwaited || history?.isLoaded !== true) return requestDraw();
         // somebody waits for the first candles
@@ -329,7 +348,7 @@ function drawLegend(): void {
   if (history === undefined) return;
   const { candles, product, interval } = history;
   const digits = watchList.digits(product);
-  const candle = looked === undefined ? candles.at(-1) : candles[placeOf(candles, looked)];
+  const candle = looked === undefined ? candles.at(-1) : candles[indexFrom(candles, looked)];
   const time = looked ?? candle?.time;
   const isCandle = candle !== undefined && candle.time === time;
   const texts: Record<LegendPart, string> = {
@@ -374,8 +393,11 @@ function drawGapNote(time: number | undefined, interval: Interval): void {
 function drawNotice(): void {
   // whether what the URL names is there at all, the list tells
   const isKnown = history !== undefined && watchList.products.includes(history.product);
-  const trouble = listTrouble ??
-    (isKnown && history?.trouble !== undefined ? `Cannot load the candles: ${history.trouble}` : undefined);
+  const historyTrouble = isKnown && history?.trouble !== undefined
+    ? `Cannot load the candles: ${history.trouble}`
+    : undefined;
+  // the strip says it if the program does not answer at all
+  const trouble = link.connected ? listTrouble ?? historyTrouble : undefined;
   let text = said;
   if (trouble !== undefined) text = `${trouble}. Trying again.`;
   else if (history !== undefined && (!history.isLoaded || !isKnown)) {
@@ -394,7 +416,7 @@ function drawNotice(): void {
 /** A chart that is nearly empty says why. */
 function drawYoung(): void {
   const young = byId("young");
-  const count = history?.isWhole ? history.candles.length : 0;
+  const count = history?.hasAll ? history.candles.length : 0;
   const isShort = intervalMs(selection.interval) <= intervalMs(shortest ?? SHORTEST.ticks);
   setText(young, `Nothing older is stored yet.${isShort ? "" : " Shorter candles show more."}`);
   young.hidden = count === 0 || count >= YOUNG_CANDLES;
@@ -511,7 +533,6 @@ document.addEventListener("visibilitychange", () => {
   secondPassed = true;
   requestDraw();
   void loadProducts();
-  history?.refresh();
 });
 // ages and the strip's seconds go on when nothing comes
 setInterval(() => {
@@ -527,7 +548,7 @@ globalThis.__page = {
   selection: () => ({ ...selection, below, zone }),
   isLoaded: () => history?.isLoaded === true && history.trouble === undefined,
   room: () => chart.room,
-  isShared: () => feed.isShared,
+  isShared: () => stream.isShared,
   draws: () => draws,
 };
 

@@ -1,5 +1,6 @@
 // What the API and the stream tell a page, as it travels, and the checks at this edge. Field by field: README, "API".
 
+import type { Interval } from "../../core/candle.ts";
 import { ageMs, type Gap, type RejectReason } from "../../core/record.ts";
 import type { SinkStatus } from "../../pipeline/delivery.ts";
 import type { ProductNote, ProductState, SourceStatus } from "../../pipeline/source.ts";
@@ -66,6 +67,22 @@ export interface WireCandle {
   readonly incomplete: boolean;
   /** Highest sequence among its ticks. */
   readonly sequence: number;
+}
+
+/** The stream's event `candle`. */
+export interface WireCandleEvent extends WireCandle {
+  /** Whose candle. */
+  readonly product: string;
+  /** Its length. */
+  readonly interval: Interval;
+}
+
+/** The stream's event `reset`. */
+export interface WireReset {
+  /** Only the candles of this product and interval must be fetched again; absent: everything. */
+  readonly product?: string;
+  /** See `product`. */
+  readonly interval?: Interval;
 }
 
 /** One of `/api/gaps`, and the stream's event `gap`: the gap record. */

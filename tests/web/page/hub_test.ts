@@ -1,159 +1,150 @@
 import { assertEquals } from "@std/assert";
-import { type Batch, StreamHub, type TabMessage } from "../../../src/web/page/hub.ts";
+import { type HubMessage, StreamHub, type WindowMessage } from "../../../src/web/page/hub.ts";
 import { FakePageClock, FakeStreams } from "./page_clock.ts";
 import { statusWith } from "./status.ts";
 
-type Item<T> = T extends readonly (infer Each)[] ? Each : T;
-
-interface FakeTab {
-  readonly say: (message: TabMessage) => void;
-  readonly got: Batch[];
-  /** All of one kind that came. */
-  all<K extends keyof Batch>(name: K): Item<NonNullable<Batch[K]>>[];
+interface FakeWindow {
+  readonly say: (message: WindowMessage) => void;
+  readonly show: (product?: string) => void;
+  readonly got: HubMessage[];
+  /** The data of all events of this name. */
+  // deno-lint-ignore no-explicit-any -- whatever it is, the test compares it
+  events(name: string): any[];
+  /** How often the stream was said to be open. */
+  readonly opened: number;
 }
 
 function scene() {
   const clock = new FakePageClock();
   const streams = new FakeStreams();
   const hub = new StreamHub({ open: streams.open, clock, random: () => 0.5 });
-  const tab = (): FakeTab => {
-    const got: Batch[] = [];
-    const say = hub.attach((batch) => got.push(batch));
-    return { say, got, all: (name) => got.map((batch) => batch[name] ?? []).flat() as never };
+  const window = (): FakeWindow => {
+    const got: HubMessage[] = [];
+    const say = hub.attach((message) => got.push(message));
+    return {
+      say,
+      show: (product) => say({ kind: "show", product, interval: "1m" }),
+      got,
+      events: (name) => got.flatMap((message) => message.kind === "event" && message.name === name ? message.data : []),
+      get opened() {
+        return got.filter(({ kind }) => kind === "open").length;
+      },
+    };
   };
-  return { clock, streams, hub, tab, urls: () => streams.running.map(({ url }) => url) };
+  return { clock, streams, window, urls: () => streams.running.map(({ url }) => url) };
 }
 
+const STREAM = "api/stream?everyMs=250";
 const tick = (product: string, sequence: number) => ({ product, sequence, price: sequence, time: sequence });
-const WATCH = "api/stream?everyMs";
-const CHART = "api/stream?product";
 
-Deno.test("page hub: one stream for all lists, one for the products that are looked at, however many tabs", async () => {
-  const { clock, tab, urls } = scene();
-  const [first, second, third] = [tab(), tab(), tab()];
-  first.say({ kind: "look", product: "BTC-USD" });
-  second.say({ kind: "look", product: "kraken:BTC/USD" });
-  third.say({ kind: "look", product: "BTC-USD" });
+Deno.test("page hub: one stream, with the candles of all visible windows", async () => {
+  const { clock, window, urls } = scene();
+  window().show("BTC-USD");
+  window().say({ kind: "show", product: "kraken:BTC/USD", interval: "5s" });
+  window().show("BTC-USD");
+  window().show();
   await clock.advance(100);
-  assertEquals(urls(), ["api/stream?everyMs=250", "api/stream?product=BTC-USD,kraken%3ABTC%2FUSD"]);
+  assertEquals(urls(), [`${STREAM}&candles=BTC-USD%3A1m,kraken%3ABTC%2FUSD%3A5s`]);
 });
 
-Deno.test("page hub: keys that run through a list open one stream, which goes on where the other stopped", async () => {
-  const { clock, streams, tab, urls } = scene();
-  const { say } = tab();
-  say({ kind: "look", product: "A-USD" });
+Deno.test("page hub: a list run through with the keys opens one stream, which continues where the other stopped", async () => {
+  const { clock, streams, window, urls } = scene();
+  const { show, got } = window();
+  show("A-USD");
   await clock.advance(100);
-  streams.at(CHART).tell("tick", tick("A-USD", 1), "41");
-  for (const product of ["B-USD", "C-USD", "D-USD"]) say({ kind: "look", product });
+  streams.at(STREAM).tell("tick", tick("A-USD", 1), "41");
+  for (const product of ["B-USD", "C-USD", "D-USD"]) show(product);
   await clock.advance(100);
-  assertEquals(streams.all.length, 3);
-  assertEquals(urls()[1], "api/stream?product=D-USD&lastEventId=41");
+  assertEquals(streams.all.length, 2);
+  assertEquals(urls(), [`${STREAM}&candles=D-USD%3A1m&lastEventId=41`]);
+  assertEquals(
+    got.flatMap((each) => each.kind === "link" ? each.link.connected : []),
+    [false, true],
+    "no break is shown",
+  );
 });
 
-Deno.test("page hub: a tab gets every tick of its product, and the newest of all, gathered", async () => {
-  const { clock, streams, tab } = scene();
-  const [first, second] = [tab(), tab()];
-  first.say({ kind: "look", product: "A-USD" });
-  second.say({ kind: "look", product: "B-USD" });
+Deno.test("page hub: each event goes to all visible windows, and to no hidden one", async () => {
+  const { clock, streams, window } = scene();
+  const [first, second, hidden] = [window(), window(), window()];
+  for (const each of [first, second, hidden]) each.show("A-USD");
   await clock.advance(100);
-  for (const sequence of [1, 2, 3]) streams.at(CHART).tell("tick", tick("A-USD", sequence));
-  for (const sequence of [2, 3]) streams.at(WATCH).tell("tick", tick("A-USD", sequence));
-  const before = first.got.length;
-  await clock.advance(110);
-  assertEquals(first.got.length, before + 1);
-  assertEquals(first.all("ticks").map(({ sequence }) => sequence), [1, 2, 3]);
-  assertEquals(second.all("ticks"), []);
-  assertEquals(second.all("newest").map(({ sequence }) => sequence), [3]);
+  hidden.say({ kind: "hide" });
+  streams.at(STREAM).tell("tick", tick("A-USD", 1));
+  streams.at(STREAM).tell("candle", { product: "A-USD" });
+  for (const each of [first, second]) {
+    assertEquals([each.events("tick"), each.events("candle")], [[tick("A-USD", 1)], [{ product: "A-USD" }]]);
+  }
+  assertEquals(hidden.got.length, 1);
 });
 
-Deno.test("page hub: a tab that comes later is told how all stands", async () => {
-  const { clock, streams, tab } = scene();
-  tab().say({ kind: "look", product: "A-USD" });
+Deno.test("page hub: windows are told when their candles begin to come, and must be fetched", async () => {
+  const { clock, streams, window } = scene();
+  const [first, second] = [window(), window()];
+  first.show("A-USD");
+  await clock.advance(100);
+  assertEquals(first.opened, 0, "it is on its way");
+  streams.at(STREAM).tell("status", statusWith());
+  assertEquals(first.opened, 1, "it is open");
+  second.show("A-USD");
+  await clock.advance(100);
+  assertEquals([first.opened, second.opened], [1, 1], "the same candles come already");
+  second.say({ kind: "hide" });
+  second.show("A-USD");
+  await clock.advance(100);
+  assertEquals([first.opened, second.opened], [1, 2], "hidden for a moment, it has missed some");
+  second.show("B-USD");
+  await clock.advance(100);
+  streams.at(STREAM).tell("status", statusWith());
+  assertEquals([first.opened, second.opened], [2, 3], "another connection");
+  streams.at(STREAM).fail();
+  await clock.advance(1000);
+  streams.at(STREAM).tell("status", statusWith());
+  assertEquals([first.opened, second.opened], [3, 4], "after a break");
+});
+
+Deno.test("page hub: a window that comes later receives the link and the status of all products", async () => {
+  const { clock, streams, window } = scene();
+  window().show("A-USD");
   await clock.advance(100);
   const products = [{ product: "A-USD", state: "live" }, { product: "B-USD", state: "live" }];
-  streams.at(WATCH).tell("status", { ...statusWith({ exchange: "Kraken" }), products });
-  streams.at(WATCH).tell("status", { ...statusWith(), products: [{ product: "B-USD", state: "stalled" }] });
-  await clock.advance(100);
-  const late = tab();
-  late.say({ kind: "look" });
-  await clock.advance(100);
-  assertEquals(late.all("status").map(({ exchange }) => exchange), ["Coinbase"]);
-  assertEquals(late.all("states").map(({ product, state }) => `${product} ${state}`), ["A-USD live", "B-USD stalled"]);
-  assertEquals(late.all("link").map(({ connected }) => connected), [true]);
+  streams.at(STREAM).tell("status", { ...statusWith({ exchange: "Kraken" }), products });
+  streams.at(STREAM).tell("status", { ...statusWith(), products: [{ product: "B-USD", state: "stalled" }] });
+  const late = window();
+  late.show();
+  const [link] = late.got;
+  assertEquals(link?.kind === "link" && link.link.connected, true);
+  assertEquals(late.events("status"), [
+    { ...statusWith(), products: [{ product: "A-USD", state: "live" }, { product: "B-USD", state: "stalled" }] },
+  ]);
 });
 
-Deno.test("page hub: where a stream may have left something out, tabs are told", async () => {
-  const { clock, streams, tab } = scene();
-  const each = tab();
-  each.say({ kind: "look", product: "A-USD" });
+Deno.test("page hub: without a visible window the stream ends after a while, and begins anew with the next", async () => {
+  const { clock, window, urls, streams } = scene();
+  const each = window();
+  each.show("A-USD");
   await clock.advance(100);
-  streams.at(CHART).tell("status", {});
-  await clock.advance(100);
-  assertEquals(each.all("holes").length, 1, "it was opened");
-  streams.at(CHART).tell("reset", { reason: "too much" });
-  await clock.advance(100);
-  assertEquals(each.all("holes").length, 2, "the server says so");
-  streams.at(CHART).fail();
-  await clock.advance(1000);
-  streams.at(CHART).tell("status", {});
-  await clock.advance(100);
-  assertEquals(each.all("holes").length, 3, "it was opened again");
-  streams.at(WATCH).tell("reset", { reason: "too much" });
-  await clock.advance(100);
-  assertEquals(each.all("again").length >= 1, true);
-});
-
-Deno.test("page hub: for a tab that nobody sees nothing gathers; seen again it is told how all stands", async () => {
-  const { clock, streams, tab, urls } = scene();
-  const [seen, other] = [tab(), tab()];
-  seen.say({ kind: "look", product: "A-USD" });
-  other.say({ kind: "look", product: "B-USD" });
-  await clock.advance(100);
-  other.say({ kind: "hidden" });
-  await clock.advance(100);
-  const before = other.got.length;
-  assertEquals(urls()[1], "api/stream?product=A-USD");
-  for (let i = 0; i < 100; i++) {
-    streams.at(WATCH).tell("tick", tick("B-USD", i));
-    await clock.advance(60);
-  }
-  assertEquals(other.got.length, before);
-  streams.at(WATCH).tell("status", { ...statusWith(), products: [{ product: "B-USD", state: "quiet" }] });
-  other.say({ kind: "look", product: "B-USD" });
-  await clock.advance(100);
-  assertEquals(other.all("states").at(-1)?.state, "quiet");
-});
-
-Deno.test("page hub: with nobody who looks, the streams end after a while, and begin with the next", async () => {
-  const { clock, tab, urls, streams } = scene();
-  const each = tab();
-  each.say({ kind: "look", product: "A-USD" });
-  await clock.advance(100);
-  each.say({ kind: "hidden" });
-  const alive = async (seconds: number) => {
-    for (let i = 0; i < seconds; i++) {
-      for (const stream of streams.running) stream.tell("status", {});
-      await clock.advance(1000);
-    }
-  };
-  await alive(15);
-  assertEquals(urls().length > 0, true);
-  await alive(60);
-  assertEquals(urls(), []);
-  each.say({ kind: "look", product: "A-USD" });
-  await clock.advance(100);
-  assertEquals(urls().length, 2);
-});
-
-Deno.test("page hub: a tab that is gone without a word is forgotten", async () => {
-  const { clock, streams, tab, urls } = scene();
-  const [stays, crashes] = [tab(), tab()];
-  stays.say({ kind: "look", product: "A-USD" });
-  crashes.say({ kind: "look", product: "B-USD" });
-  for (let i = 0; i < 400; i++) {
-    if (i % 30 === 0) stays.say({ kind: "here" });
-    for (const stream of streams.running) stream.tell("status", {});
+  streams.at(STREAM).tell("status", statusWith(), "41");
+  each.say({ kind: "hide" });
+  for (let i = 0; i < 14; i++) {
     await clock.advance(1000);
+    streams.at(STREAM).tell("status", statusWith(), "41");
   }
-  assertEquals(urls()[1]?.startsWith("api/stream?product=A-USD"), true, urls().join());
+  await clock.advance(2000);
+  assertEquals(urls(), []);
+  each.show("A-USD");
+  await clock.advance(100);
+  assertEquals(urls(), [`${STREAM}&candles=A-USD%3A1m`]);
+});
+
+Deno.test("page hub: a window that is hidden while another one is shown does not end the stream", async () => {
+  const { clock, window, streams } = scene();
+  const [first, second] = [window(), window()];
+  first.show("A-USD");
+  await clock.advance(100);
+  first.say({ kind: "hide" });
+  await clock.advance(1000);
+  second.show("A-USD");
+  await clock.advance(100);
+  assertEquals(streams.all.length, 1);
 });

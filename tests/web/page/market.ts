@@ -1,8 +1,8 @@
 // Ticks as an exchange in trouble sends them, and a server that knows some of them: for the tests of what a page makes of both.
 
 import { foldCandles, type Interval, intervalMs, openTimeOf } from "../../../src/core/candle.ts";
-import { type PageCandle, tickOf } from "../../../src/web/page/candles.ts";
-import type { WireCandle, WireGap, WireTick } from "../../../src/web/page/wire.ts";
+import type { WireCandle, WireCandleEvent, WireGap, WireTick } from "../../../src/web/page/wire.ts";
+import { makeTick } from "../../fakes/events.ts";
 import type { Random } from "../../fakes/random.ts";
 
 /** 2026-11-24T18:00:00Z */
@@ -27,14 +27,17 @@ export function randomTicks(random: Random, count: number): WireTick[] {
   });
 }
 
-/** As the server would tell them. */
+/** The candles of these ticks as the server sends them. */
 export function serverCandles(ticks: readonly WireTick[], interval: Interval, now: number): WireCandle[] {
   const sequences = new Map<number, number>();
   for (const { time, sequence } of ticks) {
     const start = openTimeOf(time * 1000, interval);
     sequences.set(start, Math.max(sequences.get(start) ?? -1, sequence));
   }
-  return foldCandles(ticks.map(tickOf), interval).map(({ openTime, open, high, low, close, ticks, volume }) => ({
+  const plain = ticks.map(({ time, sequence, price, size }) =>
+    makeTick({ sequence, price, lastSize: size, exchangeTimeUs: Math.round(time * 1e6) })
+  );
+  return foldCandles(plain, interval).map(({ openTime, open, high, low, close, ticks, volume }) => ({
     time: openTime / 1000,
     open,
     high,
@@ -48,11 +51,6 @@ export function serverCandles(ticks: readonly WireTick[], interval: Interval, no
   }));
 }
 
-/** As the page should draw them. */
-export function pageCandles(ticks: readonly WireTick[], interval: Interval, now: number): PageCandle[] {
-  return serverCandles(ticks, interval, now).map(({ sequence: _, ...candle }) => candle);
-}
-
 /** A server that answers as the API does. */
 export class FakeServer {
   readonly ticks: WireTick[] = [];
@@ -61,32 +59,41 @@ export class FakeServer {
   readonly asked: string[] = [];
   /** Why it does not answer. */
   trouble: Error | undefined;
-  /** Until when it does not answer. */
-  held: Promise<void> | undefined;
+  /** Waits before it reads its store, and after that. */
+  delay: () => Promise<void> = () => Promise.resolve();
   readonly #now: () => number;
 
   constructor(now: () => number) {
     this.#now = now;
   }
 
-  readonly ask = (path: string): Promise<unknown> => {
+  /** Stores these ticks, and returns the events of the candles that they changed. */
+  store(interval: Interval, ...ticks: readonly WireTick[]): WireCandleEvent[] {
+    this.ticks.push(...ticks);
+    const changed = new Set(ticks.map(({ time }) => openTimeOf(time * 1000, interval) / 1000));
+    return serverCandles(this.ticks, interval, this.#now()).filter(({ time }) => changed.has(time))
+      .map((candle) => ({ product: PRODUCT, interval, ...candle }));
+  }
+
+  readonly ask = async (path: string): Promise<unknown> => {
     this.asked.push(path);
-    return this.held === undefined ? this.#answer(path) : this.held.then(() => this.#answer(path));
+    await this.delay();
+    const answer = this.#answer(path);
+    await this.delay();
+    return answer;
   };
 
-  #answer(path: string): Promise<unknown> {
-    if (this.trouble !== undefined) return Promise.reject(this.trouble);
+  #answer(path: string): unknown {
+    if (this.trouble !== undefined) throw this.trouble;
     const { pathname, searchParams } = new URL(path, "http://localhost");
     const number = (name: string, fallback: number) => Number(searchParams.get(name) ?? fallback);
     const [from, to, limit] = [number("from", -Infinity), number("to", Infinity), number("limit", 500)];
     const cut = <T>(list: T[]) => searchParams.has("from") ? list.slice(0, limit) : list.slice(-limit);
     if (pathname === "/api/gaps") {
-      return Promise.resolve(
-        cut(this.gaps.filter((gap) => (gap.to ?? Infinity) >= from && (gap.from ?? gap.opened) < to)),
-      );
+      return cut(this.gaps.filter((gap) => (gap.to ?? Infinity) >= from && (gap.from ?? gap.opened) < to));
     }
     const interval = searchParams.get("interval") as Interval;
     const candles = serverCandles(this.ticks, interval, this.#now());
-    return Promise.resolve(cut(candles.filter(({ time }) => time >= from && time < to)));
+    return cut(candles.filter(({ time }) => time >= from && time < to));
   }
 }

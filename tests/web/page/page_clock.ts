@@ -1,6 +1,6 @@
 // The page's time in a test's hands, and streams that a test fills.
 
-import type { Events, PageClock } from "../../../src/web/page/link.ts";
+import type { Events, PageClock } from "../../../src/web/page/event_stream.ts";
 import { settle } from "../../fakes/clock.ts";
 
 interface Timer {

@@ -1,35 +1,37 @@
 import { assert, assertEquals } from "@std/assert";
-import { StreamLink } from "../../../src/web/page/link.ts";
+import { EventStream } from "../../../src/web/page/event_stream.ts";
 import type { ServerLink } from "../../../src/web/page/truth.ts";
 import { FakePageClock, FakeStreams } from "./page_clock.ts";
 
-function scene(url = "/api/stream?everyMs=250", lastEventId = "") {
+const URL = "/api/stream?everyMs=250";
+
+function scene() {
   const clock = new FakePageClock();
   const streams = new FakeStreams();
   const events: [name: string, data: unknown][] = [];
   const links: ServerLink[] = [];
-  const link = new StreamLink({
-    url,
-    ...(lastEventId === "" ? {} : { lastEventId }),
+  const stream = new EventStream({
     open: streams.open,
     onEvent: (name, data) => events.push([name, data]),
+    onOpen: () => events.push(["open", undefined]),
     onLink: (each) => links.push(each),
     clock,
     random: () => 0.5,
   });
-  return { clock, streams, events, links, link };
+  stream.open(URL);
+  return { clock, streams, events, links, stream };
 }
 
-Deno.test("page link: is connected with the first event, and hands events on", () => {
+Deno.test("event stream: is connected with the first event, and hands events on", () => {
   const { streams, events, links } = scene();
   assertEquals(streams.all.map(({ url }) => url), ["/api/stream?everyMs=250"]);
   assertEquals(links, []);
   streams.at("/").tell("tick", { price: 1 });
-  assertEquals(events, [["tick", { price: 1 }]]);
+  assertEquals(events, [["open", undefined], ["tick", { price: 1 }]]);
   assertEquals(links.map(({ connected }) => connected), [true]);
 });
 
-Deno.test("page link: lost, it comes again where it stopped, later each time, and says when", async () => {
+Deno.test("event stream: lost, it comes again where it stopped, later each time, and says when", async () => {
   const { clock, streams, links } = scene();
   streams.at("/").tell("status", {}, "17");
   streams.at("/").fail();
@@ -50,11 +52,27 @@ Deno.test("page link: lost, it comes again where it stopped, later each time, an
   assertEquals((links.at(-1)?.nextTry ?? 0) - clock.now(), 375, "after a good one it begins anew");
 });
 
-Deno.test("page link: goes on from another's id, and adds it with the right sign", () => {
-  assertEquals(scene("/api/stream", "5 6").streams.all[0]?.url, "/api/stream?lastEventId=5%206");
+Deno.test("event stream: another address continues where the first one stopped, and is no break", () => {
+  const { streams, events, links, stream } = scene();
+  streams.at("/").tell("status", {}, "5 6");
+  stream.open("/api/stream?everyMs=300");
+  assertEquals(stream.isOpen, false);
+  streams.at("/").tell("status", {});
+  assertEquals(streams.running.map(({ url }) => url), ["/api/stream?everyMs=300&lastEventId=5%206"]);
+  assertEquals(links.map(({ connected }) => connected), [true]);
+  assertEquals(events.map(([name]) => name), ["open", "status", "open", "status"]);
 });
 
-Deno.test("page link: without a word for ten seconds the line is dead", async () => {
+Deno.test("event stream: closed and opened again, it begins anew", () => {
+  const { streams, stream } = scene();
+  streams.at("/").tell("status", {}, "5");
+  stream.close();
+  assertEquals([stream.link.connected, streams.running.length], [false, 0]);
+  stream.open(URL);
+  assertEquals(streams.running.map(({ url }) => url), [URL]);
+});
+
+Deno.test("event stream: without a word for ten seconds the line is dead", async () => {
   const { clock, streams, links } = scene();
   streams.at("/").tell("status", {});
   await clock.advance(8000);
@@ -66,13 +84,13 @@ Deno.test("page link: without a word for ten seconds the line is dead", async ()
   assertEquals([streams.all[0]?.closed, links.at(-1)?.connected, links.at(-1)?.since], [true, false, heard]);
 });
 
-Deno.test("page link: one that is never answered is tried again", async () => {
+Deno.test("event stream: one that is never answered is tried again", async () => {
   const { clock, streams } = scene();
   await clock.advance(11_000);
   assertEquals([streams.all.length, streams.running.length], [2, 1]);
 });
 
-Deno.test("page link: after a sleep it comes again at once", async () => {
+Deno.test("event stream: after a sleep it comes again at once", async () => {
   const { clock, streams } = scene();
   streams.at("/").tell("status", {}, "3");
   clock.sleep(3_600_000);
@@ -80,26 +98,26 @@ Deno.test("page link: after a sleep it comes again at once", async () => {
   assertEquals(streams.running.map(({ url }) => url), ["/api/stream?everyMs=250&lastEventId=3"]);
 });
 
-Deno.test("page link: hurries when the network is back, and does nothing when it is connected or closed", async () => {
-  const { clock, streams, link } = scene();
+Deno.test("event stream: tries at once when the network is back, and does nothing when it is connected or closed", async () => {
+  const { clock, streams, stream } = scene();
   streams.at("/").tell("status", {});
-  link.hurry();
+  stream.retryNow();
   assertEquals(streams.all.length, 1);
   streams.at("/").fail();
-  link.hurry();
+  stream.retryNow();
   assertEquals(streams.running.length, 1);
   await clock.advance(5000);
   assertEquals(streams.all.length, 2, "the try that was planned is off");
-  link.close();
-  link.hurry();
+  stream.close();
+  stream.retryNow();
   await clock.advance(60_000);
   assertEquals(streams.running.length, 0);
 });
 
-Deno.test("page link: what a closed stream still says is not heard", () => {
-  const { streams, events, link } = scene();
+Deno.test("event stream: what a closed stream still says is not heard", () => {
+  const { streams, events, stream } = scene();
   const first = streams.at("/");
-  link.close();
+  stream.close();
   first.tell("tick", {});
   first.fail();
   assert(events.length === 0 && streams.all.length === 1);
