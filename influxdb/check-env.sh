@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Looks at influxv2.env before InfluxDB is set up with it: its own image would say less, once a second, or set up nothing.
-# Exit 1 and one sentence for each thing that cannot work.
+# Checks influxv2.env before InfluxDB is set up with it. InfluxDB's own image would repeat a less clear message every second,
+# or set up nothing. Exit code 1 and one sentence for each problem.
 set -euo pipefail
 
 if [[ -z ${DOCKER_INFLUXDB_INIT_MODE:-} ]]; then
-  echo "influxv2.env is missing: run \`deno task stack\`, which makes it, or copy influxv2.env-example to influxv2.env," \
-    "put in your own password and token, and start again." >&2
+  echo "influxv2.env is missing: run \`deno task stack\`, which creates it, or copy influxv2.env-example to influxv2.env," \
+    "enter your own password and token, and start again." >&2
   exit 1
 fi
 
@@ -16,7 +16,7 @@ wrong() {
 }
 
 [[ $DOCKER_INFLUXDB_INIT_MODE == setup ]] ||
-  wrong "DOCKER_INFLUXDB_INIT_MODE must be setup: current value is \"$DOCKER_INFLUXDB_INIT_MODE\"."
+  wrong "DOCKER_INFLUXDB_INIT_MODE: expected setup, got \"$DOCKER_INFLUXDB_INIT_MODE\"."
 for name in USERNAME PASSWORD ORG BUCKET; do
   name=DOCKER_INFLUXDB_INIT_$name
   [[ -n ${!name:-} ]] || wrong "$name must be set."
@@ -24,13 +24,13 @@ done
 password=${DOCKER_INFLUXDB_INIT_PASSWORD:-}
 bytes=$(LC_ALL=C; echo "${#password}")
 [[ -z $password || ($bytes -ge 8 && $bytes -le 72) ]] ||
-  wrong "DOCKER_INFLUXDB_INIT_PASSWORD must have 8 to 72 characters: it has $bytes."
+  wrong "DOCKER_INFLUXDB_INIT_PASSWORD: expected 8 to 72 characters, got $bytes."
 [[ ${DOCKER_INFLUXDB_INIT_BUCKET:-} != _* ]] ||
-  wrong "DOCKER_INFLUXDB_INIT_BUCKET must not begin with _: current value is \"$DOCKER_INFLUXDB_INIT_BUCKET\"."
+  wrong "DOCKER_INFLUXDB_INIT_BUCKET: expected a name that does not begin with _, got \"$DOCKER_INFLUXDB_INIT_BUCKET\"."
 [[ $problems -eq 0 ]] || exit 1
 
 for name in PASSWORD ADMIN_TOKEN; do
   name=DOCKER_INFLUXDB_INIT_$name
   [[ ${!name:-} != change-me* ]] ||
-    echo "influxv2.env: $name is still the example's, which everybody can read: good for a try on this computer, no more." >&2
+    echo "influxv2.env: $name is still the value of the example, which is public: use it only for a test on this computer." >&2
 done

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs a command with INFLUX_ORG and INFLUX_BUCKET as init-influx left them beside the token: so that another organization or
-# bucket in influxv2.env reaches Telegraf and Grafana, and the passwords in that file do not.
+# Runs a command with INFLUX_ORG and INFLUX_BUCKET, which init-influx has stored next to the token. So Telegraf and Grafana get
+# a new organization or bucket in influxv2.env, but not the passwords in that file.
 set -eu
 tokens=${TOKENS:-/run/tokens}
 INFLUX_ORG=$(cat "$tokens/org")

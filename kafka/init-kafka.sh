@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Makes sure of the topics, at each start of the stack. A topic that exists keeps all its properties, but for those that a
-# variable names; other topics are left alone.
-#   KAFKA_BROKERS       where to ask; default broker:19092
+# Creates the topics, at each start of the stack. An existing topic keeps its properties, except those that a variable sets;
+# other topics are not touched.
+#   KAFKA_BROKERS       default broker:19092
 #   TOPICS              default "ticker_batch feed_gaps"
-#   TOPIC_PARTITIONS    new topics: 1 when not set; existing ones can get more, never fewer
-#   TOPIC_REPLICATION   copies of a new topic: 1 when not set; cannot be changed here later
-#   TOPIC_RETENTION_MS  how long Kafka keeps records, ms; -1: for ever; when not set: the broker's default, a week
-#   TOPIC_MIN_ISR       how many copies must be written before a record counts as stored
-#   KAFKA_TOPICS, KAFKA_CONFIGS    Kafka's two tools, when they are not where the images have them
+#   TOPIC_PARTITIONS    1 for a new topic if unset; an existing one can get more, never fewer
+#   TOPIC_REPLICATION   copies of a new topic, 1 if unset; cannot be changed here later
+#   TOPIC_RETENTION_MS  how long Kafka keeps records, ms; -1: forever; unset: the broker's default, a week
+#   TOPIC_MIN_ISR       how many copies must be written before a record is acknowledged
+#   KAFKA_TOPICS, KAFKA_CONFIGS    Kafka's two tools, if they are not where the images have them
 set -euo pipefail
 
 brokers=${KAFKA_BROKERS:-broker:19092}
@@ -18,12 +18,12 @@ fail() {
   exit 1
 }
 
-# whole NAME MINIMUM: the variable is empty or a whole number, not below the minimum
+# whole NAME MINIMUM: fails unless the variable is empty or a whole number from the minimum on
 whole() {
   local value=${!1:-}
   [[ -z $value || ($value =~ ^-?[0-9]{1,15}$ && (${value#-} == "$value" && 10#$value -ge $2 || $value -ge $2)) ]] ||
-    fail "Cannot use $1 as it must be a whole number from $2 on: current value is \"$value\""
-  # a leading zero would make it octal
+    fail "Cannot use $1: expected a whole number, $2 or more, got \"$value\""
+  # otherwise a leading zero means octal
   [[ ! $value =~ ^0+[0-9] ]] || printf -v "$1" %d "$((10#$value))"
 }
 whole TOPIC_PARTITIONS 1
@@ -31,16 +31,16 @@ whole TOPIC_REPLICATION 1
 whole TOPIC_RETENTION_MS -1
 whole TOPIC_MIN_ISR 1
 
-# tool NAME: apache/kafka has it as NAME.sh in /opt/kafka/bin, Confluent's image as NAME on the path
+# tool NAME: in apache/kafka it is NAME.sh in /opt/kafka/bin, in Confluent's image NAME on the PATH
 tool() {
   PATH=$PATH:/opt/kafka/bin command -v "$1.sh" || command -v "$1" ||
-    fail "Cannot find $1 as it must be on the path or in /opt/kafka/bin: KAFKA_TOPICS and KAFKA_CONFIGS can name it"
+    fail "Cannot find $1: expected it on the PATH or in /opt/kafka/bin; KAFKA_TOPICS and KAFKA_CONFIGS can name it"
 }
 kafka_topics=${KAFKA_TOPICS:-$(tool kafka-topics)}
 kafka_configs=${KAFKA_CONFIGS:-$(tool kafka-configs)}
 
 list() {
-  "$kafka_topics" --bootstrap-server "$brokers" --list || fail "Cannot list the topics as Kafka at $brokers must answer"
+  "$kafka_topics" --bootstrap-server "$brokers" --list || fail "Cannot list the topics: Kafka at $brokers does not answer"
 }
 
 properties=()
@@ -50,11 +50,11 @@ properties=()
 create() {
   local args=(--partitions "${TOPIC_PARTITIONS:-1}" --replication-factor "${TOPIC_REPLICATION:-1}") property
   for property in "${properties[@]}"; do args+=(--config "$property"); done
-  # its warning about periods and underscores in one name is about metrics of the broker: nothing for us
+  # its warning about periods and underscores in names concerns the broker's metrics and can be ignored
   "$kafka_topics" --bootstrap-server "$brokers" --create --if-not-exists --topic "$1" "${args[@]}"
 }
 
-# change TOPIC: what the variables say, on a topic that exists
+# change TOPIC: applies the variables to an existing topic
 change() {
   local line partitions replication
   if [[ -n ${TOPIC_PARTITIONS:-}${TOPIC_REPLICATION:-} ]]; then
@@ -65,13 +65,13 @@ change() {
     replication=${BASH_REMATCH[1]}
     if [[ ${TOPIC_PARTITIONS:-$partitions} -gt $partitions ]]; then
       "$kafka_topics" --bootstrap-server "$brokers" --alter --topic "$1" --partitions "$TOPIC_PARTITIONS"
-      echo "$1: $TOPIC_PARTITIONS partitions instead of $partitions. A product may be in another one than before, so its order" \
-        "holds only from here on; a Telegraf that is not restarted may not see the new ones for 20 minutes"
+      echo "$1: $TOPIC_PARTITIONS partitions instead of $partitions. A product may be in another one than before, so its records are in order" \
+        "only from now on; a Telegraf that is not restarted may not see the new partitions for 20 minutes"
     elif [[ ${TOPIC_PARTITIONS:-$partitions} -lt $partitions ]]; then
-      echo "$1: keeps its $partitions partitions as Kafka cannot take any away (TOPIC_PARTITIONS is $TOPIC_PARTITIONS)"
+      echo "$1: keeps its $partitions partitions, because Kafka cannot remove any (TOPIC_PARTITIONS is $TOPIC_PARTITIONS)"
     fi
     [[ ${TOPIC_REPLICATION:-$replication} -eq $replication ]] ||
-      echo "$1: keeps its $replication copies as only a reassignment changes that (TOPIC_REPLICATION is $TOPIC_REPLICATION)"
+      echo "$1: keeps its $replication copies, because only a reassignment can change that (TOPIC_REPLICATION is $TOPIC_REPLICATION)"
   fi
   if [[ ${#properties[@]} -gt 0 ]]; then
     local joined

@@ -64,7 +64,7 @@ testUnless(missing, "init-influx.sh makes tokens that may do what they must, and
   const { influx } = stage;
   await influx.createBucket("other");
   const text = await runWell(stage.init());
-  assertMatch(text, /^Bucket coinbase-bucket: keeps its points for ever$/m);
+  assertMatch(text, /^Bucket coinbase-bucket: keeps its points forever$/m);
   const [write, read] = [await stage.read("telegraf/telegraf"), await stage.read("grafana/grafana")];
   for (const token of [write, read]) assertMatch(token, /^\S{20,}$/);
   for (const name of ["telegraf", "grafana"]) {
@@ -98,19 +98,19 @@ testUnless(missing, "init-influx.sh keeps what works and replaces what does not"
   await Deno.writeTextFile(`${stage.dir}/telegraf/telegraf`, "of-yesterday");
   await Deno.remove(`${stage.dir}/grafana/grafana`);
   await Deno.writeTextFile(`${stage.dir}/grafana/grafana`, before[0] ?? "");
-  assertMatch(await runWell(stage.init()), /telegraf: made[^]*grafana: made/);
+  assertMatch(await runWell(stage.init()), /telegraf: created[^]*grafana: created/);
   await influx.write(price("A"), influx.bucket, await stage.read("telegraf/telegraf"));
   assertEquals((await influx.query(flux(influx.bucket), await stage.read("grafana/grafana"))).length, 1);
 
   // another bucket and another organization, as if influxv2.env had been changed
   const moved = await runWell(stage.init({ DOCKER_INFLUXDB_INIT_BUCKET: "b 2" }));
-  assertMatch(moved, /^Bucket b 2: made$/m);
+  assertMatch(moved, /^Bucket b 2: created$/m);
   assertEquals(await stage.read("telegraf/bucket"), "b 2");
   await influx.write(price("A"), "b 2", await stage.read("telegraf/telegraf"));
   await assertRejects(() => influx.write(price("A"), influx.bucket, stage.dir));
   assertEquals((await influx.query(flux("b 2"), await stage.read("grafana/grafana"))).length, 1);
   const org = await runWell(stage.init({ DOCKER_INFLUXDB_INIT_ORG: "new\\org" }));
-  assertMatch(org, /^Organization new\\org: made\nBucket coinbase-bucket: made$/m);
+  assertMatch(org, /^Organization new\\org: created\nBucket coinbase-bucket: created$/m);
   assertEquals(await stage.read("grafana/org"), "new\\org");
 });
 
@@ -132,7 +132,7 @@ testUnless(missing, "init-influx.sh changes the retention only when it is told t
     const text = await runWell(stage.init({ INFLUX_RETENTION: told }));
     assertEquals(await retentionOf(influx, influx.bucket), seconds, told);
     const says = seconds === 0
-      ? "for ever"
+      ? "forever"
       : `for ${seconds / 3600} hours. Older ones are deleted, and InfluxDB refuses`;
     assertStringIncludes(text, `Bucket coinbase-bucket: keeps its points ${says}`);
   }
@@ -152,14 +152,14 @@ testUnless(missing, "init-influx.sh finds a way in when influxv2.env was changed
   assertEquals(lost.code, 1);
   assertMatch(
     lost.text,
-    /^init-influx: InfluxDB knows neither the admin token nor the user and password of influxv2\.env/,
+    /^init-influx: InfluxDB accepts neither the admin token nor the user and password in influxv2\.env/,
   );
   assertStringIncludes(lost.text, "stack:reset");
   assertEquals((await stage.init({ ...wrong, ...login, DOCKER_INFLUXDB_INIT_PASSWORD: "of-today" })).code, 1);
 
   assertMatch(await runWell(stage.init({ ...wrong, ...login })), /^Logged in to InfluxDB as admin/);
   await Deno.remove(`${stage.dir}/telegraf/telegraf`);
-  assertMatch(await runWell(stage.init({ DOCKER_INFLUXDB_INIT_ADMIN_TOKEN: "", ...login })), /telegraf: made/);
+  assertMatch(await runWell(stage.init({ DOCKER_INFLUXDB_INIT_ADMIN_TOKEN: "", ...login })), /telegraf: created/);
 
   // as InfluxDB's image leaves it: the first is the one
   await Deno.writeTextFile(
@@ -167,12 +167,15 @@ testUnless(missing, "init-influx.sh finds a way in when influxv2.env was changed
     `[defaultconfig]\n  url = "http://localhost:9999"\n  token = "${influx.adminToken}"\n  org = "x"\n  active = true\n#\n` +
       `# [eu-central]\n#   token = "XXX"\n#\n#   [us]\n  token = "YYY"\n`,
   );
-  assertMatch(await runWell(stage.init(wrong)), /ADMIN_TOKEN in influxv2\.env is not known to InfluxDB.*going on with/);
+  assertMatch(
+    await runWell(stage.init(wrong)),
+    /InfluxDB does not know DOCKER_INFLUXDB_INIT_ADMIN_TOKEN in influxv2\.env.*using the token/,
+  );
   assertMatch(await runWell(stage.init({ DOCKER_INFLUXDB_INIT_ADMIN_TOKEN: "" })), /^Bucket/);
   await influx.write(price("A"), influx.bucket, await stage.read("telegraf/telegraf"));
 });
 
-testUnless(missing, "init-influx.sh waits for InfluxDB, but not for ever", async () => {
+testUnless(missing, "init-influx.sh waits for InfluxDB, but not forever", async () => {
   await using stage = await makeStage();
   const { influx } = stage;
   await influx.stop();
@@ -181,7 +184,7 @@ testUnless(missing, "init-influx.sh waits for InfluxDB, but not for ever", async
   assertMatch(given.text, /^init-influx: InfluxDB at http:\S+ does not answer after 0 s: see its log$/m);
   const waiting = stage.init();
   await influx.restart();
-  assertMatch(await runWell(waiting), /telegraf: made/);
+  assertMatch(await runWell(waiting), /telegraf: created/);
 });
 
 const bash = programsMissing("bash");
@@ -196,7 +199,7 @@ for (const value of ["5m", "30 d", "1d2h", "-1", "forever", "59s"]) {
       INFLUX_RETENTION: value,
     });
     assertEquals(code, 1);
-    assertMatch(text, /^init-influx: Cannot use INFLUX_RETENTION as it must be 0 .for ever. or at least an hour/);
+    assertMatch(text, /^init-influx: Cannot use INFLUX_RETENTION: expected 0 .forever. or at least an hour/);
   });
 }
 
@@ -208,7 +211,7 @@ const GOOD = {
   DOCKER_INFLUXDB_INIT_BUCKET: "b",
 };
 const CHECKS: [string, Record<string, string>, number, RegExp][] = [
-  ["nothing", {}, 1, /^influxv2\.env is missing: run `deno task stack`, which makes it, or copy .*\n$/],
+  ["nothing", {}, 1, /^influxv2\.env is missing: run `deno task stack`, which creates it, or copy .*\n$/],
   ["what is good", GOOD, 0, /^$/],
   [
     "the example's secrets",
@@ -220,17 +223,17 @@ const CHECKS: [string, Record<string, string>, number, RegExp][] = [
     "a short password",
     { ...GOOD, DOCKER_INFLUXDB_INIT_PASSWORD: "short" },
     1,
-    /must have 8 to 72 characters: it has 5/,
+    /expected 8 to 72 characters, got 5/,
   ],
-  ["a long password", { ...GOOD, DOCKER_INFLUXDB_INIT_PASSWORD: "ü".repeat(37) }, 1, /8 to 72 characters: it has 74/],
+  ["a long password", { ...GOOD, DOCKER_INFLUXDB_INIT_PASSWORD: "ü".repeat(37) }, 1, /8 to 72 characters, got 74/],
   [
     "no organization",
     { ...GOOD, DOCKER_INFLUXDB_INIT_ORG: "" },
     1,
     /^influxv2\.env: DOCKER_INFLUXDB_INIT_ORG must be set/,
   ],
-  ["a system bucket", { ...GOOD, DOCKER_INFLUXDB_INIT_BUCKET: "_x" }, 1, /must not begin with _/],
-  ["another mode", { ...GOOD, DOCKER_INFLUXDB_INIT_MODE: "upgrade" }, 1, /must be setup: current value is "upgrade"/],
+  ["a system bucket", { ...GOOD, DOCKER_INFLUXDB_INIT_BUCKET: "_x" }, 1, /expected a name that does not begin with _/],
+  ["another mode", { ...GOOD, DOCKER_INFLUXDB_INIT_MODE: "upgrade" }, 1, /expected setup, got "upgrade"/],
 ];
 for (const [what, env, code, says] of CHECKS) {
   testUnless(bash, `check-env.sh ${code === 0 ? "lets pass" : "refuses"} ${what}`, async () => {

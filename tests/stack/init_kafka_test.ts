@@ -105,13 +105,13 @@ testUnless(missing, "init-kafka.sh on a real Kafka", async () => {
     });
     assertEquals(more.code, 0, more.text);
     assertMatch(more.text, /^ticker_batch: 3 partitions instead of 1\./m);
-    assertMatch(more.text, /^ticker_batch: keeps its 1 copies as only a reassignment/m);
+    assertMatch(more.text, /^ticker_batch: keeps its 1 copies, because only a reassignment/m);
     assertEquals(await topic("ticker_batch"), "3 x 1 min.insync.replicas=2 retention.ms=3600000");
     assertEquals(await topic("feed_gaps"), "3 x 1 min.insync.replicas=2 retention.ms=3600000");
 
     const fewer = await init({ TOPIC_PARTITIONS: "2" });
     assertEquals(fewer.code, 0, fewer.text);
-    assertMatch(fewer.text, /^feed_gaps: keeps its 3 partitions as Kafka cannot take any away/m);
+    assertMatch(fewer.text, /^feed_gaps: keeps its 3 partitions, because Kafka cannot remove any/m);
     assertEquals(await topic("somebody-elses"), "2 x 1 retention.ms=7200000");
 
     // one that somebody has deleted comes back with what the variables say
@@ -137,14 +137,14 @@ for (
   testUnless(programsMissing("bash"), `init-kafka.sh refuses ${name}=${value} before it asks Kafka`, async () => {
     const { code, text } = await runScript(SCRIPT, { KAFKA_TOPICS: "false", KAFKA_CONFIGS: "false", [name]: value });
     assertEquals(code, 1);
-    assert(text.startsWith(`init-kafka: Cannot use ${name} as it must be a whole number from `), text);
-    assert(text.endsWith(`current value is "${value}"\n`), text);
+    assert(text.startsWith(`init-kafka: Cannot use ${name}: expected a whole number, `), text);
+    assert(text.endsWith(`got "${value}"\n`), text);
   });
 }
 
 testUnless(programsMissing("bash"), "init-kafka.sh says where it looked in vain", async () => {
   const away = await runScript(SCRIPT, { KAFKA_TOPICS: "false", KAFKA_CONFIGS: "false", KAFKA_BROKERS: "x:1" });
-  assertEquals(away, { code: 1, text: "init-kafka: Cannot list the topics as Kafka at x:1 must answer\n" });
+  assertEquals(away, { code: 1, text: "init-kafka: Cannot list the topics: Kafka at x:1 does not answer\n" });
   const none = await runScript(SCRIPT, {});
-  assertMatch(none.text, /^init-kafka: Cannot find kafka-topics as it must be on the path/);
+  assertMatch(none.text, /^init-kafka: Cannot find kafka-topics: expected it on the PATH/);
 });
