@@ -78,12 +78,12 @@ export class WindowMap extends Map<number, CandleWindow> {
     this.set(openTime, this.#last);
   }
 
-  /** Merges a shorter window, or one of the same length, into its window. */
+  /** Merges a window of this length or shorter into its window. The caller must not use it afterwards. */
   addWindow(part: CandleWindow): void {
     const openTime = openTimeOf(part.openTime, this.#interval);
     const window = this.get(openTime);
-    if (window === undefined) this.set(openTime, { ...part, openTime });
-    else mergeWindow(window, part);
+    if (window !== undefined) mergeWindow(window, part);
+    else this.set(openTime, part.openTime === openTime ? part : { ...part, openTime });
   }
 }
 

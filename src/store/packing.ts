@@ -1,6 +1,8 @@
-// Ticks as one array of numbers, to send them to another thread: copying 500 ticks takes 2.2 ms as objects and 0.2 ms as numbers.
+// Ticks and candles as one array of numbers, to send them to another thread: copying 500 ticks takes 2.2 ms as objects and 0.2 ms as numbers.
 
+import type { Interval } from "../core/candle.ts";
 import type { FeedEvent, Gap, Tick } from "../core/record.ts";
+import type { StoredCandle } from "./reader.ts";
 
 /** Ticks and gaps for the writing thread. */
 export interface PackedBatch {
@@ -97,4 +99,39 @@ export function unpackTicks({ series, open24h, ticks }: PackedTicks): Tick[] {
     });
   }
   return unpacked;
+}
+
+const CANDLE_COLUMNS = 10;
+
+/** Packs candles of one interval. */
+export function packCandles(candles: readonly StoredCandle[]): Float64Array<ArrayBuffer> {
+  const numbers = new Float64Array(candles.length * CANDLE_COLUMNS);
+  let end = 0;
+  for (const { openTime, open, high, low, close, ticks, volume, lastSequence, running, incomplete } of candles) {
+    numbers.set([openTime, open, high, low, close, ticks, volume ?? NaN, lastSequence, +running, +incomplete], end);
+    end += CANDLE_COLUMNS;
+  }
+  return numbers;
+}
+
+/** Unpacks candles. */
+export function unpackCandles(numbers: Float64Array, interval: Interval): StoredCandle[] {
+  const candles: StoredCandle[] = [];
+  for (let i = 0; i < numbers.length; i += CANDLE_COLUMNS) {
+    const at = (column: number) => numbers[i + column] as number;
+    candles.push({
+      interval,
+      openTime: at(0),
+      open: at(1),
+      high: at(2),
+      low: at(3),
+      close: at(4),
+      ticks: at(5),
+      volume: Number.isNaN(at(6)) ? undefined : at(6),
+      lastSequence: at(7),
+      running: at(8) === 1,
+      incomplete: at(9) === 1,
+    });
+  }
+  return candles;
 }

@@ -2,6 +2,7 @@
 
 import { SinkError } from "../core/errors.ts";
 import { openForReading } from "./database.ts";
+import { packCandles } from "./packing.ts";
 import { Queries } from "./queries.ts";
 import { log, serve } from "./rpc.ts";
 import { closeQuietly, isDamage, isLocked, storeErrorOf } from "./store_error.ts";
@@ -15,14 +16,17 @@ export interface ReadSource {
 }
 
 /** Names of the queries. */
-export const QUERIES = ["lastTicks", "ticks", "candles", "gaps", "gapNames", "since"] as const;
+export const QUERIES = ["lastTicks", "ticks", "gaps", "gapNames", "since"] as const;
 /** The queries that the reading thread answers. */
 export type QueryName = typeof QUERIES[number];
 
-/** See {@link Thread}: the methods of Queries, with the file as first argument. */
+/** See {@link Thread}: the methods of Queries, with the file as first argument. Ticks and candles are packed. */
 export type ReaderMethods =
   & { [Q in QueryName]: (source: ReadSource, ...args: Parameters<Queries[Q]>) => ReturnType<Queries[Q]> }
-  & { close(): void };
+  & {
+    candles(source: ReadSource, ...args: Parameters<Queries["candles"]>): Float64Array;
+    close(): void;
+  };
 
 let open: { db: ReturnType<typeof openForReading>; queries: Queries; generation: number | undefined } | undefined;
 
@@ -44,7 +48,7 @@ function queriesOf({ path, generation }: ReadSource): Queries {
   return open.queries;
 }
 
-function run(source: ReadSource, query: (queries: Queries) => unknown): unknown {
+function run<T>(source: ReadSource, query: (queries: Queries) => T): T {
   const { path } = source;
   const queries = queriesOf(source);
   try {
@@ -62,4 +66,8 @@ const queries = Object.fromEntries(QUERIES.map((name) => [
   (source: ReadSource, ...args: never[]) => run(source, (queries) => Reflect.apply(queries[name], queries, args)),
 ]));
 
-serve({ ...queries, close } as ReaderMethods);
+serve({
+  ...queries,
+  candles: (source, ...args) => packCandles(run(source, (queries) => queries.candles(...args))),
+  close,
+} as ReaderMethods);

@@ -6,7 +6,7 @@ import type { Interval } from "../core/candle.ts";
 import { SinkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { FeedEvent, Gap, GapName, Tick } from "../core/record.ts";
-import { pack, unpackTicks } from "./packing.ts";
+import { pack, unpackCandles, unpackTicks } from "./packing.ts";
 import type { ProductKey, Range, StoredCandle, StoreReader } from "./reader.ts";
 import type { ReaderMethods, ReadSource } from "./reader_worker.ts";
 import { Thread, type WorkerEvent } from "./rpc.ts";
@@ -116,8 +116,8 @@ export class Store implements StoreReader, AsyncDisposable {
   }
 
   /** See {@link StoreReader.candles}. */
-  candles(product: ProductKey, interval: Interval, range: Range, now: number): Promise<StoredCandle[]> {
-    return this.#reader.call("candles", this.#source, product, interval, range, now);
+  async candles(product: ProductKey, interval: Interval, range: Range, now: number): Promise<StoredCandle[]> {
+    return unpackCandles(await this.#reader.call("candles", this.#source, product, interval, range, now), interval);
   }
 
   /** See {@link StoreReader.gaps}. */

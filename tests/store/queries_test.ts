@@ -4,7 +4,7 @@ import { assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { foldCandles, intervalMs, INTERVALS, markCandles } from "../../src/core/candle.ts";
 import type { Gap, Tick } from "../../src/core/record.ts";
-import { pack, unpackTicks } from "../../src/store/packing.ts";
+import { pack, packCandles, unpackCandles, unpackTicks } from "../../src/store/packing.ts";
 import { Queries } from "../../src/store/queries.ts";
 import type { Range } from "../../src/store/reader.ts";
 import { migrate } from "../../src/store/schema.ts";
@@ -64,6 +64,7 @@ Deno.test("ticks and candles of a range are that cut of all of them", async () =
         for (let i = 0; i < 4; i++) {
           const range = someRange(times, random);
           const candles = store.queries.candles(key, interval, range, 0);
+          assertEquals(unpackCandles(packCandles(candles), interval), candles);
           assertEquals(
             candles.map(({ lastSequence: _, ...candle }) => candle),
             cutTo(all, range, ({ openTime }) => openTime / 1000),
