@@ -193,7 +193,7 @@ test("main: start tells all that is wrong with its settings at once, before any 
   const lines = program.stderr.trimEnd().split("\n");
   assertEquals(lines.length, 5, program.stderr);
   for (const name of ["COINBASE_PRODUCTS", "KAFKA_BROKERS", "KAFKA_LINGER_MS", "PORT"]) {
-    assert(lines.some((line) => line.startsWith(`Cannot use ${name} as it must be `)), program.stderr);
+    assert(lines.some((line) => line.startsWith(`Cannot use ${name}: expected `)), program.stderr);
   }
   assertStringIncludes(program.stderr, "KAFKA_BROKER is not a setting: did you mean KAFKA_BROKERS?");
   assertEquals(simulator.connections(), []);
@@ -211,8 +211,8 @@ test("main: settings are read from .env too, and the environment wins", async ()
     ".env": "KAFKA_LINGER_MS=1\nQUEUE_CAPACITY=few\nKAFKA_BROKERS=127.0.0.1:9\n",
   });
   assertEquals(await program.end(), 2);
-  assertStringIncludes(program.stderr, 'QUEUE_CAPACITY as it must be 1000 to 10000000: current value is "few"');
-  assertStringIncludes(program.stderr, 'current value is "no"');
+  assertStringIncludes(program.stderr, 'QUEUE_CAPACITY: expected 1000 to 10000000, got "few"');
+  assertStringIncludes(program.stderr, 'got "no"');
   assertEquals(program.stderr.trimEnd().split("\n").length, 2, program.stderr);
 });
 
@@ -223,20 +223,20 @@ for (
       "a password in .env that would be changed",
       { ".env": "KAFKA_BROKERS=127.0.0.1:9\nKAFKA_USERNAME=u\nKAFKA_PASSWORD=pa$word\n" },
       {},
-      'Cannot use KAFKA_PASSWORD of .env as without quotes "$" stands for the value of another name: put the whole value ' +
-      "in single quotes, or name a file that holds it in KAFKA_PASSWORD_FILE\n",
+      'Cannot use KAFKA_PASSWORD in .env, because without quotes "$" stands for the value of another name: put the whole ' +
+      "value in single quotes, or set KAFKA_PASSWORD_FILE to the path of a file with the value\n",
     ],
     [
       ".env in UTF-16",
       { ".env": utf16("KAFKA_BROKERS=127.0.0.1:9\n") },
       {},
-      "Cannot read .env as it must be a readable file: it must be text in UTF-8",
+      "Cannot read .env: it is not text in UTF-8",
     ],
     [
       "a secret in UTF-16",
       { "secret": utf16("pass") },
       { KAFKA_BROKERS: "127.0.0.1:9", KAFKA_USERNAME: "u", KAFKA_PASSWORD_FILE: "secret" },
-      'Cannot read KAFKA_PASSWORD_FILE as it must name a readable file: current value is "secret" (it must be text in UTF-8',
+      'Cannot read KAFKA_PASSWORD_FILE: expected a readable file, got "secret" (it is not text in UTF-8',
     ],
   ] as [string, Record<string, string | Uint8Array>, Record<string, string>, string][]
 ) {
@@ -254,16 +254,16 @@ for (
   const [args, words] of [
     [
       ["fly"],
-      'Cannot run "fly" as the command must be dev, demo, start, export, backup, restore, doctor, audit, replay or simulate',
+      'Cannot run "fly": expected dev, demo, start, export, backup, restore, doctor, audit, replay or simulate',
     ],
-    [[], "the command must be dev, demo, start, export, backup, restore, doctor, audit, replay or simulate"],
-    [["dev", "BTC-USD"], 'Cannot use the arguments "BTC-USD"'],
-    [["replay"], "one file (or - for stdin) must be named"],
-    [["replay", "a", "b"], "one file (or - for stdin) must be named"],
-    [["replay", "no-such-file.jsonl"], "Cannot read no-such-file.jsonl"],
-    [["replay", "."], "Cannot read ."],
+    [[], 'Cannot run "": expected dev, demo, start, export, backup, restore, doctor, audit, replay or simulate'],
+    [["dev", "BTC-USD"], 'Cannot use "BTC-USD": dev takes no arguments'],
+    [["replay"], "Cannot replay: expected one file (or - for stdin)"],
+    [["replay", "a", "b"], "Cannot replay: expected one file (or - for stdin)"],
+    [["replay", "no-such-file.jsonl"], "Cannot replay no-such-file.jsonl"],
+    [["replay", "."], "Cannot replay ."],
     [["replay", "~/x"], 'Cannot use FILE: expected a path that does not begin with "~"'],
-    [["replay", "--channel", "trades", "x"], "Cannot use --channel as it must be ticker_batch or ticker"],
+    [["replay", "--channel", "trades", "x"], "Cannot use --channel: expected ticker_batch or ticker"],
     [["simulate", "--port", "x"], "Cannot use --port"],
   ] as const
 ) {
@@ -359,8 +359,8 @@ test("main: replay of lines none of which is a frame ends with exit 2", async ()
   assertEquals([await program.end(), program.stdout, program.stderr], [
     2,
     "",
-    "Cannot read notes.txt as it must be a readable file of recorded frames: none of its 3 lines is one " +
-    "(2 bad-json, 1 bad-message)\n",
+    "Cannot replay notes.txt: expected a readable file of recorded frames (none of its 3 lines is a frame: " +
+    "2 bad-json, 1 bad-message)\n",
   ]);
 });
 
@@ -771,7 +771,7 @@ test("main: a second signal a second after the first leaves at once", async () =
   program.kill("SIGTERM");
   assertEquals(await program.end(), 130);
   const { level, message, left, exitCode } = program.log.at(-1) ?? {};
-  assertEquals([level, message, exitCode], ["error", "Left at once, before all ticks were stored", 130]);
+  assertEquals([level, message, exitCode], ["error", "Ended at once, before all ticks were stored", 130]);
   assertGreater((left as { kafka: number }).kafka, 7);
 });
 

@@ -94,7 +94,7 @@ const ALSO_SAY: readonly RegExp[] = [...SETTINGS_SAY, /\.info\(\s*/g, /\btell\(\
 const NEED_ENTRIES: readonly string[] = [
   "Cannot listen on …:…: expected PORT to be a free port, another program uses it",
   "Cannot listen on …:…: expected HOST to be an address of this machine: …",
-  "Cannot read … as it must be a readable file of recorded frames: …",
+  "Cannot replay …: expected a readable file of recorded frames (…)",
   "Nothing was read: … is empty",
   "No cursor yet: what was missed before this start is unknown",
 ];
@@ -162,7 +162,7 @@ Deno.test({
     assert(said.length > 20, "messages were found");
     const form = /^(?:Cannot .+ (?:as|to) .+|(?:Cannot .+|…): .+)$/s;
     assertEquals(said.filter((message) => !form.test(message) || message.endsWith(".")), []);
-    assert(read("docs/runbook.md").includes("Cannot X as Y must be Z: current value is V"));
+    assert(read("docs/runbook.md").includes("Cannot X: expected Y, got Z"));
   },
 });
 

@@ -1,4 +1,4 @@
-// What every command gets, and where its words go.
+// What every command gets, and where its output goes.
 
 import type { Output } from "../core/terminal.ts";
 import { writeAll, writeAllSync } from "../core/write_all.ts";
@@ -7,11 +7,11 @@ import { writeAll, writeAllSync } from "../core/write_all.ts";
 export interface Context {
   /** Aborts at the first signal. A command may abort it, too. */
   readonly stop: AbortController;
-  /** Called when a second signal ends the program at once: says what is left undone. */
+  /** Called when a second signal ends the program at once: logs what is left undone. */
   onSecondSignal: () => void;
 }
 
-/** Runs to its end; resolves with the exit code where it is not 0. */
+/** Resolves when the command has ended, with its exit code if that is not 0. */
 export type Command = (args: readonly string[], context: Context) => Promise<number | void>;
 
 /** The exit code after a second signal. */
@@ -19,14 +19,14 @@ export const SECOND_SIGNAL_EXIT = 130;
 
 const encoder = new TextEncoder();
 
-/** The answer of a command on stdout, words to a person on stderr. */
+/** Results go to stdout, messages to stderr. */
 export const stdio: Output = {
   write: (text) => writeAll(Deno.stdout, encoder.encode(text)),
   tell(text) {
     try {
       writeAllSync(Deno.stderr, encoder.encode(text));
     } catch {
-      // stderr is closed: the exit code says it too
+      // stderr is closed; the exit code remains
     }
   },
 };

@@ -1,4 +1,4 @@
-// `deno task dev` and `deno task start`: builds the pipeline from the settings, and runs it until it is told to stop.
+// `deno task dev` and `deno task start`: builds the pipeline from the settings and runs it until a signal stops it.
 
 import { type Config, readConfig } from "../config/config.ts";
 import { hintsFor, readEnvironment } from "../config/environment.ts";
@@ -25,11 +25,11 @@ import { type Command, type Context, SECOND_SIGNAL_EXIT } from "./command.ts";
 
 /** Most ticks in one request to Kafka. */
 const MAX_BATCH = 2000;
-/** So many gaps of the store are known by name. */
+/** How many gaps of the store are read, so that their names are not used again. */
 const EARLIER_GAPS = 20_000;
 const SUMMARY_MS = 60_000;
-/** Until the status pages must have gone out, ms: a reader that does not take them must not keep us. */
-const LAST_PAGES_MS = 300;
+/** How long the shutdown waits for answers of the status pages: a client that does not read must not delay it, ms. */
+const LAST_ANSWERS_MS = 300;
 
 const UNREACHABLE_HINT = "Without the internet: `deno task demo` shows the same with simulated prices";
 
@@ -45,8 +45,8 @@ export const start: Command = (args, context): Promise<number | void> =>
   runWithSettings("start", args, (config, log) => runFeed("start", config, log, context));
 
 /**
- * Reads the settings, then has `feed` run with them. A failure of the feed is logged; resolves with the exit code.
- * Throws a ConfigError with everything that is wrong with settings and arguments.
+ * Reads the settings and calls `feed` with them. If that fails, logs why and resolves with the exit code. Throws a
+ * ConfigError with everything that is wrong with settings and arguments.
  */
 export async function runWithSettings(
   command: FeedCommand,
@@ -54,9 +54,7 @@ export async function runWithSettings(
   feed: (config: Config, log: Logger) => Promise<void>,
 ): Promise<number | void> {
   if (args.length > 0) {
-    throw new ConfigError([
-      `Cannot use the arguments "${args.join(" ")}" as ${command} is set up by settings: see --help`,
-    ]);
+    throw new ConfigError([`Cannot use "${args.join(" ")}": ${command} takes no arguments, only settings; see --help`]);
   }
   const environment = readEnvironment();
   const hints = hintsFor(Object.keys(environment.values));
@@ -83,7 +81,7 @@ export async function runWithSettings(
   }
 }
 
-/** `dev`, `demo` and `start`: the live feed. */
+/** Runs the pipeline of `dev`, `demo` or `start`. */
 export async function runFeed(
   command: FeedCommand,
   config: Config,
@@ -97,23 +95,26 @@ export async function runFeed(
     const left = new Map(
       [...stats.sinks].map(([name, { sent, dropped, lost }]) => [name, stats.received - sent - dropped - lost]),
     );
-    const told = { left: Object.fromEntries(left), exitCode: SECOND_SIGNAL_EXIT };
-    if ([...left.values()].some((count) => count > 0)) log.error("Left at once, before all ticks were stored", told);
-    else log.info("Left at once, all ticks were stored", told);
+    const fields = { left: Object.fromEntries(left), exitCode: SECOND_SIGNAL_EXIT };
+    if ([...left.values()].some((count) => count > 0)) log.error("Ended at once, before all ticks were stored", fields);
+    else log.info("Ended at once, all ticks were stored", fields);
   };
   const { exchange, cursorFile } = config;
   refuseSharedFile(config);
-  // a developer's Kafka may come and go as it likes
+  // dev runs without Kafka, too
   const startTimeoutMs = command === "start" ? config.startTimeoutMs : 0;
   const pages = new LiveSink({ clock });
-  // what the store alone lacks must reach the open pages as soon as it is known
+  // open pages show a gap of the store as soon as it is known
   const onStoreGap = (gap: Gap) => pages.declare(gap);
-  const store = await openStore(config, log, onStoreGap);
+  const { storeFile, ticksDays, candlesDays } = config;
+  const store = storeFile === undefined
+    ? undefined
+    : await Store.open(storeFile, { ticksDays, candlesDays, log, onGap: onStoreGap });
   using _lock = cursorFile === undefined ? undefined : lockCursor(cursorFile);
   const noted = cursorFile === undefined ? undefined : await readCursor(cursorFile, log);
   const gapTimes = new GapTimes(await readNames(store, noted));
   const shared = { clock, log, stats, gapTimes, random: Math.random };
-  // the demo starts where its history ends
+  // the demo continues where its history ends
   const stored = demo === undefined ? await readStored(config, store, log) : undefined;
   const last = demo === undefined ? lastPositions(config, stored, noted) : undefined;
   const feedFrom = (last: readonly Position[] | undefined) =>
@@ -214,7 +215,7 @@ export async function runFeed(
     over.abort();
     await Promise.all([summaries, noting]);
     await cursor?.finish();
-    await waitAtMost(LAST_PAGES_MS, server.shutdown(), clock);
+    await waitAtMost(LAST_ANSWERS_MS, server.shutdown(), clock);
     const perSink = (count: (sink: SinkStats) => number) =>
       Object.fromEntries([...stats.sinks].map(([name, sink]) => [name, count(sink)]));
     log.info("Stopped", {
@@ -227,27 +228,17 @@ export async function runFeed(
   }
 }
 
-/** Throws a ConfigError where the cursor would be written to a file of the store. */
+/** Throws a ConfigError if the cursor would be written to a file of the store. */
 function refuseSharedFile({ cursorFile, storeFile }: Config): void {
   if (cursorFile === undefined || storeFile === undefined) return;
   const shared = sharedFile(cursorFile, storeFile);
   if (shared === undefined) return;
   throw new ConfigError([
-    `Cannot use CURSOR_FILE "${cursorFile}" with STORE_FILE "${storeFile}" as each needs a file of its own: ` +
-    `both name one file, ${shared}`,
+    `Cannot use CURSOR_FILE "${cursorFile}": expected another file than STORE_FILE "${storeFile}" uses, got ${shared}`,
   ]);
 }
 
-/** The store, where there is one. */
-async function openStore(
-  { storeFile, ticksDays, candlesDays }: Config,
-  log: Logger,
-  onGap: (gap: Gap) => void,
-): Promise<Store | undefined> {
-  return storeFile === undefined ? undefined : await Store.open(storeFile, { ticksDays, candlesDays, log, onGap });
-}
-
-/** The last tick of each product in the store; undefined where there is none, or it cannot be read. */
+/** The last tick of each product in the store; undefined if there is no store, or it cannot be read. */
 async function readStored(
   { cursorFile, brokers }: Config,
   store: Store | undefined,
@@ -258,36 +249,38 @@ async function readStored(
   } catch (error) {
     if (!(error instanceof SinkError)) throw error;
     if (cursorFile === undefined && brokers.length === 0) {
-      log.warn("Cannot ask the store where the last run ended: what was missed is unknown", { why: error.message });
+      log.warn("Cannot read from the store where the last run ended: what was missed is unknown", {
+        why: error.message,
+      });
     }
     return undefined;
   }
 }
 
-/** Where an earlier run ended, as far as is known. */
+/** Where the last run ended; undefined if that is unknown. */
 function lastPositions(
   { brokers }: Config,
   stored: readonly Tick[] | undefined,
   noted: CursorContent | undefined,
 ): readonly Position[] | undefined {
   if (noted !== undefined) return noted.positions;
-  // what the store has, Kafka may lack
+  // Kafka may lack ticks that the store has
   return brokers.length > 0 ? undefined : stored;
 }
 
-/** The gaps of earlier runs, whose names must not be given again. */
+/** The names of the gaps of earlier runs, which must not be used again. */
 async function readNames(store: Store | undefined, noted: CursorContent | undefined): Promise<GapName[]> {
   const gapNames = noted?.gapNames ?? [];
   try {
     return [...await store?.gapNames(EARLIER_GAPS) ?? [], ...gapNames];
   } catch (error) {
-    // a store that cannot be asked is told of elsewhere
+    // the pipeline reports a store that cannot be read
     if (!(error instanceof SinkError)) throw error;
     return gapNames;
   }
 }
 
-/** A line a minute, in words. */
+/** Logs the progress once a minute. */
 async function summarize(
   source: Source,
   pipeline: Pipeline,

@@ -3,6 +3,7 @@
 import { CHECK_SETTINGS } from "../checks/servers.ts";
 import { describeSettings, STORE_FILE } from "../config/config.ts";
 import { readEnvironment } from "../config/environment.ts";
+import { listOf } from "../config/setting.ts";
 import { systemClock as clock } from "../core/clock.ts";
 import { ConfigError } from "../core/errors.ts";
 import { runAudit } from "./audit.ts";
@@ -16,20 +17,19 @@ import { replayFile } from "./replay.ts";
 import { restoreStore } from "./restore.ts";
 import { runSimulator } from "./simulate.ts";
 
-/** What `deno task <command>` can do. */
 const USAGE = `Usage: deno task <command>
 
   dev                 live prices into a store, with a page; to Kafka too when KAFKA_BROKERS is set
-  demo                the same with simulated prices, a day of history, and levers that break things
+  demo                the same with simulated prices, a day of history, and levers that cause faults
   start               live prices to Kafka, as in production
   export              ticks, candles or gaps of the store to stdout; --help lists its options
-  backup FILE         a copy of the store, also while the program runs
-  restore FILE        a backup in the place of the store
-  doctor              is every stage working now? one line per stage
-  audit               is everything that Kafka was given also stored? --from and --to say when
-  replay FILE         recorded frames (- for stdin) to records on stdout; --channel ticker for microseconds
+  backup FILE         copies the store to FILE, also while the program runs
+  restore FILE        replaces the store with a backup
+  doctor              checks each stage of the pipeline now; one line per stage
+  audit               checks whether everything in Kafka was stored; --from and --to limit the time
+  replay FILE         recorded frames (- for stdin) to records on stdout; with --channel ticker in microseconds
   simulate            the Coinbase simulator; --help lists its options
-  <command> --help    this text and all settings
+  <command> --help    the help of a command; for dev, demo and start this text and all settings
 `;
 
 const storeFile = () => readEnvironment().values.STORE_FILE?.trim() || STORE_FILE;
@@ -52,11 +52,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   "-h": help,
 };
 
-/** The command of that name. Throws a ConfigError where there is none. */
+/** The command of that name. Throws a ConfigError if there is none. */
 export function commandOf(name = ""): Command {
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command !== undefined) return command;
-  throw new ConfigError([
-    `Cannot run "${name}" as the command must be dev, demo, start, export, backup, restore, doctor, audit, replay or simulate`,
-  ]);
+  const names = Object.keys(COMMANDS).filter((name) => !name.startsWith("-"));
+  throw new ConfigError([`Cannot run "${name}": expected ${listOf(names)}`]);
 }

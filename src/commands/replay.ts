@@ -1,4 +1,4 @@
-// `deno task replay`: recorded frames from a file (or stdin) to records on stdout.
+// `deno task replay`: turns recorded frames from a file (or stdin) into records on stdout.
 
 import { choiceOf, readArguments } from "../config/arguments.ts";
 import { ConfigError, reasonOf, SinkError } from "../core/errors.ts";
@@ -9,10 +9,7 @@ import { describeRejected } from "../pipeline/intake.ts";
 import { framesIn, replay } from "../pipeline/replay.ts";
 import { stdio } from "./command.ts";
 
-/**
- * `deno task replay FILE`. Throws a ConfigError where the arguments or the file cannot be used, a SinkError where stdout cannot be
- * written to.
- */
+/** Throws a ConfigError if the arguments or the file cannot be used, a SinkError if stdout cannot be written to. */
 export async function replayFile(args: readonly string[]): Promise<void> {
   const given = readArguments(args, { values: ["--exchange", "--channel"], takesWords: true });
   const { problems, words: [path = "", ...more] } = given;
@@ -20,7 +17,7 @@ export async function replayFile(args: readonly string[]): Promise<void> {
   const exchange = EXCHANGES[name] ?? DEFAULT_EXCHANGE;
   const channel = choiceOf(given, "--channel", Object.keys(exchange.channels), exchange.defaultChannel);
   const problem = path === "" || more.length > 0
-    ? `Cannot replay as one file (or - for stdin) must be named: arguments are "${args.join(" ")}"`
+    ? `Cannot replay: expected one file (or - for stdin), got "${args.join(" ")}"`
     : wrongPath("FILE", path);
   if (problem !== undefined) problems.push(problem);
   if (problems.length > 0) throw new ConfigError(problems);
@@ -35,15 +32,15 @@ export async function replayFile(args: readonly string[]): Promise<void> {
     const bytes = path === "-" ? Deno.stdin.readable : (await Deno.open(path)).readable;
     await replay(bytes, intake, write);
     if (stats.frames > 0 && framesIn(stats) === 0) {
-      throw new Error(`none of its ${stats.frames} lines is one (${describeRejected(stats)})`);
+      throw new Error(`none of its ${stats.frames} lines is a frame: ${describeRejected(stats)}`);
     }
   } catch (error) {
-    // the reader has seen enough (`... | head`)
+    // the reader of stdout has left (`... | head`)
     if (error instanceof Deno.errors.BrokenPipe) return;
     if (error instanceof TypeError) throw error;
     const why = reasonOf(error);
     if (error === writeError) throw new SinkError("fatal", `Cannot write the records to stdout: ${why}`);
-    throw new ConfigError([`Cannot read ${path} as it must be a readable file of recorded frames: ${why}`]);
+    throw new ConfigError([`Cannot replay ${path}: expected a readable file of recorded frames (${why})`]);
   }
   stdio.tell(
     `${stats.received} ticks, ${stats.repeated} repeats, rejected: ${describeRejected(stats)}, ` +

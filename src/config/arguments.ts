@@ -1,30 +1,31 @@
-// The arguments of a command, as a person types them.
+// Reads the arguments of a command.
 
 import { parseArgs } from "node:util";
+import { listOf } from "./setting.ts";
 
-/** What a command takes. */
+/** What a command accepts. */
 export interface Accepted {
-  /** Options that have a value, with their `--`. */
+  /** Names of options with a value, such as `--file`. */
   readonly values?: readonly string[];
-  /** Options that have none. */
+  /** Names of options without a value. */
   readonly flags?: readonly string[];
-  /** Whether other words are taken too, such as the name of a file. */
+  /** Whether there may be other words, such as the name of a file. */
   readonly takesWords?: boolean;
-  /** The sentence about an argument that is not taken. */
+  /** The error message for an unknown argument. */
   readonly refuse?: (arg: string) => string;
 }
 
-/** Arguments that were understood, and a sentence for each that was not. */
+/** Arguments that were understood, and an error message for each that was not. */
 export interface Arguments {
   /** By name with its `--`; a flag has an empty text. */
   readonly options: ReadonlyMap<string, string>;
-  /** Those that are no options, `-` too. */
+  /** Arguments that are not options; `-` is one of them. */
   readonly words: readonly string[];
   /** In the order of the arguments; the caller may add its own. */
   readonly problems: string[];
 }
 
-/** Reads `--name value` and `--name=value`; a value may begin with a dash. After `--` all are words. */
+/** Reads `--name value` and `--name=value`; a value may begin with a dash. Everything after `--` is a word. */
 export function readArguments(
   args: readonly string[],
   {
@@ -32,7 +33,7 @@ export function readArguments(
     flags = [],
     takesWords = false,
     refuse = (arg) =>
-      `Cannot use ${arg.startsWith("--") ? arg.split("=")[0] : `"${arg}"`} as there is no such option: see --help`,
+      `Cannot use ${arg.startsWith("--") ? arg.split("=")[0] : `"${arg}"`}: there is no such option, see --help`,
   }: Accepted,
 ): Arguments {
   const options = new Map<string, string>();
@@ -58,18 +59,17 @@ export function readArguments(
       if (tokens[i - 1]?.index !== token.index) problems.push(refuse(arg));
       continue;
     }
-    // nobody knows which of the two is meant
-    if (options.has(name)) problems.push(`Cannot use ${name} as it must be given once: it is given again`);
+    if (options.has(name)) problems.push(`Cannot use ${name}: expected it once, got it twice`);
     if (flags.includes(name)) {
       if (value === undefined) options.set(name, "");
-      else problems.push(`Cannot use ${name} as it takes no value: current value is "${value}"`);
-    } else if (value === undefined) problems.push(`Cannot use ${name} as it needs a value: see --help`);
+      else problems.push(`Cannot use ${name}: expected no value, got "${value}"`);
+    } else if (value === undefined) problems.push(`Cannot use ${name}: expected a value, see --help`);
     else options.set(name, value);
   }
   return { options, words, problems };
 }
 
-/** The one of the choices that an option names, or the usual one. Anything else is a problem. */
+/** The choice that an option names, or the usual one if it is not given. Adds a problem for anything else. */
 export function choiceOf<T extends string>(
   { options, problems }: Arguments,
   name: string,
@@ -79,7 +79,7 @@ export function choiceOf<T extends string>(
   const value = options.get(name) ?? usual;
   const chosen = choices.find((choice) => choice === value);
   if (chosen === undefined) {
-    problems.push(`Cannot use ${name} as it must be ${choices.join(" or ")}: current value is "${value}"`);
+    problems.push(`Cannot use ${name}: expected ${listOf(choices)}, got "${value}"`);
   }
   return chosen ?? usual;
 }

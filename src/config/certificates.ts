@@ -1,9 +1,9 @@
-// Certificates and keys in PEM: checked before any connection, so that what is wrong with them is said at the start.
+// Certificates and keys in PEM, checked before any connection is made.
 
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { type Kind, WrongValue } from "./setting.ts";
 
-/** PEM text. In one that had to be a single line, `\n` stands for the line ends. */
+/** PEM text; it may be a single line in which the line ends are written as `\n`. */
 function pem(expected: string, check: (pem: string) => string | undefined): Kind<string> {
   return {
     expected,
@@ -31,12 +31,12 @@ export function isKeyOf(key: string, certificate: string): boolean {
   return new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key));
 }
 
-/** What is wrong with the certificates, in words that follow "its file". */
+/** What was found instead of good certificates, in words that follow "got". */
 function wrongInCertificates(pem: string): string | undefined {
   const found = pem.match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? [];
   const begun = pem.match(/-----BEGIN CERTIFICATE-----/g)?.length ?? 0;
-  if (begun === 0) return 'has no "-----BEGIN CERTIFICATE-----"';
-  if (begun > found.length) return 'has no "-----END CERTIFICATE-----" for each beginning';
+  if (begun === 0) return 'text without "-----BEGIN CERTIFICATE-----"';
+  if (begun > found.length) return 'a "-----BEGIN CERTIFICATE-----" without its "-----END CERTIFICATE-----"';
   const bad = found.findIndex((one) => {
     try {
       new X509Certificate(one);
@@ -45,20 +45,20 @@ function wrongInCertificates(pem: string): string | undefined {
       return true;
     }
   });
-  return bad < 0 ? undefined : `is damaged: certificate ${bad + 1} of ${found.length} cannot be read`;
+  return bad < 0 ? undefined : `damaged text: certificate ${bad + 1} of ${found.length} cannot be read`;
 }
 
-/** What is wrong with the key, in words that follow "its file". They contain nothing of the key. */
+/** What was found instead of a good key, in words that follow "got" and contain nothing of the key. */
 function wrongInKey(pem: string): string | undefined {
   const kind = /-----BEGIN ([A-Z ]*PRIVATE KEY)-----/.exec(pem)?.[1];
-  if (kind === undefined) return 'has no "-----BEGIN PRIVATE KEY-----"';
+  if (kind === undefined) return 'text without "-----BEGIN PRIVATE KEY-----"';
   if (kind.startsWith("ENCRYPTED") || pem.includes("ENCRYPTED")) {
-    return "wants a passphrase; take it off with: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW";
+    return "a key with one; remove it with: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW";
   }
   try {
     createPrivateKey(pem);
     return undefined;
   } catch {
-    return "is damaged: the key cannot be read";
+    return "a damaged key, which cannot be read";
   }
 }

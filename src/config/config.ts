@@ -1,4 +1,4 @@
-// All settings in one table: the checked Config, `--help`, .env-example and the README's table are made from it.
+// All settings in one table: the checked Config, `--help`, .env-example and the table in docs/settings.md are made from it.
 
 import { ConfigError } from "../core/errors.ts";
 import type { Exchange } from "../exchanges/exchange.ts";
@@ -57,7 +57,7 @@ function settingsOf({ name, title, url, channels, defaultChannel, defaultProduct
       `${prefix}_WS_URL`,
       feedAddress(),
       url,
-      `Address of ${title}'s feed; on a machine without the internet, that of the simulator`,
+      `Address of ${title}'s feed, or of the simulator`,
     ),
   };
 }
@@ -66,7 +66,7 @@ const SHARD = setting(
   "SHARD",
   shardNumber(),
   "",
-  "This is the nth of m producers that share the products, and follows only its own part of them",
+  "Share the products between m producers: this one is the nth, and follows only its part",
 );
 
 /** Where Kafka is, and what to write there. */
@@ -75,14 +75,14 @@ export const KAFKA = {
     "KAFKA_BROKERS",
     list("host:port", brokerOf),
     "",
-    "Addresses of Kafka; needed by start, optional for dev",
+    "Addresses of Kafka; required by start, optional for dev",
   ),
   topic: setting("KAFKA_TOPIC", text("a Kafka topic name", TOPIC), "ticker_batch", "Topic for the records"),
   gapsTopic: setting(
     "KAFKA_GAPS_TOPIC",
     orEmpty(text("a Kafka topic name", TOPIC)),
     "feed_gaps",
-    "Topic for declared gaps; set it to nothing to switch it off",
+    "Topic for declared gaps; if empty, gaps are not sent to Kafka",
   ),
   clientId: setting(
     "KAFKA_CLIENT_ID",
@@ -95,19 +95,19 @@ export const KAFKA = {
     "KAFKA_ENCODER",
     oneOf("own", "kafkajs"),
     "own",
-    "The code that encodes requests to Kafka: own is much faster, the bytes are the same",
+    "The code that encodes requests to Kafka: own is much faster than kafkajs, with the same result",
   ),
   lingerMs: setting(
     "KAFKA_LINGER_MS",
     int(0, 10_000),
     "0",
-    "Wait up to this long for a batch to fill, ms: fewer requests, later records",
+    "How long a batch may wait for more records, ms: fewer requests, but later records",
   ),
   startTimeoutMs: setting(
     "KAFKA_START_TIMEOUT_MS",
     int(0, 86_400_000),
     "300000",
-    "At the start, give up (exit 4) if Kafka cannot be reached for this long, ms; 0: never",
+    "How long start tries to reach Kafka before it gives up with exit code 4, ms; 0: it never gives up",
   ),
   ssl: setting("KAFKA_SSL", flag(), "false", "Encrypt the connection to Kafka"),
 };
@@ -118,15 +118,15 @@ export const KAFKA_ACCESS = {
     "KAFKA_SSL_CA",
     certificates("PEM certificates"),
     "",
-    "Authorities to trust instead of the well-known ones, for a Kafka with a private certificate authority",
+    "Certificate authorities to trust instead of the well-known ones, for a Kafka with a private authority",
   ),
   cert: setting(
     "KAFKA_SSL_CERT",
     certificates("a PEM certificate, followed by its intermediate certificates"),
     "",
-    "The client certificate, if Kafka asks for one (mutual TLS)",
+    "The client certificate, if Kafka requires one (mutual TLS)",
   ),
-  key: setting("KAFKA_SSL_KEY", privateKey(), "", "The key of KAFKA_SSL_CERT"),
+  key: setting("KAFKA_SSL_KEY", privateKey(), "", "The private key of KAFKA_SSL_CERT"),
   mechanism: setting(
     "KAFKA_SASL_MECHANISM",
     oneOf("plain", "scram-sha-256", "scram-sha-512"),
@@ -143,45 +143,45 @@ export const PROGRAM = {
     "STORE_FILE",
     orEmpty(path()),
     STORE_FILE,
-    "The store of dev; set it to nothing to run without store and page. Start has a store only if this is set",
+    "The store. If empty, dev runs without store and page; start has a store only if this is set",
   ),
-  ticksDays: setting("STORE_TICKS_DAYS", int(0, 36_500), "7", "How long the store keeps ticks, days; 0: for ever"),
+  ticksDays: setting("STORE_TICKS_DAYS", int(0, 36_500), "7", "How long the store keeps ticks, days; 0: forever"),
   candlesDays: setting(
     "STORE_CANDLES_DAYS",
     int(0, 36_500),
     "0",
-    "How long the store keeps candles and gaps, days; 0: for ever",
+    "How long the store keeps candles and gaps, days; 0: forever",
   ),
   cursorFile: setting(
     "CURSOR_FILE",
     path(),
     "",
-    "Records how far each product has got, so that the next start knows what it missed, even after kill -9; with store " +
-      "and Kafka the default is a file beside the store",
+    "Where the position of each product is saved, so that the next start knows what it missed, even after kill -9; " +
+      "with a store and Kafka, the default is a file next to the store",
   ),
   queueCapacity: setting(
     "QUEUE_CAPACITY",
     int(1000, 10_000_000),
     "100000",
-    "Events that wait while a sink is away; beyond it the oldest ticks are dropped, counted and declared",
+    "How many events may wait for a sink; beyond that the oldest ticks are dropped, counted and declared",
   ),
   staleAfterMs: setting(
     "STALE_AFTER_MS",
     int(2000, 600_000),
     "15000",
-    "The connection or a product counts as dead if nothing arrives for this long, ms",
+    "The connection, or a product, counts as dead if nothing arrives for this long, ms",
   ),
   maxFrameBytes: setting(
     "MAX_FRAME_BYTES",
     int(1024, 67_108_864),
     "1048576",
-    "Longer frames are rejected once they have arrived, bytes; one of 64 MiB or more ends the connection",
+    "The longest frame, bytes. Longer ones are rejected after they have arrived; 64 MiB or more end the connection",
   ),
   drainMs: setting(
     "DRAIN_TIMEOUT_MS",
     int(0, 600_000),
     "8000",
-    "At shutdown, the longest time to write what is left, ms (containers are killed after 10 s)",
+    "How long the shutdown may take to write the rest, ms (containers are killed after 10 s)",
   ),
   host: setting(
     "HOST",
@@ -194,13 +194,13 @@ export const PROGRAM = {
     "ALLOWED_HOSTS",
     list("host names like raspberrypi.local", hostOf),
     "",
-    "Names under which the pages may be opened, besides localhost and IP addresses; a port is ignored",
+    "Host names under which the pages may be opened, besides localhost and IP addresses; ports are ignored",
   ),
   allowedOrigins: setting(
     "ALLOWED_ORIGINS",
     list("addresses like https://example.org", (item) => URL.parse(item)?.origin === item ? item : undefined),
     "",
-    "Web pages that may read the API from another address (CORS)",
+    "Other web sites whose pages may read the API (CORS)",
   ),
   logLevel: setting("LOG_LEVEL", oneOf("debug", "info", "warn", "error"), "info", "The lowest level that is logged"),
   logFormat: setting(
@@ -227,15 +227,15 @@ export interface Config extends ValuesOf<typeof KAFKA>, ValuesOf<typeof PROGRAM>
   readonly exchange: Exchange;
   /** At least one, without duplicates; with a shard, only the shard's own. */
   readonly products: readonly string[];
-  /** Undefined: all products are ours. */
+  /** Undefined if this program follows all products. */
   readonly shard: Shard | undefined;
   /** One of the exchange's. */
   readonly channel: string;
-  /** Where the exchange's feed is. */
+  /** The address of the exchange's feed. */
   readonly feedUrl: string;
-  /** PEM that can be read; the key belongs to the certificate. Undefined: none of them is set. */
+  /** Valid PEM, the key belongs to the certificate. Undefined if none of them is set. */
   readonly certificates: { readonly ca?: string; readonly cert?: string; readonly key?: string } | undefined;
-  /** Undefined: no login. */
+  /** Undefined without a login. */
   readonly sasl:
     | Pick<ValuesOf<typeof KAFKA_ACCESS>, "mechanism" | "username" | "password">
     | undefined;
@@ -271,14 +271,14 @@ function readCertificates(read: SettingsReader, ssl: boolean): Config["certifica
   if (given.length === 0) return undefined;
   if (!ssl) {
     read.problems.push(
-      `Cannot use ${given.join(" and ")} as KAFKA_SSL must be true with them: current value is "false"`,
+      `Cannot use ${given.join(" and ")}: expected KAFKA_SSL to be true, got "false"`,
     );
   } else if ((pem.cert === "") !== (pem.key === "")) {
     read.problems.push(
-      "Cannot show Kafka a certificate as KAFKA_SSL_CERT and KAFKA_SSL_KEY must be set together: one of them is empty",
+      "Cannot use a client certificate: expected both KAFKA_SSL_CERT and KAFKA_SSL_KEY, got only one of them",
     );
   } else if (pem.cert !== "" && !isKeyOf(pem.key, pem.cert)) {
-    read.problems.push("Cannot use KAFKA_SSL_KEY as it must be the key of KAFKA_SSL_CERT: it belongs to another one");
+    read.problems.push("Cannot use KAFKA_SSL_KEY: expected the key of KAFKA_SSL_CERT, got the key of another one");
   }
   return {
     ...(pem.ca === "" ? {} : { ca: pem.ca }),
@@ -296,7 +296,7 @@ function readLogin(read: SettingsReader): Config["sasl"] {
   const areGood = read.areGood(KAFKA_ACCESS.username, KAFKA_ACCESS.password);
   if (areGood && (login.username === "") !== (login.password === "")) {
     read.problems.push(
-      "Cannot log in to Kafka as KAFKA_USERNAME and KAFKA_PASSWORD must be set together: one of them is empty",
+      "Cannot log in to Kafka: expected both KAFKA_USERNAME and KAFKA_PASSWORD, got only one of them",
     );
   }
   return login.username === "" ? undefined : login;
@@ -307,11 +307,11 @@ function ownProducts(read: SettingsReader, shard: Shard | undefined, all: readon
   if (shard === undefined) return all;
   const products = productsOf(shard, all);
   if (products.length === 0) {
-    // a producer without work looks as if all were well: say it at once
+    // a producer without products would look healthy
     const busy = [...new Set(all.map((product) => shardOf(product, shard.of)))].sort((a, b) => a - b);
     read.problems.push(
-      `Cannot use SHARD=${shard.number}/${shard.of} as at least one of the ${all.length} products must be its own: ` +
-        `shards ${busy.join(", ")} have them all; take fewer shards or more products`,
+      `Cannot use SHARD=${shard.number}/${shard.of}: none of the ${all.length} products belongs to this shard, they ` +
+        `belong to ${busy.join(", ")}; use fewer shards or more products`,
     );
   }
   return products;
@@ -320,7 +320,7 @@ function ownProducts(read: SettingsReader, shard: Shard | undefined, all: readon
 /**
  * The checked settings. Throws a ConfigError with everything that is wrong.
  *
- * @param command `start` must have a broker, and has a store only if one is named
+ * @param command `start` requires Kafka, and has a store only if STORE_FILE is set
  */
 export function readConfig(environment: Environment, command: "dev" | "start"): Config {
   const read = new SettingsReader(environment);
@@ -333,21 +333,20 @@ export function readConfig(environment: Environment, command: "dev" | "start"): 
   const hasKafka = kafka.brokers.length > 0;
   if (command === "start" && !hasKafka && read.areGood(KAFKA.brokers)) {
     read.problems.push(
-      `Cannot start without Kafka as KAFKA_BROKERS must be ${KAFKA.brokers.expected}: it is not set ` +
-        "(`deno task dev` runs without Kafka)",
+      `Cannot start without Kafka: expected KAFKA_BROKERS to be ${KAFKA.brokers.expected}, but it is not set ` +
+        "(deno task dev runs without Kafka)",
     );
   }
   if (kafka.topic === kafka.gapsTopic) {
-    read.problems.push(`Cannot use KAFKA_GAPS_TOPIC as it must differ from KAFKA_TOPIC: both are "${kafka.topic}"`);
+    read.problems.push(`Cannot use KAFKA_GAPS_TOPIC: expected another topic than KAFKA_TOPIC, got "${kafka.topic}"`);
   }
   const certificates = readCertificates(read, kafka.ssl);
   const sasl = readLogin(read);
 
   const program = read.readAll(PROGRAM);
-  const needsNoStore = command === "start" && environment.values.STORE_FILE === undefined;
-  const storeFile = needsNoStore ? undefined : program.storeFile;
-  const besideStore = storeFile !== undefined && hasKafka ? `${storeFile}.cursor` : undefined;
-  const cursorFile = program.cursorFile ?? besideStore;
+  const hasNoStore = command === "start" && environment.values.STORE_FILE === undefined;
+  const storeFile = hasNoStore ? undefined : program.storeFile;
+  const cursorFile = program.cursorFile ?? (storeFile !== undefined && hasKafka ? `${storeFile}.cursor` : undefined);
   if (read.problems.length > 0) throw new ConfigError(read.problems);
   return { ...feed, ...kafka, ...program, exchange, shard, products, certificates, sasl, storeFile, cursorFile };
 }

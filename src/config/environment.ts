@@ -1,4 +1,4 @@
-// Where settings come from: the environment, and a file .env beside it. Finds names and values there that cannot be meant.
+// Where settings come from: the environment and the file .env. Finds misspelt names, and values in .env that would be misread.
 
 import { parse } from "@std/dotenv";
 import { ConfigError, reasonOf } from "../core/errors.ts";
@@ -6,7 +6,7 @@ import { SETTINGS } from "./config.ts";
 import { type Environment, mayBeFile, type Setting } from "./setting.ts";
 import { readTextFileSync } from "./text_file.ts";
 
-/** Settings by name, also by the name that ends in `_FILE`. */
+/** Settings by name, and by the name with `_FILE`. */
 function byName(settings: readonly Setting[]): Map<string, Setting> {
   return new Map(
     settings.flatMap((setting) =>
@@ -17,9 +17,9 @@ function byName(settings: readonly Setting[]): Map<string, Setting> {
 const BY_NAME = byName(SETTINGS);
 
 /**
- * The environment before `.env` of the current folder. Throws a ConfigError where that cannot be used.
+ * The environment, and below it `.env` of the current folder. Throws a ConfigError if that file cannot be used.
  *
- * @param more settings of the command beside those of the program
+ * @param more settings of the command in addition to those of the program
  */
 export function readEnvironment(more: readonly Setting[] = []): Environment {
   const own = Deno.env.toObject();
@@ -32,15 +32,13 @@ export function readEnvironment(more: readonly Setting[] = []): Environment {
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     if (!(error instanceof Deno.errors.NotFound)) {
-      throw new ConfigError([
-        `Cannot read .env as it must be a readable file: ${reasonOf(error)}`,
-      ]);
+      throw new ConfigError([`Cannot read .env: ${reasonOf(error)}`]);
     }
   }
   return { values: { ...file, ...own }, readFile: readTextFileSync };
 }
 
-/** How many letters must change to make one text the other, up to 3. */
+/** The Levenshtein distance of two texts, at most 3. */
 function distance(a: string, b: string): number {
   if (Math.abs(a.length - b.length) > 2) return 3;
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
@@ -55,13 +53,13 @@ function distance(a: string, b: string): number {
   return Math.min(3, row[b.length] as number);
 }
 
-/** For each name that looks like a setting and is none: a sentence that says which one may be meant. */
+/** A message for each name that is almost that of a setting. */
 export function hintsFor(names: Iterable<string>): string[] {
   const hints: string[] = [];
   for (const name of names) {
     if (BY_NAME.has(name)) continue;
     const bare = name.replace(/_FILE$/, "");
-    // a letter may differ for every six, at most two: HOME is no HOST, and KAFKA_URL no KAFKA_SSL
+    // one letter in six may differ, at most two: HOME is not HOST, and KAFKA_URL is not KAFKA_SSL
     const near = SETTINGS.find((setting) =>
       distance(bare, setting.name) <= Math.min(2, Math.floor(setting.name.length / 6))
     );
@@ -72,15 +70,14 @@ export function hintsFor(names: Iterable<string>): string[] {
   return hints;
 }
 
-/** A name, its value in quotes if it has some, and the rest of the line. */
+/** A name, its value if that is in quotes, and the rest of the line. */
 const DOT_ENV_LINE = /^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=[ \t]*('[^']*'|"(?:\\[^]|[^"\\])*"|)([^\r\n]*)/gm;
 
 /**
- * Finds the settings of a `.env` that would be read as another value: `@std/dotenv` ends a value without quotes at `#`, and
+ * Finds settings in the text of a `.env` whose value would be misread: `@std/dotenv` ends a value without quotes at `#`, and
  * replaces `$NAME` in it, by the word "undefined" if that name is not set. Allowed are ` # ` before a comment, and `${NAME}`
- * if the file or the environment sets that name. The messages do not show the value: it may be a password.
- *
- * Lines that set nothing are problems too, unless they are empty or comments.
+ * if the file or the environment sets that name. Finds lines that set nothing, too, unless they are empty or comments. The
+ * messages do not show the value, which may be a password.
  *
  * @param environment all names that are set outside of the file
  */
@@ -102,22 +99,24 @@ export function problemsInDotEnv(
       ? undefined
       : "something follows its closing quote";
     if (why === undefined) continue;
-    const orFile = mayBeFile(setting) && name === setting.name ? `, or name a file that holds it in ${name}_FILE` : "";
-    problems.push(`Cannot use ${name} of .env as ${why}: put the whole value in single quotes${orFile}`);
+    const orFile = mayBeFile(setting) && name === setting.name
+      ? `, or set ${name}_FILE to the path of a file with the value`
+      : "";
+    problems.push(`Cannot use ${name} in .env, because ${why}: put the whole value in single quotes${orFile}`);
   }
-  // after a quote that is not closed, what a line is cannot be known
+  // after a quote that is not closed, lines cannot be told apart
   if (problems.length > 0) return problems;
   for (const [i, line] of text.replace(DOT_ENV_LINE, blank).split(/\r?\n/).entries()) {
     if (/^\s*(?:#|$)/.test(line)) continue;
-    problems.push(`Cannot use line ${i + 1} of .env as it must be NAME=value or a comment: it is neither`);
+    problems.push(`Cannot use line ${i + 1} of .env: expected NAME=value or a comment`);
   }
   return problems;
 }
 
-/** Only the ends of its lines. */
+/** Keeps only the line ends. */
 const blank = (assignment: string) => assignment.replace(/[^\n]/g, "");
 
-/** Why a value without quotes would be read as another one, in words that follow "as". */
+/** Why a value without quotes would be misread, in words that follow "because"; undefined if it would not. */
 function troubleWithoutQuotes(
   value: string,
   isSecret: boolean,

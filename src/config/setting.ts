@@ -1,4 +1,4 @@
-// What a setting is: a name, a kind of value, a default and a meaning. Reads settings from the environment and describes them.
+// What a setting is: a name, a kind of value, a default and a meaning. Reads settings from an environment and describes them.
 
 import { reasonOf } from "../core/errors.ts";
 import { wrongPath } from "../core/terminal.ts";
@@ -13,12 +13,9 @@ export interface Environment {
 
 /** A kind of value, such as a whole number within bounds. */
 export interface Kind<T> {
-  /** What the value must be, in words that follow "it must be". */
+  /** What the value must be, in words that follow "expected". */
   readonly expected: string;
-  /**
-   * Turns the text into the value. Throws a WrongValue if it cannot. The empty text means that nothing is set, and every
-   * kind has a value for it if it can be the default.
-   */
+  /** Turns the text into the value. Throws a WrongValue if it cannot. The empty text is one that can be the default. */
   readonly parse: (text: string) => T;
   /** Never shown, and also read from the file that `<NAME>_FILE` names. */
   readonly secret?: true;
@@ -26,7 +23,7 @@ export interface Kind<T> {
   readonly file?: true;
   /** The path of a file. */
   readonly path?: true;
-  /** Setting it to nothing is a choice of its own, not the default. */
+  /** An empty text is a value, and not the same as the default. */
   readonly mayBeEmpty?: true;
 }
 
@@ -46,13 +43,13 @@ export type Settings = Readonly<Record<string, Setting>>;
 /** The values of such settings: each is what its `parse` returns. */
 export type ValuesOf<S extends Settings> = { readonly [Name in keyof S]: ReturnType<S[Name]["parse"]> };
 
-/** A text that is not a value of its kind. The message says what was found, in words that follow "current value". */
+/** A text that is not a value of its kind. The message says what was found, in words that follow "got". */
 export class WrongValue extends Error {}
 
 /** The text is not a value of its kind. */
 export function isNot(text: string): WrongValue {
   // an address may contain a login
-  return new WrongValue(`is ${JSON.stringify(text.replace(/[^\s/]+@/g, "...@"))}`);
+  return new WrongValue(JSON.stringify(text.replace(/[^\s/]+@/g, "...@")));
 }
 
 /** A setting of that kind. */
@@ -88,10 +85,29 @@ export function int(low: number, high: number): Kind<number> {
   };
 }
 
+/** A decimal number without an exponent, both bounds included. */
+export function decimal(low: number, high: number): Kind<number> {
+  return {
+    expected: `${low} to ${high}`,
+    parse(text) {
+      const value = Number(text);
+      if (!/^\d{1,15}(\.\d{1,15})?$/.test(text) || value < low || value > high) throw isNot(text);
+      return value;
+    },
+  };
+}
+
+const LIST = new Intl.ListFormat("en-GB", { type: "disjunction" });
+
+/** `a, b or c` */
+export function listOf(choices: readonly string[]): string {
+  return LIST.format(choices);
+}
+
 /** One of these words, in upper or lower case. */
 export function oneOf<T extends string>(...choices: readonly T[]): Kind<T> {
   return {
-    expected: [choices.slice(0, -1).join(", "), ...choices.slice(-1)].filter((words) => words !== "").join(" or "),
+    expected: listOf(choices),
     parse(text) {
       const choice = choices.find((choice) => choice === text.toLowerCase());
       if (choice === undefined) throw isNot(text);
@@ -154,7 +170,7 @@ export function mayBeFile(setting: Setting | undefined): boolean {
 
 /** Reads settings one by one and collects what is wrong with them. */
 export class SettingsReader {
-  /** What is wrong, one sentence each. */
+  /** What is wrong, one sentence per mistake. */
   readonly problems: string[] = [];
   /** The secrets that were read: no output may contain them. */
   readonly secrets: string[] = [];
@@ -177,7 +193,7 @@ export class SettingsReader {
     return settings.every(({ name }) => !this.#wrong.has(name));
   }
 
-  /** All values of the settings, see {@link read}. */
+  /** All values of the settings, as {@link read} gives them. */
   readAll<S extends Settings>(settings: S): ValuesOf<S> {
     return Object.fromEntries(
       Object.entries(settings).map(([name, setting]) => [name, this.read(setting)]),
@@ -196,16 +212,19 @@ export class SettingsReader {
     } catch (error) {
       if (!(error instanceof WrongValue)) throw error;
       const isPath = file === "" && mayBeFile(setting) && /^\S{1,1024}$/.test(text);
-      const found = isPath ? `is one word; if it is a path, set ${name}_FILE instead` : error.message;
-      const where = file === "" ? "current value" : "its file";
-      this.problems.push(`Cannot use ${name} as it must be ${expected}: ${where} ${found}`);
+      const found = isPath ? `one word; if it is a path, set ${name}_FILE instead` : error.message;
+      this.problems.push(
+        file === ""
+          ? `Cannot use ${name}: expected ${expected}, got ${found}`
+          : `Cannot use ${name}_FILE: expected a file with ${expected}, got ${found}`,
+      );
       return setting.parse(setting.default);
     } finally {
       if (this.problems.length > before) this.#wrong.add(name);
     }
   }
 
-  /** Undefined: it is not set. */
+  /** The text in the environment; undefined if it is not set. */
   #ownText({ name, mayBeEmpty, path }: Setting): string | undefined {
     const text = this.#environment.values[name]?.trim();
     if (text === undefined || (text === "" && mayBeEmpty !== true)) return undefined;
@@ -214,7 +233,7 @@ export class SettingsReader {
     return text;
   }
 
-  /** Undefined: it cannot be used. */
+  /** The text of the file; undefined, with a problem, if it cannot be used. */
   #readFile({ name, expected }: Setting, file: string): string | undefined {
     const problem = wrongPath(`${name}_FILE`, file);
     if (problem !== undefined) {
@@ -224,14 +243,10 @@ export class SettingsReader {
     try {
       const text = this.#environment.readFile(file).trimEnd();
       if (text !== "") return text;
-      // a secret that was not written, or a volume that was not mounted: not the same as none
-      this.problems.push(
-        `Cannot use ${name}_FILE as it must name a file that holds ${expected}: current value is "${file}" (empty)`,
-      );
+      // a secret that was not written, or a volume that was not mounted: not the same as no secret
+      this.problems.push(`Cannot use ${name}_FILE: expected a file with ${expected}, got the empty file "${file}"`);
     } catch (error) {
-      this.problems.push(
-        `Cannot read ${name}_FILE as it must name a readable file: current value is "${file}" (${reasonOf(error)})`,
-      );
+      this.problems.push(`Cannot read ${name}_FILE: expected a readable file, got "${file}" (${reasonOf(error)})`);
     }
     return undefined;
   }
@@ -240,7 +255,7 @@ export class SettingsReader {
 /** The settings as `--help` prints them. */
 export function describe(settings: readonly Setting[]): string {
   return settings.map((setting) => {
-    const file = mayBeFile(setting) ? ` (or the file that ${setting.name}_FILE names)` : "";
+    const file = mayBeFile(setting) ? ` (or ${setting.name}_FILE, the path of a file)` : "";
     const usual = setting.default || "none";
     return `  ${setting.name}${file}\n      ${setting.meaning}\n      ${setting.expected}; default ${usual}\n`;
   }).join("");

@@ -1,6 +1,6 @@
-// Which of several producers follows a product. Rendezvous hashing: each shard has a score for each product, and the highest
-// wins. So it depends on nothing but the product's name and the number of shards, whatever else is in the list, and a shard that
-// is added takes its products from all others and moves none between them.
+// Which of several producers follows a product, by rendezvous hashing: each shard has a score for each product, and the
+// highest wins. The result depends only on the product and on the number of shards. A shard that is added takes products from
+// all others, and none move between the others.
 
 import { isNot, type Kind } from "./setting.ts";
 
@@ -12,10 +12,10 @@ export interface Shard {
   readonly of: number;
 }
 
-/** Most shards there can be. */
+/** The highest number of shards. */
 export const MAX_SHARDS = 1000;
 
-/** A shard's number, as `1/3`; empty: none. */
+/** A shard such as `1/3`; undefined if the text is empty. */
 export function shardNumber(): Kind<Shard | undefined> {
   return {
     expected: `n/m like 1/3, n from 1 to m, m at most ${MAX_SHARDS}`,
@@ -28,7 +28,7 @@ export function shardNumber(): Kind<Shard | undefined> {
   };
 }
 
-/** The 32 bits in an order in which each of the result depends on each of the value (Appleby's finalizer of MurmurHash3). */
+/** Mixes 32 bits so that each bit of the result depends on each bit of the value (the finalizer of MurmurHash3). */
 function mix(value: number): number {
   let bits = value;
   bits = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b);
@@ -36,7 +36,7 @@ function mix(value: number): number {
   return (bits ^ (bits >>> 16)) >>> 0;
 }
 
-/** Any number would do; with this one the eight products that are followed by default are shared evenly by two to eight shards. */
+/** Any number would do; with this one, two to eight shards get equal parts of the eight default products. */
 const SEED = 1133;
 
 /** FNV-1a over the code units. */
@@ -46,7 +46,7 @@ function hash(text: string): number {
   return bits;
 }
 
-/** Who follows the product, from 1. The answer is for ever: another one would move products at an upgrade. */
+/** The number of the shard that follows the product, from 1. It must never change, or an upgrade would move products. */
 export function shardOf(product: string, of: number): number {
   const name = hash(product);
   let best = 1;
@@ -58,7 +58,7 @@ export function shardOf(product: string, of: number): number {
   return best;
 }
 
-/** Those of the products that the shard follows, in their order. */
+/** The products that the shard follows, in their order. */
 export function productsOf({ number, of }: Shard, products: readonly string[]): string[] {
   return products.filter((product) => shardOf(product, of) === number);
 }

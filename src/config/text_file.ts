@@ -1,24 +1,24 @@
 // Reads text files that people write (.env, secrets, certificates): UTF-8, with or without a byte order mark.
 
-/** The text without a byte order mark. Throws an Error where it is anything but UTF-8. */
+/** The text without a byte order mark. Throws an Error if it is not UTF-8. */
 export function decodeText(bytes: Uint8Array): string {
-  // no such text holds a zero, and each letter of UTF-16 does: without this check it could pass for UTF-8
+  // text in UTF-8 has no zero bytes; text in UTF-16 has many, and could otherwise be taken for UTF-8
   if (!bytes.includes(0)) {
     try {
       return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     } catch {
-      // told below
+      // reported below
     }
   }
-  throw new Error("it must be text in UTF-8: save it with that encoding");
+  throw new Error("it is not text in UTF-8: save it with that encoding");
 }
 
-/** See {@link decodeText}; rejects also where the file cannot be read. */
+/** Reads and decodes a file, see {@link decodeText}. */
 export async function readTextFile(path: string): Promise<string> {
   return decodeText(await Deno.readFile(path));
 }
 
-/** The same at once. */
+/** The same, synchronously. */
 export function readTextFileSync(path: string): string {
   return decodeText(Deno.readFileSync(path));
 }

@@ -472,13 +472,13 @@ for (const [what, range, code, words] of EMPTY) {
 
 const BAD: [args: string[], words: RegExp][] = [
   [["--form", "1"], /no such option/],
-  [["--from"], /--from as it needs a value/],
+  [["--from"], /--from: expected a value/],
   [["--from", "yesterday"], /Cannot use --from: expected unix seconds/],
   [["--from", "1700000000000"], /Cannot use --from: expected unix seconds .*, got "1700000000000"/],
   [["--from", "2026-10-04", "--to", "2026-10-03"], /Cannot use --from: expected a time before --to/],
   [["--stack", "--embedded"], /take one of them/],
-  [["--from", "1h", "--from", "2h"], /Cannot use --from as it must be given once/],
-  [["--product=BTC-USD", "--product", "ETH-USD"], /Cannot use --product as it must be given once/],
+  [["--from", "1h", "--from", "2h"], /Cannot use --from: expected it once/],
+  [["--product=BTC-USD", "--product", "ETH-USD"], /Cannot use --product: expected it once/],
 ];
 for (const [args, words] of BAD) {
   Deno.test(`runAudit(${JSON.stringify(args)}) is refused with a ConfigError`, async () => {

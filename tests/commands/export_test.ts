@@ -137,12 +137,12 @@ Deno.test("export says all that is wrong with its arguments at once", async () =
     ConfigError,
   );
   assertEquals(error.problems, [
-    "Cannot use --colour as there is no such option: see --help",
-    "Cannot use --product as it needs a value: see --help",
+    "Cannot use --colour: there is no such option, see --help",
+    "Cannot use --product: expected a value, see --help",
     'Cannot use "red": expected only options (see --help)',
-    'Cannot use --what as it must be ticks or candles or gaps: current value is "prices"',
-    'Cannot use --format as it must be csv or jsonl: current value is "xml"',
-    'Cannot use --interval as it must be 1s or 5s or 15s or 30s or 1m or 5m or 15m or 30m or 1h or 4h or 1d or 1w: current value is "7x"',
+    'Cannot use --what: expected ticks, candles or gaps, got "prices"',
+    'Cannot use --format: expected csv or jsonl, got "xml"',
+    'Cannot use --interval: expected 1s, 5s, 15s, 30s, 1m, 5m, 15m, 30m, 1h, 4h, 1d or 1w, got "7x"',
     "Cannot use --interval: expected --what candles, got ticks",
     'Cannot use --from: expected unix seconds like 1700000000 or 1700000000.25, or a date like 2026-10-03T21:00:00Z, got "yesterday"',
     'Cannot export: expected the name of a store in STORE_FILE or --file, got ""',

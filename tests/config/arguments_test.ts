@@ -10,34 +10,34 @@ const read = (...args: string[]) => {
   return [Object.fromEntries(options), words, problems];
 };
 
-Deno.test("readArguments() takes a value beside its option or after =, also one that begins with a dash or holds =", () => {
+Deno.test("readArguments() takes a value beside its option or after =, even one that begins with a dash or contains =", () => {
   assertEquals(read("--file", "a", "--rate=5"), [{ "--file": "a", "--rate": "5" }, [], []]);
   assertEquals(read("--rate", "-3", "--file=a=b"), [{ "--rate": "-3", "--file": "a=b" }, [], []]);
   assertEquals(read("--rate", "--json", "--file="), [{ "--rate": "--json", "--file": "" }, [], []]);
   assertEquals(read("--json", "--file", "-"), [{ "--json": "", "--file": "-" }, [], []]);
 });
 
-Deno.test("readArguments() gives words in their order: - is one, and so is all after --", () => {
+Deno.test("readArguments() gives words in their order: - is one, and so is everything after --", () => {
   assertEquals(read("b", "--json", "-", "a"), [{ "--json": "" }, ["b", "-", "a"], []]);
   assertEquals(read("--", "--json", "-x"), [{}, ["--json", "-x"], []]);
 });
 
-Deno.test("readArguments() tells all problems at once", () => {
+Deno.test("readArguments() reports all problems at once", () => {
   const [, , problems] = read("--json=yes", "-xyz", "--colour=red", "--rate=1", "--rate", "2", "--__proto__", "--file");
   assertEquals(problems, [
-    'Cannot use --json as it takes no value: current value is "yes"',
-    'Cannot use "-xyz" as there is no such option: see --help',
-    "Cannot use --colour as there is no such option: see --help",
-    "Cannot use --rate as it must be given once: it is given again",
-    "Cannot use --__proto__ as there is no such option: see --help",
-    "Cannot use --file as it needs a value: see --help",
+    'Cannot use --json: expected no value, got "yes"',
+    'Cannot use "-xyz": there is no such option, see --help',
+    "Cannot use --colour: there is no such option, see --help",
+    "Cannot use --rate: expected it once, got it twice",
+    "Cannot use --__proto__: there is no such option, see --help",
+    "Cannot use --file: expected a value, see --help",
   ]);
 });
 
 Deno.test("readArguments() refuses words where none are taken, in the words of its caller", () => {
   assertEquals(readArguments(["a", "-"], {}).problems, [
-    'Cannot use "a" as there is no such option: see --help',
-    'Cannot use "-" as there is no such option: see --help',
+    'Cannot use "a": there is no such option, see --help',
+    'Cannot use "-": there is no such option, see --help',
   ]);
   assertEquals(readArguments(["a", "--b"], { refuse: (arg) => `no ${arg}` }).problems, ["no a", "no --b"]);
 });
@@ -48,5 +48,5 @@ Deno.test("choiceOf() gives the choice or the usual one, and a problem for anyth
   assertEquals(choiceOf(given, "--file", ["a", "b"], "a"), "a");
   assertEquals(given.problems, []);
   assertEquals(choiceOf(given, "--rate", ["a", "c"], "a"), "a");
-  assertEquals(given.problems, ['Cannot use --rate as it must be a or c: current value is "b"']);
+  assertEquals(given.problems, ['Cannot use --rate: expected a or c, got "b"']);
 });

@@ -171,29 +171,29 @@ const BAD: [name: string, value: string, shown?: string][] = [
   ["LOG_FORMAT", "xml"],
 ];
 for (const [name, value, shown = value] of BAD) {
-  Deno.test(`readConfig() refuses ${name}=${JSON.stringify(value.slice(0, 30))}, and says what it must be and is`, () => {
+  Deno.test(`readConfig() refuses ${name}=${JSON.stringify(value.slice(0, 30))}, and says what was expected and found`, () => {
     const expected = SETTINGS.find((setting) => setting.name === name)?.expected;
     assertEquals(problemsOf({ [name]: value }), [
-      `Cannot use ${name} as it must be ${expected}: current value is "${shown}"`,
+      `Cannot use ${name}: expected ${expected}, got "${shown}"`,
     ]);
   });
 }
 
-Deno.test("readConfig() tells all problems at once", () => {
+Deno.test("readConfig() reports all problems at once", () => {
   const problems = problemsOf({ PORT: "x", LOG_LEVEL: "y", KAFKA_BROKERS: "a,c:1,b", KAFKA_TOPIC: "feed_gaps" });
-  assertEquals(problems.map((problem) => problem.split(" ")[2]), [
+  assertEquals(problems.map((problem) => problem.split(/[ :]+/)[2]), [
     "KAFKA_BROKERS",
     "KAFKA_GAPS_TOPIC",
     "PORT",
     "LOG_LEVEL",
   ]);
-  assert(problems[0]?.endsWith('current value is "a,b"'), "all brokers that are wrong, and no other");
+  assert(problems[0]?.endsWith('got "a,b"'), "all brokers that are wrong, and no other");
 });
 
 Deno.test("readConfig() refuses to start without a broker where Kafka is needed", () => {
   const problems = problemsOf({ KAFKA_BROKERS: " " }, {}, "start");
   assertEquals(problems.length, 1);
-  assert(problems[0]?.includes("KAFKA_BROKERS must be host:port, separated by commas: it is not set"));
+  assert(problems[0]?.includes("KAFKA_BROKERS to be host:port, separated by commas, but it is not set"));
   assertEquals(read({ KAFKA_BROKERS: "a:9092" }, {}, "start").brokers, ["a:9092"]);
 });
 
@@ -222,7 +222,7 @@ Deno.test("readConfig() refuses every file that is empty: a secret that was not 
   const values = { ...SSL, ...Object.fromEntries(names.map((name) => [name, "/empty"])) };
   const problems = problemsOf(values, { "/empty": " \r\n" });
   assertEquals(
-    problems.map((problem) => /^Cannot use (\w+) as .* \(empty\)$/.exec(problem)?.[1]).toSorted(),
+    problems.map((problem) => /^Cannot use (\w+): .* got the empty file/.exec(problem)?.[1]).toSorted(),
     names.toSorted(),
   );
 });
@@ -232,18 +232,26 @@ Deno.test("readConfig() reads no file for a setting that is no secret", () => {
 });
 
 const LOGIN: { name: string; values: Record<string, string>; files?: Files; said: string }[] = [
-  { name: "a user without password", values: { KAFKA_USERNAME: "me" }, said: "must be set together" },
-  { name: "a password without user", values: { KAFKA_PASSWORD: "hunter2" }, said: "must be set together" },
+  {
+    name: "a user without password",
+    values: { KAFKA_USERNAME: "me" },
+    said: "Cannot log in to Kafka: expected both KAFKA_USERNAME and KAFKA_PASSWORD, got only one of them",
+  },
+  {
+    name: "a password without user",
+    values: { KAFKA_PASSWORD: "hunter2" },
+    said: "Cannot log in to Kafka: expected both KAFKA_USERNAME and KAFKA_PASSWORD, got only one of them",
+  },
   {
     name: "an empty password file",
     values: { KAFKA_USERNAME: "me", KAFKA_PASSWORD_FILE: "/pw" },
     files: { "/pw": "\n" },
-    said: 'Cannot use KAFKA_PASSWORD_FILE as it must name a file that holds a password: current value is "/pw" (empty)',
+    said: 'Cannot use KAFKA_PASSWORD_FILE: expected a file with a password, got the empty file "/pw"',
   },
   {
     name: "a password file that cannot be read",
     values: { KAFKA_USERNAME: "me", KAFKA_PASSWORD_FILE: "/pw" },
-    said: 'Cannot read KAFKA_PASSWORD_FILE as it must name a readable file: current value is "/pw" (No such file)',
+    said: 'Cannot read KAFKA_PASSWORD_FILE: expected a readable file, got "/pw" (No such file)',
   },
 ];
 for (const { name, values, files, said } of LOGIN) {
@@ -279,8 +287,8 @@ Deno.test("readConfig() narrows the products to the shard's, and all shards toge
 
 Deno.test("readConfig() refuses a shard that would have nothing to do, and says who has it", () => {
   assertEquals(problemsOf({ SHARD: "1/3", COINBASE_PRODUCTS: "BTC-USD,ETH-USD" }), [
-    "Cannot use SHARD=1/3 as at least one of the 2 products must be its own: shards 2, 3 have them all; take fewer " +
-    "shards or more products",
+    "Cannot use SHARD=1/3: none of the 2 products belongs to this shard, they belong to 2, 3; use fewer shards or more " +
+    "products",
   ]);
 });
 
@@ -339,79 +347,78 @@ const BAD_PEM: { name: string; values: Record<string, string>; files?: Files; sa
   {
     name: "a path in the place of an authority",
     values: { KAFKA_SSL_CA: "/etc/ssl/ca.pem" },
-    said: "Cannot use KAFKA_SSL_CA as it must be PEM certificates: current value is one word; if it is a path, set " +
+    said: "Cannot use KAFKA_SSL_CA: expected PEM certificates, got one word; if it is a path, set " +
       "KAFKA_SSL_CA_FILE instead",
   },
   {
     name: "a path in the place of a key",
     values: { KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: "/run/secrets/hunter2" },
-    said: "Cannot use KAFKA_SSL_KEY as it must be a PEM private key without a passphrase: current value is one word; " +
+    said: "Cannot use KAFKA_SSL_KEY: expected a PEM private key without a passphrase, got one word; " +
       "if it is a path, set KAFKA_SSL_KEY_FILE instead",
   },
   {
     name: "an authority that is none",
     values: { KAFKA_SSL_CA_FILE: "/ca" },
     files: { "/ca": "hello, this is no certificate" },
-    said: 'Cannot use KAFKA_SSL_CA as it must be PEM certificates: its file has no "-----BEGIN CERTIFICATE-----"',
+    said:
+      'Cannot use KAFKA_SSL_CA_FILE: expected a file with PEM certificates, got text without "-----BEGIN CERTIFICATE-----"',
   },
   {
     name: "an empty file",
     values: { KAFKA_SSL_CA_FILE: "/ca" },
     files: { "/ca": "\n" },
-    said: 'Cannot use KAFKA_SSL_CA_FILE as it must name a file that holds PEM certificates: current value is "/ca" ' +
-      "(empty)",
+    said: 'Cannot use KAFKA_SSL_CA_FILE: expected a file with PEM certificates, got the empty file "/ca"',
   },
   {
     name: "an authority that is cut off",
     values: { KAFKA_SSL_CA: PEM.ca.slice(0, 300) },
-    said: "Cannot use KAFKA_SSL_CA as it must be PEM certificates: current value has no " +
-      '"-----END CERTIFICATE-----" for each beginning',
+    said: 'Cannot use KAFKA_SSL_CA: expected PEM certificates, got a "-----BEGIN CERTIFICATE-----" without its ' +
+      '"-----END CERTIFICATE-----"',
   },
   {
     name: "a bundle with a damaged one",
     values: { KAFKA_SSL_CA: `${PEM.ca}\n${PEM.cert.replace(/\n.{64}\n/, "\n")}` },
-    said: "Cannot use KAFKA_SSL_CA as it must be PEM certificates: current value is damaged: certificate 2 of 2 " +
-      "cannot be read",
+    said: "Cannot use KAFKA_SSL_CA: expected PEM certificates, got damaged text: certificate 2 of 2 cannot be read",
   },
   {
     name: "a key without its certificate",
     values: { KAFKA_SSL_KEY: PEM.key },
-    said: "Cannot show Kafka a certificate as KAFKA_SSL_CERT and KAFKA_SSL_KEY must be set together: one of them is " +
-      "empty",
+    said: "Cannot use a client certificate: expected both KAFKA_SSL_CERT and KAFKA_SSL_KEY, got only one of them",
   },
   {
     name: "the key of another certificate",
     values: { KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: PEM.otherKey },
-    said: "Cannot use KAFKA_SSL_KEY as it must be the key of KAFKA_SSL_CERT: it belongs to another one",
+    said: "Cannot use KAFKA_SSL_KEY: expected the key of KAFKA_SSL_CERT, got the key of another one",
   },
   {
     name: "a certificate in the place of the key",
     values: { KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: PEM.cert },
-    said: "Cannot use KAFKA_SSL_KEY as it must be a PEM private key without a passphrase: current value has no " +
+    said: "Cannot use KAFKA_SSL_KEY: expected a PEM private key without a passphrase, got text without " +
       '"-----BEGIN PRIVATE KEY-----"',
   },
   {
     name: "a key with a passphrase",
     values: { KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: encrypted },
-    said: "Cannot use KAFKA_SSL_KEY as it must be a PEM private key without a passphrase: current value wants a " +
-      "passphrase; take it off with: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW",
+    said:
+      "Cannot use KAFKA_SSL_KEY: expected a PEM private key without a passphrase, got a key with one; remove it with: " +
+      "openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW",
   },
   {
     name: "a damaged key",
     values: { KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: PEM.key.replace(/\n.{30}/, "\n") },
-    said: "Cannot use KAFKA_SSL_KEY as it must be a PEM private key without a passphrase: current value is damaged: " +
-      "the key cannot be read",
+    said:
+      "Cannot use KAFKA_SSL_KEY: expected a PEM private key without a passphrase, got a damaged key, which cannot be read",
   },
   {
     name: "certificates for a connection that is not encrypted",
     values: { KAFKA_SSL: "false", KAFKA_SSL_CA: PEM.ca, KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: PEM.key },
-    said: "Cannot use KAFKA_SSL_CA and KAFKA_SSL_CERT and KAFKA_SSL_KEY as KAFKA_SSL must be true with them: current " +
-      'value is "false"',
+    said: "Cannot use KAFKA_SSL_CA and KAFKA_SSL_CERT and KAFKA_SSL_KEY: expected KAFKA_SSL to be true, " +
+      'got "false"',
   },
   {
     name: "a file that cannot be read",
     values: { KAFKA_SSL_CA_FILE: "/nowhere" },
-    said: 'Cannot read KAFKA_SSL_CA_FILE as it must name a readable file: current value is "/nowhere" (No such file)',
+    said: 'Cannot read KAFKA_SSL_CA_FILE: expected a readable file, got "/nowhere" (No such file)',
   },
 ];
 for (const { name, values, files, said } of BAD_PEM) {
@@ -526,7 +533,7 @@ for (
 Deno.test("problemsInDotEnv() refuses lines that set nothing, by their number and without their text", () => {
   assertEquals(
     problemsInDotEnv("# prices\r\n\r\nPORT: 8000\nexport HOST=::1\nNOTE='two\nlines'\nhunter2\n", {}),
-    [3, 7].map((line) => `Cannot use line ${line} of .env as it must be NAME=value or a comment: it is neither`),
+    [3, 7].map((line) => `Cannot use line ${line} of .env: expected NAME=value or a comment`),
   );
 });
 
@@ -535,7 +542,7 @@ Deno.test("problemsInDotEnv() looks at the settings of a command beside those of
   assertEquals(problemsInDotEnv(text, {}), []);
   const [problem, ...others] = problemsInDotEnv(text, {}, Object.values(CHECK_SETTINGS));
   assertEquals(others, []);
-  assertStringIncludes(problem ?? "", "Cannot use INFLUX_TOKEN of .env");
+  assertStringIncludes(problem ?? "", "Cannot use INFLUX_TOKEN in .env");
 });
 
 for (
@@ -552,8 +559,8 @@ for (
 ) {
   Deno.test(`problemsInDotEnv() refuses ${value} for a secret, and says what to do`, () => {
     assertEquals(problemsInDotEnv(`OTHER=1\nexport KAFKA_PASSWORD = ${value}\nPORT=8000\n`, {}), [
-      `Cannot use KAFKA_PASSWORD of .env as ${why}: put the whole value in single quotes, ` +
-      "or name a file that holds it in KAFKA_PASSWORD_FILE",
+      `Cannot use KAFKA_PASSWORD in .env, because ${why}: put the whole value in single quotes, ` +
+      "or set KAFKA_PASSWORD_FILE to the path of a file with the value",
     ]);
   });
 }
@@ -561,7 +568,7 @@ for (
 Deno.test("problemsInDotEnv() takes a comment right after #, names of the environment, and what is no setting", () => {
   assertEquals(problemsInDotEnv("PORT=9000 #8000\nKAFKA_CLIENT_ID=${HOME}-1\nELSE=pa$word#1\n", { HOME: "h" }), []);
   assertEquals(problemsInDotEnv("KAFKA_CLIENT_ID=a#b", {}), [
-    'Cannot use KAFKA_CLIENT_ID of .env as without quotes a "#" begins a comment: put the whole value in single quotes',
+    'Cannot use KAFKA_CLIENT_ID in .env, because without quotes a "#" begins a comment: put the whole value in single quotes',
   ]);
   // lines of a value in quotes are none of their own
   assertEquals(problemsInDotEnv('KAFKA_SSL_CA="\nPORT=a#b\nKAFKA_PASSWORD=$x\n"\n', {}), []);

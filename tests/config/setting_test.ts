@@ -28,16 +28,16 @@ const CASES: [kind: Kind<unknown>, usual: string, value: string | undefined, wan
   [int(1, 10), "5", undefined, 5],
   [int(1, 10), "5", " ", 5],
   [int(1, 10), "5", " 10 ", 10],
-  [int(1, 10), "5", "11", 5, '1 to 10: current value is "11"'],
+  [int(1, 10), "5", "11", 5, '1 to 10, got "11"'],
   [oneOf("a", "b", "c"), "a", "C", "c"],
-  [oneOf("a", "b", "c"), "a", "d", "a", 'a, b or c: current value is "d"'],
+  [oneOf("a", "b", "c"), "a", "d", "a", 'a, b or c, got "d"'],
   [list("words", upper), "", " a,b,,a", ["A", "B"]],
   [list("words", upper), "", ",", []],
-  [list("words", upper, 1), "z", ",", ["Z"], 'words, separated by commas: current value is ","'],
-  [list("words", upper), "", "a,1,2", [], 'words, separated by commas: current value is "1,2"'],
+  [list("words", upper, 1), "z", ",", ["Z"], 'words, separated by commas, got ","'],
+  [list("words", upper), "", "a,1,2", [], 'words, separated by commas, got "1,2"'],
   [text("a name"), "me", "", "me"],
   [orEmpty(text("a name")), "me", "", ""],
-  [orEmpty(text("a name", /^\w+$/)), "me", "a b", "me", 'a name, or empty: current value is "a b"'],
+  [orEmpty(text("a name", /^\w+$/)), "me", "a b", "me", 'a name, or empty, got "a b"'],
   [path(), "", "", undefined],
   [orEmpty(path()), "x", "", undefined],
   [webAddress(), "", "http://a:80/b//", "http://a/b"],
@@ -46,13 +46,13 @@ const CASES: [kind: Kind<unknown>, usual: string, value: string | undefined, wan
     "",
     "http://me:hun,ter2@a",
     "",
-    'an http:// or https:// address without a login in it: current value is "http://...@a"',
+    'an http:// or https:// address without a login in it, got "http://...@a"',
   ],
   [secret("a token"), "", "t", "t"],
 ];
 for (const [kind, usual, value, wanted, problem] of CASES) {
   Deno.test(`SettingsReader.read() of ${kind.expected}, ${JSON.stringify(usual)} if not set, set to ${JSON.stringify(value)}`, () => {
-    const problems = problem === undefined ? [] : [`Cannot use X as it must be ${problem}`];
+    const problems = problem === undefined ? [] : [`Cannot use X: expected ${problem}`];
     assertEquals(read(kind, usual, value === undefined ? {} : { X: value }), [wanted, ...problems]);
   });
 }
@@ -66,7 +66,7 @@ Deno.test("describe() shows a setting with its kind, its default and its file", 
   assertEquals(
     describe([setting("X", int(1, 10), "5", "One"), setting("Y", secret("a token"), "", "Two")]),
     "  X\n      One\n      1 to 10; default 5\n" +
-      "  Y (or the file that Y_FILE names)\n      Two\n      a token; default none\n",
+      "  Y (or Y_FILE, the path of a file)\n      Two\n      a token; default none\n",
   );
 });
 
@@ -85,7 +85,7 @@ Deno.test("readServers() refuses a secret whose file is empty, as the program do
     ConfigError,
   );
   assertEquals(problems, [
-    'Cannot use INFLUX_TOKEN_FILE as it must name a file that holds a token: current value is "/empty" (empty)',
+    'Cannot use INFLUX_TOKEN_FILE: expected a file with a token, got the empty file "/empty"',
   ]);
 });
 

@@ -18,6 +18,6 @@ for (
   ] as const
 ) {
   Deno.test(`decodeText() refuses ${what}`, () => {
-    assertThrows(() => decodeText(bytes), Error, "it must be text in UTF-8");
+    assertThrows(() => decodeText(bytes), Error, "it is not text in UTF-8");
   });
 }

@@ -193,7 +193,7 @@ serverTest(missing, "the program writes to a secured Kafka", async (t) => {
     assertEquals(await producer.ended(), 2, producer.stderr);
     assertEquals(
       producer.stderr,
-      "Cannot use KAFKA_SSL_KEY as it must be a PEM private key without a passphrase: its file has no " +
+      "Cannot use KAFKA_SSL_KEY_FILE: expected a file with a PEM private key without a passphrase, got text without " +
         '"-----BEGIN PRIVATE KEY-----"\n',
     );
   });
