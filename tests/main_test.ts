@@ -665,7 +665,7 @@ test("main: exit 2 when CURSOR_FILE and STORE_FILE name one file", async () => {
   const path = `${folder.path}/prices`;
   await using program = new Program(["dev"], { CURSOR_FILE: path, STORE_FILE: `${folder.path}/./prices` });
   assertEquals(await program.end(), 2);
-  assertStringIncludes(program.stderr, `both name one file, ${path}`);
+  assertStringIncludes(program.stderr, `uses, got ${path}`);
   assertEquals(await Array.fromAsync(Deno.readDir(folder.path)), []);
 });
 
@@ -718,7 +718,7 @@ test("main: exit 4 also when Kafka hangs for KAFKA_START_TIMEOUT_MS, or somethin
   );
 });
 
-test("main: an empty file in the place of a login ends start with exit 2, before any connection", async () => {
+test("main: an empty file instead of a login ends start with exit 2, before any connection", async () => {
   await using simulator = await Simulator.start();
   await using program = new Program(["start"], {
     COINBASE_WS_URL: simulator.url,
@@ -727,7 +727,11 @@ test("main: an empty file in the place of a login ends start with exit 2, before
     KAFKA_PASSWORD_FILE: "password",
   }, { user: "", password: "\n" });
   assertEquals([await program.end(), simulator.connections()], [2, []]);
-  assertEquals(program.stderr.match(/^Cannot use KAFKA_\w+_FILE as .* \(empty\)$/gm)?.length, 2, program.stderr);
+  assertEquals(
+    program.stderr.match(/^Cannot use KAFKA_\w+_FILE: .* got the empty file ".+"$/gm)?.length,
+    2,
+    program.stderr,
+  );
 });
 
 // ---- signals

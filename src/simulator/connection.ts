@@ -6,7 +6,7 @@ import type { ServerSocket } from "./socket.ts";
 import type { Switches } from "./switches.ts";
 
 /** A client with more unsent frames than this is too slow: its connection is closed to bound the memory. */
-const MAX_UNSENT_FRAMES = 20_000;
+const MAX_UNSENT_FRAMES = 40_000;
 
 interface DelayedFrame {
   /** By `performance.now()`. */

@@ -272,14 +272,15 @@ export type Levers = { readonly [Name in keyof typeof ROWS]: Method<typeof ROWS[
 const BY_NAME: ReadonlyMap<string, Row<never[], number | void>> = new Map(Object.entries(ROWS));
 
 function refuse(lever: string, expected: string, value: unknown): never {
-  throw new LeverError(`Cannot pull ${lever}: expected ${expected}, got ${JSON.stringify(value)?.slice(0, 100)}`);
+  const found = value === undefined ? "nothing" : JSON.stringify(value).slice(0, 100);
+  throw new LeverError(`Cannot pull ${lever}: expected ${expected}, got ${found}`);
 }
 
 function check(lever: string, { required, optional }: Signature, values: unknown[], products: readonly string[]): void {
   for (const [i, argument] of [...required, ...optional].entries()) {
     const value = values[i];
     if ((value === undefined && i >= required.length) || argument.fits(value, products)) continue;
-    refuse(lever, `"${argument.name}" to be ${argument.expected(products)}`, value ?? null);
+    refuse(lever, `"${argument.name}" to be ${argument.expected(products)}`, value);
   }
 }
 

@@ -34,15 +34,16 @@ export function acceptKey(key: string): string {
   return createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
 }
 
-function encodeFrame(opcode: number, payload: Uint8Array): Buffer {
-  const { length } = payload;
+function encodeFrame(opcode: number, payload: string | Uint8Array): Buffer {
+  const length = Buffer.byteLength(payload);
   const headerBytes = length < 126 ? 2 : length < 65_536 ? 4 : 10;
   const frame = Buffer.allocUnsafe(headerBytes + length);
   frame[0] = 0x80 | opcode;
   frame[1] = headerBytes === 2 ? length : headerBytes === 4 ? 126 : 127;
   if (headerBytes === 4) frame.writeUInt16BE(length, 2);
   if (headerBytes === 10) frame.writeBigUInt64BE(BigInt(length), 2);
-  frame.set(payload, headerBytes);
+  if (typeof payload === "string") frame.write(payload, headerBytes);
+  else frame.set(payload, headerBytes);
   return frame;
 }
 
@@ -98,17 +99,15 @@ export class ServerSocket {
   /** Sends one frame, text or binary; false if the socket is not open. */
   send(payload: string | Uint8Array): boolean {
     if (!this.isOpen) return false;
-    if (typeof payload === "string") this.#write(encodeFrame(TEXT, Buffer.from(payload)));
-    else this.#write(encodeFrame(BINARY, payload));
+    this.#write(encodeFrame(typeof payload === "string" ? TEXT : BINARY, payload));
     return true;
   }
 
   /** Sends the header of a text frame and half its payload, then cuts the connection. */
   breakOff(text: string): boolean {
     if (!this.isOpen) return false;
-    const payload = Buffer.from(text);
-    const frame = encodeFrame(TEXT, payload);
-    this.#write(frame.subarray(0, frame.length - Math.ceil(payload.length / 2)));
+    const frame = encodeFrame(TEXT, text);
+    this.#write(frame.subarray(0, frame.length - Math.ceil(Buffer.byteLength(text) / 2)));
     this.code = 1006;
     this.#cutWhenSent();
     return true;

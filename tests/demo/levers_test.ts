@@ -247,7 +247,7 @@ Deno.test({
 
 for (
   const [name, args, message] of [
-    ["silence", {}, 'Cannot pull silence: expected "on" to be true or false, got null'],
+    ["silence", {}, 'Cannot pull silence: expected "on" to be true or false, got nothing'],
     ["silence", { on: 1 }, 'Cannot pull silence: expected "on" to be true or false, got 1'],
     ["silence", { on: true, more: 2 }, 'Cannot pull silence: expected only on, got "more"'],
     ["hangUp", { code: 1 }, 'Cannot pull hangUp: expected no arguments, got "code"'],

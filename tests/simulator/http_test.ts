@@ -68,7 +68,7 @@ Deno.test({
 
 for (
   const [name, body, error] of [
-    ["silent", "{}", 'expected "on" to be true or false, got null'],
+    ["silent", "{}", 'expected "on" to be true or false, got nothing'],
     ["silent", '{"on":1}', 'expected "on" to be true or false, got 1'],
     ["hangUp", '{"code":12}', 'expected "code" to be a whole number from 1000 to 4999, got 12'],
     ["junk", '{"n":1.5}', 'expected "n" to be a whole number from 1 to 10000, got 1.5'],
