@@ -1,21 +1,16 @@
-// Builds what the browser runs: `deno task page`. The bundles are committed, and a test holds them equal to a fresh build.
+// `deno task page`: builds what the browser runs. The bundles are committed; a test compares them with a fresh build.
 
-/** Entry, relative to this file, and the bundle that is made from it. */
+/** Entry file and bundle, relative to this file. */
 export const BUNDLES: readonly (readonly [entry: string, bundle: string])[] = [
   ["page/main.ts", "page/dist/page.js"],
   ["page/stream_worker.ts", "page/dist/stream_worker.js"],
 ];
 
-/**
- * Bundles one entry. `deno bundle` brings its bundler from npm at the first time. Rejects with what it says when it fails.
- *
- * @param entry as in {@link BUNDLES}
- * @param output path of the file to write
- */
+/** Bundles one entry of {@link BUNDLES} into the file `output`. The first `deno bundle` downloads its bundler from npm. */
 export async function bundle(entry: string, output: string): Promise<void> {
   const root = new URL("../../", import.meta.url);
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-    // paths from the root of the project, so that nothing of this machine gets into the bundle
+    // paths relative to the project, so that the bundle does not depend on where it was built
     args: ["bundle", "--platform", "browser", "--minify", "--quiet", "-o", output, `src/web/${entry}`],
     cwd: root,
     env: { NO_COLOR: "1" },

@@ -1,16 +1,16 @@
-// Numbers and times as a person reads them. Pure: what the time zone is, the caller says.
+// Numbers and times as people read them. Pure.
 
 import { type Interval, intervalMs } from "../../core/candle.ts";
 import { secondsText, wholeSecondsText } from "../../core/duration.ts";
 import type { GapReason } from "../../core/record.ts";
 
-/** Whose clock times are written in: the browser's zone, or UTC. */
+/** The time zone of all times on the page: the browser's, or UTC. */
 export type Zone = "local" | "UTC";
 
-/** The most decimals that every browser can format. */
+/** Most decimals that every browser can format. */
 const MAX_DECIMALS = 20;
 
-/** How many decimals a number has in its shortest decimal form: 2 of 90000.12, 11 of 7.13e-9. */
+/** The number of decimals in the shortest form of a number: 2 for 90000.12, 11 for 7.13e-9. */
 export function decimalsOf(value: number): number {
   const [mantissa = "", exponent = "0"] = String(value).split("e");
   const decimals = (mantissa.split(".")[1] ?? "").length - Number(exponent);
@@ -18,15 +18,15 @@ export function decimalsOf(value: number): number {
 }
 
 /**
- * Learns how many decimals the prices of one product have. It only grows, so that a column does not jump: a price of
- * 90000.1 is written as 90,000.10 once 90000.12 was seen.
+ * Learns how many decimals the prices of a product have: 90000.1 is written as 90,000.10 once 90000.12 was seen. The number
+ * only grows, so that a column of prices does not jump.
  */
 export class PriceDigits {
   #digits = -1;
 
-  /** Takes a price into account; true if there are more decimals than before. */
+  /** Takes a price into account. Returns true if there are more decimals than before. */
   see(price: number): boolean {
-    // a lone first price may end in zeros that its number does not show: cents are there below 10,000
+    // the first price may end in zeros, which its number does not show: below 10,000 there are at least cents
     const least = price < 10_000 ? 2 : 0;
     const digits = Math.max(least, decimalsOf(price));
     if (digits <= this.#digits) return false;
@@ -34,7 +34,7 @@ export class PriceDigits {
     return true;
   }
 
-  /** Decimals to write. */
+  /** The number of decimals to write. */
   get digits(): number {
     return Math.max(0, this.#digits);
   }
@@ -42,7 +42,7 @@ export class PriceDigits {
 
 const NUMBERS = new Map<number, Intl.NumberFormat>();
 
-/** 90000.1 with two digits: `90,000.10`. */
+/** A number with so many decimals: `90,000.10`. */
 export function priceText(price: number, digits: number): string {
   let format = NUMBERS.get(digits);
   if (format === undefined) {
@@ -52,7 +52,7 @@ export function priceText(price: number, digits: number): string {
   return format.format(price);
 }
 
-/** What a price's text needs more than the usual room, for the style sheet: nothing, or it is `long` or `longer`. */
+/** For the style sheet: whether the text of a price needs more room than usual. */
 export function lengthOf(text: string): "long" | "longer" | undefined {
   return text.length > 18 ? "longer" : text.length > 11 ? "long" : undefined;
 }
@@ -64,7 +64,7 @@ export function changeText(percent: number): string {
   return `${isZero ? "" : percent > 0 ? "+" : "−"}${text}%`;
 }
 
-/** How old a price is; `now` as long as it is less than two seconds, so that a busy list is calm. */
+/** The age of a price. Less than two seconds is `now`, so that a busy list stays calm. */
 export function ageText(seconds: number): string {
   return seconds < 2 ? "now" : wholeSecondsText(Math.floor(seconds));
 }
@@ -74,20 +74,20 @@ export function countText(count: number): string {
   return priceText(count, 0);
 }
 
-/** A rate: `8 ticks/s`, `0.4 ticks/s`, `1,200 ticks/s`; without a noun `8/s`. */
-export function rateText(perSecond: number, noun = ""): string {
+/** A rate: `8 ticks/s`, `0.4 ticks/s`, or without a unit `8/s`. */
+export function rateText(perSecond: number, unit = ""): string {
   const number = priceText(perSecond, perSecond > 0 && perSecond < 9.95 ? 1 : 0).replace(/\.0$/, "");
-  return noun === "" ? `${number}/s` : `${number} ${noun}/s`;
+  return unit === "" ? `${number}/s` : `${number} ${unit}/s`;
 }
 
-/** How far away an exchange is: `0.4 s away`, `under 0.1 s away`. */
+/** The delay of the exchange: `0.4 s away`, `under 0.1 s away`. */
 export function awayText(seconds: number): string {
   return `${seconds < 0.1 ? "under 0.1 s" : secondsText(seconds)} away`;
 }
 
 const VOLUMES = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 8 });
 
-/** A volume, base units: at most eight digits that say something. */
+/** A volume, base units: at most eight significant digits. */
 export function volumeText(volume: number): string {
   return VOLUMES.format(volume);
 }
@@ -104,7 +104,7 @@ function format(seconds: number, zone: Zone, options: Intl.DateTimeFormatOptions
   return times.format(seconds * 1000);
 }
 
-/** The hour and minute, and the second where asked: `18:21`. */
+/** Hour and minute, optionally seconds: `18:21`. */
 export function clockText(seconds: number, zone: Zone, withSeconds: boolean): string {
   return format(seconds, zone, {
     hour: "2-digit",
@@ -114,13 +114,13 @@ export function clockText(seconds: number, zone: Zone, withSeconds: boolean): st
   });
 }
 
-/** The day: `Tue 24 Nov 2026`. */
+/** A day: `Tue 24 Nov 2026`. */
 export function dayText(seconds: number, zone: Zone): string {
   return format(seconds, zone, { weekday: "short", day: "numeric", month: "short", year: "numeric" })
     .replace(",", "");
 }
 
-/** What a label of the time axis shows, coarsest first. */
+/** What a label of the time axis shows. */
 export type MarkKind = "year" | "month" | "day" | "time" | "second";
 
 /** A label of the time axis. */
@@ -131,11 +131,11 @@ export function markText(seconds: number, zone: Zone, kind: MarkKind): string {
   return clockText(seconds, zone, kind === "second");
 }
 
-/** The window of a candle: `Tue 24 Nov 2026 18:21 to 18:22`, for days and weeks the days. */
+/** The time of a candle: `Tue 24 Nov 2026 18:21 to 18:22`, `Tue 24 Nov 2026`, `week of Mon 23 Nov 2026`. */
 export function windowText(seconds: number, interval: Interval, zone: Zone): string {
   const length = intervalMs(interval) / 1000;
   const end = seconds + length;
-  // a day or a week begins at midnight UTC, which is some other hour elsewhere
+  // days and weeks begin at midnight UTC, so elsewhere they need the hour
   if (length >= 86_400 && zone === "UTC") {
     return length === 86_400 ? dayText(seconds, zone) : `week of ${dayText(seconds, zone)}`;
   }
@@ -145,9 +145,9 @@ export function windowText(seconds: number, interval: Interval, zone: Zone): str
   return `${from} to ${day}${clockText(end, zone, withSeconds)}`;
 }
 
-/** Why data is missing, in words for people. */
+/** The reasons of gaps, for people. */
 export const REASON_TEXTS: Readonly<Record<GapReason, string>> = {
-  "link-closed": "the connection was closed",
+  "link-closed": "the connection was lost",
   "link-silent": "the connection was silent",
   "stalled": "the exchange stopped sending this product",
   "refused": "the exchange refused this product",

@@ -1,35 +1,30 @@
-// What the user looks at, and the URL that holds it. Pure.
+// What the page shows, and the query of the URL that says so. Pure.
 
 import { type Interval, INTERVALS } from "../../core/candle.ts";
 
 /** How the chart draws prices. */
 export const STYLES = ["candles", "line"] as const;
 
-/** One of {@link STYLES}. */
+/** `line`: through the closes of the candles. */
 export type Style = typeof STYLES[number];
 
-/** What the user looks at. */
+/** What the page shows. */
 export interface Selection {
-  /** As in the API; undefined as long as no product is known. */
+  /** As in the API; undefined until the list of products is loaded. */
   readonly product: string | undefined;
   /** Length of the candles. */
   readonly interval: Interval;
-  /** Candles, or a line through their closes. */
+  /** How prices are drawn. */
   readonly style: Style;
 }
 
-/** What is shown when nobody says otherwise. */
-export const DEFAULT_SELECTION: Selection = { product: undefined, interval: "1m", style: "candles" };
-
-/** What a query says; what it does not say, or says in words that are not known, is as in the default. */
+/** The selection of a query. What is missing or unknown gets its default. */
 export function selectionOf(query: string): Selection {
   const params = new URLSearchParams(query);
-  const interval = INTERVALS.find((each) => each === params.get("interval"));
-  const style = STYLES.find((each) => each === params.get("style"));
   return {
     product: params.get("product") || undefined,
-    interval: interval ?? DEFAULT_SELECTION.interval,
-    style: style ?? DEFAULT_SELECTION.style,
+    interval: INTERVALS.find((interval) => interval === params.get("interval")) ?? "1m",
+    style: STYLES.find((style) => style === params.get("style")) ?? "candles",
   };
 }
 

@@ -1,23 +1,23 @@
-// The small line beside a product: closes of its candles, continued by its ticks, to the path of an SVG. Pure.
+// The sparkline of a product: the closes of its candles, continued by ticks, as the path of an SVG. Pure.
 
 import { type Interval, intervalMs, openTimeOf } from "../../core/candle.ts";
 
-/** Its box, in its own units; the page stretches it. */
+/** The size of its view box; the page stretches it. */
 export const SPARK = { width: 96, height: 28 } as const;
 
-/** A line is as long as so many candles at most: a day, where each is 15 minutes. */
+/** Most candles of a line: a day of 15-minute candles. */
 export const SPARK_POINTS = 96;
 /**
- * The lengths of its candles. A store that is too young for the first ones gets a line of the second, and so on: of at most
- * 96 minutes, of at most eight.
+ * The intervals of its candles. If the store is too young for a line of the first, the next one is used: a line of at most
+ * 96 minutes, or of 8.
  */
 const SPARK_INTERVALS: readonly Interval[] = ["15m", "1m", "5s"];
-/** A line of fewer candles says less than one of shorter candles. */
+/** A line of fewer candles says less than a line of shorter candles. */
 const ENOUGH_POINTS = 8;
 
-/** What a line needs to know of a candle. */
+/** What a line needs of a candle. */
 export interface SparkCandle {
-  /** Where it starts, unix seconds. */
+  /** Its start, unix seconds. */
   readonly time: number;
   /** Last price. */
   readonly close: number;
@@ -26,23 +26,23 @@ export interface SparkCandle {
 /** One product's line. */
 export class Spark {
   readonly #interval: Interval;
-  /** Of one candle, seconds. */
+  /** Length of a candle, seconds. */
   readonly #length: number;
   #points: readonly SparkCandle[];
 
-  /** Candles of this length, in order of time; those that are too old for the newest are left out. */
+  /** Takes candles in order of time, and leaves out those too old to be on the line of the newest. */
   constructor(interval: Interval, candles: readonly SparkCandle[]) {
     this.#interval = interval;
     this.#length = intervalMs(interval) / 1000;
     this.#points = this.#newest(candles);
   }
 
-  /** There are enough candles for a line that says something. */
+  /** Whether there are enough candles. */
   get isEnough(): boolean {
     return this.#points.length >= ENOUGH_POINTS;
   }
 
-  /** Candles that are longer would make a line of their own by now. */
+  /** Whether the store must have enough longer candles by now. */
   get isOutgrown(): boolean {
     return this.#interval !== SPARK_INTERVALS[0] && this.#points.length >= SPARK_POINTS;
   }
@@ -52,7 +52,7 @@ export class Spark {
     return this.#points.map(({ close }) => close);
   }
 
-  /** What it spans: `the last 24 h`; empty as long as there is no line. */
+  /** Its time span: `the last 24 h`; empty if there is no line. */
   get title(): string {
     const first = this.#points[0]?.time ?? 0;
     const last = this.#points.at(-1)?.time ?? 0;
@@ -61,7 +61,7 @@ export class Spark {
     return `the last ${minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`}`;
   }
 
-  /** Takes a price of this moment, unix seconds; true if the line got longer. One that comes late is left to the next load. */
+  /** Takes a price; `time` in unix seconds. Returns true if the line has a new point. Late prices wait for the next load. */
   add(price: number, time: number): boolean {
     const start = openTimeOf(time * 1000, this.#interval) / 1000;
     const last = this.#points.at(-1)?.time ?? -Infinity;
@@ -71,26 +71,26 @@ export class Spark {
     return start > last;
   }
 
-  /** After a pause of the program the candles before it are of another time. */
+  /** Leaves out candles from before a pause of the program: they are of another time. */
   #newest(points: readonly SparkCandle[]): SparkCandle[] {
     const from = (points.at(-1)?.time ?? 0) - SPARK_POINTS * this.#length;
     return points.filter(({ time }) => time > from);
   }
 }
 
-/** Asks for candles, the longest first, until there are enough for a line. */
+/** Loads candles, the longest first, until there are enough for a line. */
 export async function loadSpark(
-  ask: (interval: Interval, limit: number) => Promise<readonly SparkCandle[]>,
+  load: (interval: Interval, limit: number) => Promise<readonly SparkCandle[]>,
 ): Promise<Spark> {
   let spark = new Spark("5s", []);
   for (const interval of SPARK_INTERVALS) {
-    spark = new Spark(interval, await ask(interval, SPARK_POINTS));
+    spark = new Spark(interval, await load(interval, SPARK_POINTS));
     if (spark.isEnough) break;
   }
   return spark;
 }
 
-/** `M0,14L1,13…`: from left to right, the lowest price at the bottom. Empty for less than two prices. */
+/** `M0,14L1,13…`: from left to right, the lowest price at the bottom. Empty for fewer than two prices. */
 export function sparkPath(prices: readonly number[]): string {
   if (prices.length < 2) return "";
   const low = prices.reduce((least, price) => Math.min(least, price), Infinity);
