@@ -1,21 +1,21 @@
 /// <reference lib="dom" />
-// The page: builds its parts, and hands on what comes from the stream, the API and the user.
+// The page: passes on what comes from the stream, the API and the user, and draws it at most five times a second.
 
 import { type Interval, intervalMs, INTERVALS } from "../../core/candle.ts";
 import { api, messageOf } from "./api.ts";
 import { type Below, Chart } from "./chart.ts";
 import { ChartData } from "./chart_data.ts";
-import { atMostFiveTimes, byId, make, remember, remembered, setAttribute, setText } from "./dom.ts";
+import { atMostFiveTimes, byId, remember, remembered, setAttribute, setText } from "./dom.ts";
 import { browserClock } from "./event_stream.ts";
-import { ageText, changeText, lengthOf, priceText, REASON_TEXTS, volumeText, windowText, type Zone } from "./format.ts";
-import { wholeSecondsText } from "../../core/duration.ts";
+import { ageText, changeText, priceText, type Zone } from "./format.ts";
 import type { Region } from "./gap_regions.ts";
 import type { HubMessage } from "./hub.ts";
+import { drawGapNote, drawLegend } from "./legend.ts";
 import { loadLevers } from "./levers_view.ts";
 import { PipelineStatus } from "./pipeline.ts";
 import { drawNumbers, drawPipeline } from "./pipeline_view.ts";
 import { indexFrom } from "./search.ts";
-import { queryOf, type Selection, selectionOf, type Style, STYLES } from "./selection.ts";
+import { queryOf, type Selection, selectionOf, type Style } from "./selection.ts";
 import { loadSpark } from "./sparkline.ts";
 import { openStream } from "./stream_client.ts";
 import { type ServerLink, type Truth, truthOf } from "./truth.ts";
@@ -31,21 +31,21 @@ import {
   type WireTick,
 } from "./wire.ts";
 
-/** What tests may look at, as `window.__page`. */
+/** For tests, as `window.__page`. */
 export interface PageView {
-  /** The candles as the chart has them, in order of time. */
+  /** The candles in the chart, in order of time. */
   candles(): WireCandle[];
-  /** The shaded gaps as the chart has them. */
+  /** The shaded gaps in the chart. */
   regions(): readonly Region[];
-  /** What the strip says. */
+  /** What the status line says. */
   strip(): Truth | undefined;
-  /** What the user looks at. */
+  /** What the user has chosen. */
   selection(): Selection & { below: Below; zone: Zone };
-  /** The chart shows what the server told of the selection. */
+  /** Whether the server's candles for the selection are in the chart. */
   isLoaded(): boolean;
-  /** How many candles have room in the chart as it is zoomed now. */
+  /** How many candles fit into the chart at the present zoom. */
   room(): number;
-  /** Streams come through a SharedWorker. */
+  /** Whether the stream comes through a SharedWorker. */
   isShared(): boolean;
   /** How often the page was drawn. */
   draws(): number;
@@ -55,30 +55,13 @@ declare global {
   var __page: PageView;
 }
 
-/** The shortest interval with a button of its own: a channel of samples sends six in 30 s, and fewer make a candle a dash. */
+/** The shortest interval with a button. A channel of samples sends six in 30 s; fewer make a candle without a body. */
 const SHORTEST = { ticks: "15s", samples: "30s" } as const;
-/** Intervals with a button; the others are behind "more". */
-const BUTTON_INTERVALS: readonly Interval[] = ["1m", "5m", "15m", "1h", "4h", "1d"];
 /** With fewer candles most of the chart is empty. */
-const YOUNG_CANDLES = 12;
-const BELOWS: readonly Below[] = ["ticks", "volume"];
+const FEW_CANDLES = 12;
+const LIST_RETRY_MS = { first: 1000, longest: 10_000 };
 
-const pipeline = new PipelineStatus();
-const notice = byId("notice");
-
-/** Parts of the legend; those in the middle are told with their names. */
-const LEGEND = ["window", "open", "high", "low", "close", "ticks", "volume", "running", "incomplete", "none"] as const;
-type LegendPart = typeof LEGEND[number];
-const NAMED: readonly LegendPart[] = ["open", "high", "low", "close", "ticks", "volume"];
-const legendParts = new Map(LEGEND.map((name) => {
-  const value = make("span");
-  const words = NAMED.includes(name) ? [make("span", "name", name), " ", value] : [value];
-  const part = make("span", `part ${name}`, ...words);
-  part.hidden = true;
-  // the space is for those who hear it
-  byId("legend").append(part, " ");
-  return [name, { part, value }];
-}));
+const otherIntervals = byId("other-intervals", HTMLSelectElement);
 
 let zone: Zone = remembered("zone") === "UTC" ? "UTC" : "local";
 let below: Below = remembered("below") === "volume" ? "volume" : "ticks";
@@ -86,25 +69,38 @@ let selection: Selection = selectionOf(location.search);
 let link: ServerLink = { connected: false, since: Date.now() };
 let status: WireStatus | undefined;
 let statusAt = 0;
-let truth: Truth | undefined;
+/** How far the server's clock is ahead of the browser's, ms. */
 let serverAhead = 0;
-let history: ChartData | undefined;
-let looked: number | undefined;
-let isKeyed = false;
-let listTrouble: string | undefined;
-let draws = 0;
+let truth: Truth | undefined;
+let shortest: Interval = SHORTEST.ticks;
 let isNumbersOpen = false;
-let secondPassed = true;
-let shortest: typeof SHORTEST[keyof typeof SHORTEST] | undefined;
+/** Why the list of products cannot be loaded. */
+let listTrouble: string | undefined;
+let isLoadingList = false;
+let listFailures = 0;
+let listTimer: ReturnType<typeof setTimeout> | undefined;
+/** The product whose candles the stream sends. */
+let followed: string | undefined;
+/** The data of the chart; undefined until a product is known. */
+let data: ChartData | undefined;
+/** The candle under the crosshair, unix seconds. */
+let lookedAt: number | undefined;
+/** Said to the user until another product or interval is chosen. */
+let announcement = "";
+/** Everything that changes with time is due to be drawn: ages, and the seconds in the status line. */
+let isAllDue = true;
+let draws = 0;
+
+const pipeline = new PipelineStatus();
 
 const chart = new Chart({
   element: byId("chart"),
   onLook: (time, byKey) => {
-    looked = time;
-    isKeyed = byKey && time !== undefined;
-    drawLegend();
+    lookedAt = time;
+    const text = drawCandle();
+    if (byKey && time !== undefined) setText(byId("chart-spoken"), text);
   },
-  onLeftEnd: () => void history?.loadOlder(),
+  onLeftEnd: () => void data?.loadOlder(),
   onNow: (isInSight) => byId("to-now").hidden = isInSight,
 }, zone);
 
@@ -121,135 +117,134 @@ const watchList = new WatchList({
 const requestDraw = atMostFiveTimes(draw);
 const stream = openStream(take);
 
-/** Takes a message of the hub. */
+function requestDrawAll(): void {
+  isAllDue = true;
+  requestDraw();
+}
+
+// ---- what comes from the server
+
 function take(message: HubMessage): void {
   if (message.kind === "link") {
     link = message.link;
-    secondPassed = true;
-    // after a break: how old prices are, and whether the product is still followed
+    isAllDue = true;
+    // after a break: how old prices are, and whether the product is still in the list
     if (link.connected || link.nextTry !== undefined) void loadProducts();
-  } else if (message.kind === "open") history?.refresh();
+  } else if (message.kind === "open") data?.refresh();
   else takeEvent(message.name, message.data);
   requestDraw();
 }
 
-function takeEvent(name: string, data: unknown): void {
-  const now = Date.now();
-  if (name === "tick") watchList.add([data as WireTick], now, serverAhead);
-  else if (name === "candle") history?.addCandle(data as WireCandleEvent);
-  else if (name === "gap") history?.addGap(data as WireGap);
-  else if (name === "status") takeStatus(data as WireStatus, now);
-  else if (name === "reset") takeReset(data as WireReset);
+function takeEvent(name: string, event: unknown): void {
+  if (name === "tick") watchList.add([event as WireTick], Date.now(), serverAhead);
+  else if (name === "candle") data?.addCandle(event as WireCandleEvent);
+  else if (name === "gap") data?.addGap(event as WireGap);
+  else if (name === "status") takeStatus(event as WireStatus);
+  else if (name === "reset") takeReset(event as WireReset);
 }
 
 /** The stream has left something out. */
 function takeReset({ product, interval }: WireReset): void {
   if (product === undefined) void loadProducts();
-  if (product === undefined || product === history?.product && interval === history.interval) history?.refresh();
+  if (product === undefined || product === data?.product && interval === data.interval) data?.refresh();
 }
 
-function takeStatus(next: WireStatus, now: number): void {
+function takeStatus(next: WireStatus): void {
   if (next.products !== undefined) watchList.setStates(next.products);
-  const isFirst = status === undefined;
-  const wasGrowing = status?.historyDone !== undefined;
+  const before = status;
   status = next;
-  statusAt = now;
-  serverAhead = next.now * 1000 - now;
+  statusAt = Date.now();
+  serverAhead = next.now * 1000 - statusAt;
   pipeline.add(next);
-  drawIntervals(next.channel === "ticker_batch" ? SHORTEST.samples : SHORTEST.ticks);
-  const isDemo = next.demo;
-  if (document.body.classList.contains("demo") !== isDemo || isFirst) {
-    document.body.classList.toggle("demo", isDemo);
-    for (const id of ["banner", "levers"]) byId(id).hidden = !isDemo;
-    drawNumbersPanel();
-    if (isDemo) void loadLevers();
+  offerIntervals(next.channel === "ticker_batch" ? SHORTEST.samples : SHORTEST.ticks);
+  if (before?.demo !== next.demo) {
+    document.body.classList.toggle("demo", next.demo);
+    for (const id of ["banner", "levers"]) byId(id).hidden = !next.demo;
+    showPanels();
+    if (next.demo) void loadLevers();
   }
-  if (next.historyDone !== undefined || wasGrowing) {
-    // the day of the demo is being written: prices and candles are those of the moment
+  if (next.historyDone !== undefined || before?.historyDone !== undefined) {
+    // the demo is writing its history, or has just finished
     void loadProducts();
-    history?.refresh();
+    data?.refresh();
     if (next.historyDone === undefined) watchList.reloadSparks();
   }
-  secondPassed = true;
+  isAllDue = true;
 }
 
-let loadingProducts = false;
-let productsAttempt = 0;
-let productsTimer: ReturnType<typeof setTimeout> | undefined;
-
 async function loadProducts(): Promise<void> {
-  if (loadingProducts) return;
-  loadingProducts = true;
-  clearTimeout(productsTimer);
+  if (isLoadingList) return;
+  isLoadingList = true;
+  clearTimeout(listTimer);
   try {
     const requestedAt = Date.now();
     watchList.setProducts(productsOf(await api("api/products")), requestedAt);
     listTrouble = undefined;
-    productsAttempt = 0;
-    if (selection.product === undefined || !watchList.products.includes(selection.product)) firstProduct();
+    listFailures = 0;
+    if (selection.product === undefined || !watchList.products.includes(selection.product)) showFirstProduct();
     else if (followed !== selection.product) follow(selection.product);
   } catch (error) {
     listTrouble = `Cannot load the list of products: ${messageOf(error)}`;
-    productsTimer = setTimeout(() => void loadProducts(), Math.min(10_000, 1000 * 2 ** productsAttempt++));
+    const pauseMs = Math.min(LIST_RETRY_MS.longest, LIST_RETRY_MS.first * 2 ** listFailures++);
+    listTimer = setTimeout(() => void loadProducts(), pauseMs);
   } finally {
-    loadingProducts = false;
+    isLoadingList = false;
   }
   requestDraw();
 }
 
-let followed: string | undefined;
+// ---- what the user chooses
 
-/** Its candles come from now on; the server must have it, or it would refuse the stream of all windows. */
+/** The product must be in the list: the server refuses the stream of all windows for one that it does not have. */
 function follow(product: string): void {
   followed = product;
   stream.show(product, selection.interval);
 }
 
-/** Nobody has chosen a product, or one that is not there. */
-function firstProduct(): void {
+/** Shows the first product, because the URL names none, or one that does not exist. */
+function showFirstProduct(): void {
   const [product] = watchList.products;
   const wanted = selection.product;
   if (product === undefined) return;
   show({ ...selection, product });
-  globalThis.history.replaceState(null, "", queryOf(selection));
-  if (wanted !== undefined) say(`There is no product ${wanted}. This is ${product}.`);
+  history.replaceState(null, "", queryOf(selection));
+  if (wanted !== undefined) announcement = `There is no product ${wanted}. This is ${product}.`;
 }
 
-/** What the user chose; the URL remembers. */
+/** Shows what the user chose, and keeps it in the URL. */
 function choose(change: Partial<Selection>): void {
   const next = { ...selection, ...change };
   if (queryOf(next) === queryOf(selection)) return;
   show(next);
-  globalThis.history.pushState(null, "", queryOf(next));
+  history.pushState(null, "", queryOf(next));
 }
 
-/** Shows it. */
 function show(next: Selection): void {
   const { product, interval, style } = next;
-  const isOther = history?.product !== product || history?.interval !== interval;
+  const isOther = data?.product !== product || data?.interval !== interval;
   selection = next;
   chart.setStyle(style);
   byId("main").dataset["style"] = style;
-  pressIntervals();
   press("style", style);
+  pressInterval();
   watchList.choose(product);
   if (isOther && product !== undefined) {
-    history?.close();
-    said = "";
-    looked = undefined;
+    data?.close();
+    announcement = "";
+    lookedAt = undefined;
     chart.reset(interval);
-    // before the list is there, candles of what the URL names are asked for beside it
+    // the candles of a product in the URL are loaded without waiting for the list
     if (watchList.products.includes(product)) follow(product);
-    let isAwaited = true;
-    history = new ChartData({
+    let isFirst = true;
+    data = new ChartData({
       product,
       interval,
       ask: (path, signal) => api(path, { signal }),
       messageOf,
       onChange: () => {
-        if (!isAwaited || history?.isLoaded !== true) return requestDraw();
-        // somebody waits for the first candles
-        isAwaited = false;
+        if (!isFirst || data?.isLoaded !== true) return requestDraw();
+        // the user waits for the first candles
+        isFirst = false;
         draw();
       },
       clock: browserClock,
@@ -260,31 +255,86 @@ function show(next: Selection): void {
   draw();
 }
 
-let said = "";
-
-/** Says something to the user until another product is chosen. */
-function say(text: string): void {
-  said = text;
-  requestDraw();
+/** Calls `onPress` with the value of a button of this group. */
+function onPress(group: string, take: (value: string) => void): void {
+  document.querySelector(`[data-group="${group}"]`)?.addEventListener("click", ({ target }) => {
+    const value = target instanceof HTMLButtonElement ? target.dataset["value"] : undefined;
+    if (value !== undefined) take(value);
+  });
 }
 
+/** Marks one button of a group as pressed. Returns the values of all its buttons. */
+function press(group: string, value: string): string[] {
+  const buttons = [...document.querySelectorAll<HTMLElement>(`[data-group="${group}"] button`)];
+  for (const button of buttons) button.ariaPressed = String(button.dataset["value"] === value);
+  return buttons.map(({ dataset }) => dataset["value"] ?? "");
+}
+
+function pressInterval(): void {
+  const { interval } = selection;
+  const isOther = !press("interval", interval).includes(interval);
+  otherIntervals.value = isOther ? interval : "";
+  otherIntervals.classList.toggle("chosen", isOther);
+}
+
+/** Offers the intervals that suit the channel: some have a button, the others are in the list behind "more". */
+function offerIntervals(next: Interval): void {
+  if (next === shortest && otherIntervals.length > 1) return;
+  shortest = next;
+  const first = byId("shortest");
+  first.dataset["value"] = next;
+  setText(first, next);
+  const withButton = press("interval", selection.interval);
+  const others = INTERVALS.filter((interval) => !withButton.includes(interval));
+  otherIntervals.replaceChildren(new Option("more", ""), ...others.map((interval) => new Option(interval, interval)));
+  pressInterval();
+}
+
+function showPanels(): void {
+  byId("numbers-button").ariaExpanded = String(isNumbersOpen);
+  byId("numbers-tables").hidden = !isNumbersOpen;
+  byId("pipeline-panel").hidden = !isNumbersOpen && status?.demo !== true;
+  requestDrawAll();
+}
+
+/** Offers the choice between the browser's time zone and UTC, unless they are the same. */
+function offerZones(): void {
+  const year = new Date().getFullYear();
+  const isUtc = [0, 6].every((month) => new Date(year, month).getTimezoneOffset() === 0);
+  if (isUtc) {
+    setText(byId("zone"), "UTC");
+    return;
+  }
+  byId("local-zone").title = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  press("zone", zone);
+  onPress("zone", (value) => {
+    zone = value as Zone;
+    remember("zone", zone);
+    chart.setZone(zone);
+    press("zone", zone);
+    drawCandle();
+  });
+}
+
+// ---- drawing
+
 function draw(): void {
-  // what nobody sees is drawn when it is seen
+  // a hidden page is drawn when it is shown
   if (document.visibilityState !== "visible") return;
   draws++;
   const now = Date.now();
-  const all = secondPassed;
-  secondPassed = false;
+  const all = isAllDue;
+  isAllDue = false;
   watchList.draw(now, all, link.connected);
   drawHead(now);
-  const drawing = history?.draw();
-  if (history !== undefined && drawing !== undefined) {
+  const drawing = data?.draw();
+  if (data !== undefined && drawing !== undefined) {
     for (const { open, high, low, close } of drawing.all ? drawing.candles : drawing.changed) {
-      for (const price of [open, high, low, close]) watchList.seePrice(history.product, price);
+      for (const price of [open, high, low, close]) watchList.seePrice(data.product, price);
     }
-    chart.setDigits(watchList.digits(history.product));
+    chart.setDigits(watchList.digits(data.product));
     chart.draw(drawing);
-    drawLegend();
+    drawCandle();
   }
   drawNotice();
   if (all) drawStatus(now);
@@ -292,7 +342,13 @@ function draw(): void {
 
 function drawStatus(now: number): void {
   const states = watchList.states;
-  drawStrip(truthOf({ link, status, statusAt, states, now }));
+  const next = truthOf({ link, status, statusAt, states, now });
+  // read aloud only if it says something else, not for each second in it
+  if (next.kind !== truth?.kind) setText(byId("strip-spoken"), next.text);
+  truth = next;
+  setText(byId("strip-text"), next.text);
+  setAttribute(byId("strip"), "title", next.text);
+  setAttribute(byId("strip"), "data-level", next.level);
   if (status === undefined) return;
   setAttribute(byId("pipeline-panel"), "data-current", link.connected ? undefined : "no");
   const picture = isNumbersOpen || status.demo ? pipeline.picture(states, link.connected) : undefined;
@@ -302,216 +358,90 @@ function drawStatus(now: number): void {
   setText(byId("samples-exchange"), status.exchange);
 }
 
-/** The line that says how things are: seen each second, read aloud only when another sentence is shown. */
-function drawStrip(next: Truth): void {
-  if (next.kind !== truth?.kind) setText(byId("strip-spoken"), next.text);
-  truth = next;
-  setText(byId("strip-text"), next.text);
-  setAttribute(byId("strip"), "title", next.text);
-  setAttribute(byId("strip"), "data-level", next.level);
-}
-
+/** Product, price, change, and what its state and age are. */
 function drawHead(now: number): void {
-  const { product } = selection;
-  const known = product === undefined ? undefined : watchList.known(product);
-  const price = known?.price === undefined || product === undefined
-    ? "–"
-    : priceText(known.price, watchList.digits(product));
-  setText(byId("product"), product ?? "");
+  const { product = "" } = selection;
+  const known = watchList.known(product);
+  const age = watchList.age(product, now);
+  const price = known?.price === undefined ? "–" : priceText(known.price, watchList.digits(product));
+  const change24h = known?.change24h;
+  setText(byId("product"), product);
   setText(byId("price"), price);
-  const change = byId("change");
-  setText(change, known?.change24h === undefined ? "" : `${changeText(known.change24h)} in 24 h`);
-  setAttribute(change, "data-sign", known?.change24h === undefined ? undefined : signOf(known.change24h));
-  const age = product === undefined ? undefined : watchList.age(product, now);
+  setText(byId("change"), change24h === undefined ? "" : `${changeText(change24h)} in 24 h`);
+  setAttribute(byId("change"), "data-sign", change24h === undefined ? undefined : signOf(change24h));
   const state = link.connected ? known?.state ?? "waiting" : "unknown";
-  const words = {
+  const reason = known?.refused === undefined ? "" : ` (${known.refused})`;
+  const isUnpriced = known === undefined || (known.note === undefined && age === undefined);
+  const stateText = {
     unknown: "",
     live: "",
-    waiting: known === undefined || (known.note === undefined && age === undefined)
-      ? "no price yet"
-      : `${stateWord(known)}; `,
-    quiet: "no trades now; ",
-    stalled: "no more ticks from the exchange; ",
-    refused: `refused by the exchange${known?.refused === undefined ? "" : ` (${known.refused})`}; `,
+    waiting: isUnpriced ? "no price yet" : stateWord(known),
+    quiet: "no trades now",
+    stalled: "no more ticks from the exchange",
+    refused: `refused by the exchange${reason}`,
   }[state];
-  const last = age === undefined ? "" : age < 2 ? "last tick now" : `last tick ${ageText(age)} ago`;
-  const ageElement = byId("age");
-  setText(ageElement, `${words}${last}`.replace(/; $/, ""));
-  setAttribute(ageElement, "title", ageElement.textContent ?? "");
-  setAttribute(ageElement, "data-state", state);
-  const title = product === undefined ? "Prices" : `${price} ${product}`;
-  if (document.title !== title) document.title = title;
+  const ageWords = age === undefined ? "" : age < 2 ? "last tick now" : `last tick ${ageText(age)} ago`;
+  const text = [stateText, ageWords].filter((part) => part !== "").join("; ");
+  setText(byId("age"), text);
+  setAttribute(byId("age"), "title", text);
+  setAttribute(byId("age"), "data-state", state);
+  document.title = product === "" ? "Prices" : `${price} ${product}`;
 }
 
-/** The candle under the crosshair in words, or the newest. */
-function drawLegend(): void {
-  if (history === undefined) return;
-  const { candles, product, interval } = history;
-  const digits = watchList.digits(product);
-  const candle = looked === undefined ? candles.at(-1) : candles[indexFrom(candles, looked)];
-  const time = looked ?? candle?.time;
-  const isCandle = candle !== undefined && candle.time === time;
-  const texts: Record<LegendPart, string> = {
-    window: time === undefined ? "" : windowText(time, interval, zone),
-    open: isCandle ? priceText(candle.open, digits) : "",
-    high: isCandle ? priceText(candle.high, digits) : "",
-    low: isCandle ? priceText(candle.low, digits) : "",
-    close: isCandle ? priceText(candle.close, digits) : "",
-    ticks: isCandle ? String(candle.ticks) : "",
-    volume: !isCandle ? "" : candle.volume === undefined ? "not told" : volumeText(candle.volume),
-    running: isCandle && candle.running ? "running" : "",
-    incomplete: isCandle && candle.incomplete ? "incomplete" : "",
-    none: time !== undefined && !isCandle ? "no candle" : "",
-  };
-  for (const [name, { part, value }] of legendParts) {
-    part.hidden = texts[name] === "";
-    setText(value, texts[name]);
-  }
-  setAttribute(byId("legend"), "data-length", lengthOf(texts.close));
-  if (isKeyed) setText(byId("chart-spoken"), legendText());
-  drawGapNote(looked === undefined ? undefined : time, interval);
+/** Draws the candle under the crosshair, or the newest, in words. Returns the text. */
+function drawCandle(): string {
+  if (data === undefined) return "";
+  const { candles, product, interval } = data;
+  const candle = lookedAt === undefined ? candles.at(-1) : candles[indexFrom(candles, lookedAt)];
+  const time = lookedAt ?? candle?.time;
+  drawGapNote(lookedAt, interval, chart.regions);
+  return drawLegend(time, candle?.time === time ? candle : undefined, interval, watchList.digits(product), zone);
 }
 
-/** The legend as it is read out. */
-function legendText(): string {
-  return [...legendParts.values()].filter(({ part }) => !part.hidden).map(({ part }) => part.textContent).join(" ");
-}
-
-/** The gaps that touch the candle under the crosshair. */
-function drawGapNote(time: number | undefined, interval: Interval): void {
-  const end = (time ?? NaN) + intervalMs(interval) / 1000;
-  const gaps = time === undefined ? [] : chart.regions.filter(({ from, to }) => from < end && to >= time);
-  const texts = gaps.slice(0, 3).map(({ gap, from, to, open }) => {
-    const known = gap.dropped > 0 ? `, ${gap.dropped} ticks known to be lost` : "";
-    return `Gap: ${REASON_TEXTS[gap.reason]}, ${open ? "for" : "lasted"} ${wholeSecondsText(to - from)}${known}`;
-  });
-  const note = byId("gap-note");
-  setText(note, texts.join(" · "));
-  note.hidden = texts.length === 0;
-}
-
+/** What the user must know about the chart: trouble, advice, or why it is empty. */
 function drawNotice(): void {
-  // whether what the URL names is there at all, the list tells
-  const isKnown = history !== undefined && watchList.products.includes(history.product);
-  const historyTrouble = isKnown && history?.trouble !== undefined
-    ? `Cannot load the candles: ${history.trouble}`
-    : undefined;
-  // the strip says it if the program does not answer at all
-  const trouble = link.connected ? listTrouble ?? historyTrouble : undefined;
-  let text = said;
+  // if the product of the URL does not exist, the list says so
+  const isListed = data !== undefined && watchList.products.includes(data.product);
+  const dataTrouble = isListed && data?.trouble !== undefined ? `Cannot load the candles: ${data.trouble}` : undefined;
+  // if the program does not answer at all, the status line says so
+  const trouble = link.connected ? listTrouble ?? dataTrouble : undefined;
+  const isEmpty = data !== undefined && data.candles.length === 0;
+  let text = announcement;
   if (trouble !== undefined) text = `${trouble}. Trying again.`;
-  else if (history !== undefined && (!history.isLoaded || !isKnown)) {
-    text = history.candles.length === 0 ? "Loading…" : "";
-  } else {
-    if (history !== undefined && history.candles.length === 0) text = `No prices of ${history.product} yet.`;
-    // too long for the strip
+  else if (data !== undefined && (!data.isLoaded || !isListed)) text = isEmpty ? "Loading…" : "";
+  else {
+    if (isEmpty) text = `No prices of ${data?.product} yet.`;
     if (status?.hint !== undefined) text = `${text} ${status.hint}.`.trimStart();
   }
+  const notice = byId("notice");
   setText(notice, text);
   notice.hidden = text === "";
   setAttribute(notice, "data-level", trouble === undefined ? undefined : "bad");
-  drawYoung();
-}
 
-/** A chart that is nearly empty says why. */
-function drawYoung(): void {
+  const count = data?.hasAll ? data.candles.length : 0;
+  const isShortest = intervalMs(selection.interval) <= intervalMs(shortest);
   const young = byId("young");
-  const count = history?.hasAll ? history.candles.length : 0;
-  const isShort = intervalMs(selection.interval) <= intervalMs(shortest ?? SHORTEST.ticks);
-  setText(young, `Nothing older is stored yet.${isShort ? "" : " Shorter candles show more."}`);
-  young.hidden = count === 0 || count >= YOUNG_CANDLES;
+  setText(young, `Nothing older is stored yet.${isShortest ? "" : " Shorter candles show more."}`);
+  young.hidden = count === 0 || count >= FEW_CANDLES;
 }
 
-/** Marks which button of a group is in force. */
-function press(group: string, value: string): void {
-  for (const button of document.querySelectorAll<HTMLElement>(`[data-group="${group}"] [data-value]`)) {
-    button.setAttribute("aria-pressed", String(button.dataset["value"] === value));
-  }
-}
+// ---- events of the page
 
-function pressIntervals(): void {
-  const { interval } = selection;
-  press("interval", interval);
-  const others = byId("other-intervals", HTMLSelectElement);
-  const isOther = [...others.options].some(({ value }) => value === interval);
-  others.value = isOther ? interval : "";
-  others.classList.toggle("chosen", isOther);
-}
-
-/** Offers the intervals that suit the channel. */
-function drawIntervals(next: typeof SHORTEST[keyof typeof SHORTEST]): void {
-  if (next === shortest) return;
-  shortest = next;
-  const shown = [next, ...BUTTON_INTERVALS];
-  for (const before of document.querySelectorAll('[data-group="interval"] button')) before.remove();
-  buttons("interval", shown, (value) => choose({ interval: value as Interval }));
-  const rest = INTERVALS.filter((interval) => !shown.includes(interval));
-  byId("other-intervals", HTMLSelectElement).replaceChildren(
-    new Option("more", ""),
-    ...rest.map((interval) => new Option(interval, interval)),
-  );
-  pressIntervals();
-}
-
-/** Fills a group with buttons. */
-function buttons(group: string, values: readonly string[], onPress: (value: string) => void): void {
-  const element = document.querySelector(`[data-group="${group}"]`);
-  element?.prepend(...values.map((value) => {
-    const button = make("button", "", value);
-    button.type = "button";
-    button.dataset["value"] = value;
-    button.addEventListener("click", () => onPress(value));
-    return button;
-  }));
-}
-
-function drawNumbersPanel(): void {
-  const isDemo = status?.demo ?? false;
-  byId("numbers-button").setAttribute("aria-expanded", String(isNumbersOpen));
-  byId("numbers-tables").hidden = !isNumbersOpen;
-  byId("pipeline-panel").hidden = !isNumbersOpen && !isDemo;
-  secondPassed = true;
-  requestDraw();
-}
-
-/** A choice between this machine's time zone and UTC; where both are the same, there is none. */
-function makeZones(): void {
-  const group = byId("zone");
-  const year = new Date().getFullYear();
-  const isUtc = [0, 6].every((month) => new Date(year, month).getTimezoneOffset() === 0);
-  if (isUtc) {
-    setText(group, "UTC");
-    return;
-  }
-  buttons("zone", ["local", "UTC"], (value) => {
-    zone = value === "UTC" ? "UTC" : "local";
-    remember("zone", zone);
-    chart.setZone(zone);
-    press("zone", zone);
-    drawLegend();
-  });
-  const [local] = group.children;
-  if (local === undefined) return;
-  setText(local, "local time");
-  setAttribute(local, "title", Intl.DateTimeFormat().resolvedOptions().timeZone);
-  press("zone", zone);
-}
-
-buttons("style", STYLES, (value) => choose({ style: value as Style }));
-buttons("below", BELOWS, (value) => {
+onPress("interval", (value) => choose({ interval: value as Interval }));
+otherIntervals.addEventListener("change", () => {
+  if (otherIntervals.value !== "") choose({ interval: otherIntervals.value as Interval });
+  pressInterval();
+});
+onPress("style", (value) => choose({ style: value as Style }));
+onPress("below", (value) => {
   below = value as Below;
   remember("below", below);
   chart.setBelow(below);
   press("below", below);
 });
-const others = byId("other-intervals", HTMLSelectElement);
-others.addEventListener("change", () => {
-  if (others.value !== "") choose({ interval: others.value as Interval });
-  pressIntervals();
-});
 byId("numbers-button").addEventListener("click", () => {
   isNumbersOpen = !isNumbersOpen;
-  drawNumbersPanel();
+  showPanels();
 });
 byId("to-levers").addEventListener("click", () => {
   byId("levers").scrollIntoView({ block: "start" });
@@ -526,18 +456,16 @@ document.addEventListener("keydown", (event) => {
   const isTyping = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
   if (event.key !== "/" || isTyping || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
-  byId("filter", HTMLInputElement).focus();
+  byId("filter").focus();
 });
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState !== "visible") return;
-  secondPassed = true;
-  requestDraw();
+  requestDrawAll();
   void loadProducts();
 });
-// ages and the strip's seconds go on when nothing comes
 setInterval(() => {
-  secondPassed = true;
-  requestDraw();
+  requestDrawAll();
+  // another window may have pulled a lever
   if (status?.demo && document.visibilityState === "visible" && draws % 5 === 0) void loadLevers();
 }, 1000);
 
@@ -546,14 +474,14 @@ globalThis.__page = {
   regions: () => chart.regions,
   strip: () => truth,
   selection: () => ({ ...selection, below, zone }),
-  isLoaded: () => history?.isLoaded === true && history.trouble === undefined,
+  isLoaded: () => data?.isLoaded === true && data.trouble === undefined,
   room: () => chart.room,
   isShared: () => stream.isShared,
   draws: () => draws,
 };
 
-makeZones();
-drawIntervals(SHORTEST.ticks);
+offerZones();
+offerIntervals(SHORTEST.ticks);
 chart.setBelow(below);
 press("below", below);
 press("style", selection.style);
@@ -561,6 +489,8 @@ void loadProducts();
 if (selection.product !== undefined) {
   show(selection);
   const interval = new URLSearchParams(location.search).get("interval") ?? selection.interval;
-  if (interval !== selection.interval) say(`There are no candles of ${interval}. These are of ${selection.interval}.`);
-  globalThis.history.replaceState(null, "", queryOf(selection));
+  if (interval !== selection.interval) {
+    announcement = `There are no candles of ${interval}. These are of ${selection.interval}.`;
+  }
+  history.replaceState(null, "", queryOf(selection));
 }
