@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-// The chart: the one door to lightweight-charts. What is drawn comes from a history; what the user does goes out as calls.
+// The chart: draws candles or a line, ticks or volume below, and gaps, with lightweight-charts. Only this file knows that library.
 
 import {
   CandlestickSeries,
@@ -16,6 +16,7 @@ import {
   LineSeries,
   LineStyle,
   type Logical,
+  type LogicalRange,
   type MouseEventParams,
   type Time,
   type UTCTimestamp,
@@ -28,106 +29,112 @@ import { indexFrom } from "./search.ts";
 import type { Style } from "./selection.ts";
 import type { WireCandle } from "./wire.ts";
 
-/** What stands below the prices. */
+/** What the lower pane shows. */
 export type Below = "ticks" | "volume";
 
 /** What the chart is built from. */
 export interface ChartOptions {
   /** Where it is drawn. */
   readonly element: HTMLElement;
-  /** The crosshair stands at this candle or empty place, unix seconds; undefined: at none. */
+  /** Called with the start of the candle or empty place under the crosshair, unix seconds; undefined: there is none. */
   readonly onLook: (time: number | undefined, byKey: boolean) => void;
-  /** The left end comes into sight. */
+  /** Called when the oldest candles come into sight. */
   readonly onLeftEnd: () => void;
-  /** Whether the newest candle is in sight has changed. */
+  /** Called when the newest candle comes into sight or leaves it. */
   readonly onNow: (isInSight: boolean) => void;
 }
 
 type Point = { time: UTCTimestamp };
 
-/** The shades of one pane. */
+/** The shaded gaps of one pane. */
 interface Shade {
-  /** Written in its corner. */
+  /** Written in the corner of the pane. */
   label: string;
-  /** The data changed. */
   redraw: () => void;
 }
 
-/** The weights that lightweight-charts gives to labels of the axis; it does not export them. */
-const WEIGHTS = { second: 10, minute: 20, minute5: 21, minute30: 22, hour: 30, hour3: 31, hour6: 32, hour12: 33 };
-const DIVISORS: readonly [seconds: number, weight: number][] = [
-  [43_200, WEIGHTS.hour12],
-  [21_600, WEIGHTS.hour6],
-  [10_800, WEIGHTS.hour3],
-  [3600, WEIGHTS.hour],
-  [1800, WEIGHTS.minute30],
-  [300, WEIGHTS.minute5],
-  [60, WEIGHTS.minute],
-  [1, WEIGHTS.second],
-];
+/** What is on the time axis: a candle, or an empty place that belongs to a gap. */
+interface Place {
+  readonly time: number;
+  readonly candle?: WireCandle;
+}
 
-/** How much a moment stands out after the one before it, both unix seconds on a clock of the zone. */
+/** The library's weights for labels of the time axis, which it does not export. */
+const WEIGHTS = { year: 70, month: 60, day: 50, minute: 20 };
+/** Within a day: the weight of a moment that begins a period of so many seconds. */
+const DAY_WEIGHTS = [[43_200, 33], [21_600, 32], [10_800, 31], [3600, 30], [1800, 22], [300, 21], [60, 20], [
+  1,
+  10,
+]] as const;
+
+/** How much the label of a moment stands out after the moment before it; unix seconds, shifted to the time zone. */
 function weightOf(time: number, before: number): number {
   const day = new Date(time * 1000);
   const dayBefore = new Date(before * 1000);
-  if (day.getUTCFullYear() !== dayBefore.getUTCFullYear()) return 70;
-  if (day.getUTCMonth() !== dayBefore.getUTCMonth()) return 60;
-  if (day.getUTCDate() !== dayBefore.getUTCDate()) return 50;
-  return DIVISORS.find(([divisor]) => Math.floor(time / divisor) !== Math.floor(before / divisor))?.[1] ?? 0;
+  if (day.getUTCFullYear() !== dayBefore.getUTCFullYear()) return WEIGHTS.year;
+  if (day.getUTCMonth() !== dayBefore.getUTCMonth()) return WEIGHTS.month;
+  if (day.getUTCDate() !== dayBefore.getUTCDate()) return WEIGHTS.day;
+  return DAY_WEIGHTS.find(([period]) => Math.floor(time / period) !== Math.floor(before / period))?.[1] ?? 0;
 }
 
 function markOf(weight: number): MarkKind {
-  if (weight >= 70) return "year";
-  if (weight >= 60) return "month";
-  if (weight >= 50) return "day";
+  if (weight >= WEIGHTS.year) return "year";
+  if (weight >= WEIGHTS.month) return "month";
+  if (weight >= WEIGHTS.day) return "day";
   return weight >= WEIGHTS.minute ? "time" : "second";
 }
 
 /**
- * The library's time axis knows UTC alone. Shifted times, as one often sees, come twice when summer ends; so the times stay,
- * and only which labels stand out is told by the zone.
+ * The library's time axis knows only UTC. Shifted times, the usual way around, would be ambiguous when summer time ends. So
+ * the times stay as they are, and the zone decides only which labels stand out and what they say.
  */
 function timeAxis(zone: () => Zone): IHorzScaleBehavior<Time> {
   const axis = new (defaultHorzScaleBehavior())();
+  const inZone = (time: number) => zone() === "UTC" ? time : time - new Date(time * 1000).getTimezoneOffset() * 60;
   axis.fillWeightsForPoints = (points, start) => {
-    const onClock = (index: number): number | undefined => {
-      const point = points[index];
-      if (point === undefined) return undefined;
-      const time = axis.key(point.time) as unknown as number;
-      return zone() === "UTC" ? time : time - new Date(time * 1000).getTimezoneOffset() * 60;
-    };
-    let before = onClock(start - 1);
+    const times = points.map(({ time }) => axis.key(time) as unknown as number);
     for (let i = start; i < points.length; i++) {
       const point = points[i];
-      const time = onClock(i);
+      const time = times[i];
       if (point === undefined || time === undefined) continue;
-      // before the first one there was one as far away as the next, as far as anybody knows
-      before ??= 2 * time - (onClock(i + 1) ?? time + 60);
-      point.timeWeight = weightOf(time, before) as typeof point.timeWeight;
-      before = time;
+      // the first point has none before it: assume the distance to the next one
+      const before = times[i - 1] ?? 2 * time - (times[i + 1] ?? time + 60);
+      point.timeWeight = weightOf(inZone(time), inZone(before)) as typeof point.timeWeight;
     }
   };
   axis.formatTickmark = ({ originalTime, weight }) => markText(Number(originalTime), zone(), markOf(weight));
   return axis;
 }
 
-/** The lower pane has a sixth of the chart, and no less than this: its name, its bars and two numbers, CSS pixels. */
+/** The lower pane has a sixth of the height, and at least this, for its name, its bars and two numbers, CSS pixels. */
 const LEAST_BELOW = 84;
-/** Above the bars there is room for the name of what they are, CSS pixels. */
+/** Room for the name of the lower pane above its bars, CSS pixels. */
 const LABEL_ROOM = 26;
 
-/** A candle is this wide, its distance to the next included, unless that makes too few or too many, CSS pixels. */
+/** Width of a candle with its distance to the next, CSS pixels, unless too few or too many would fit. */
 const CANDLE_WIDTH = 8;
 const LEAST_CANDLES = 60;
 const MOST_CANDLES = 120;
 
-/** The library takes smaller distances between labels for none (and throws on some). */
+/** With more decimals the library takes the distance between labels for 0, or throws. */
 const MOST_LABEL_DECIMALS = 14;
 
-/** Empty places at the right of the newest candle. */
+/** Room at the right of the newest candle, in candles. */
 const RIGHT_OFFSET = 4;
 
-/** Draws candles or a line, what is below them, and gaps. */
+/** How many places a key moves the crosshair. */
+const STEPS: Readonly<Record<string, number>> = {
+  ArrowLeft: -1,
+  ArrowRight: 1,
+  PageUp: -20,
+  PageDown: 20,
+  Home: -Infinity,
+  End: Infinity,
+};
+/** By what a key multiplies the visible time. */
+const ZOOMS: Readonly<Record<string, number>> = { "+": 0.7, "=": 0.7, "-": 1.4 };
+
+/** The chart of one element. */
 export class Chart {
   readonly #options: ChartOptions;
   readonly #chart: IChartApiBase<Time>;
@@ -139,16 +146,17 @@ export class Chart {
   #kind: Below = "ticks";
   #zone: Zone;
   #digits = -1;
-  /** The last price as the labels around it know it. */
+  /** The last price when the price axis was labelled. */
   #labelledAt: number | undefined;
-  /** The width of a candle that suits the chart, CSS pixels. */
+  /** The width of a candle that suits the width of the chart, CSS pixels. */
   #spacing = CANDLE_WIDTH;
   #colors = colorsOf(document.documentElement);
-  /** What stands on the axis, in order; `candle` is absent at an empty place. */
-  #points: { readonly time: number; readonly candle?: WireCandle }[] = [];
+  /** In order of time. */
+  #places: Place[] = [];
   #isNowInSight = true;
-  #looked: number | undefined;
-  /** The keys have put the crosshair where it is: it stays at its candle, while that of a mouse stays at the mouse. */
+  /** What is under the crosshair, unix seconds. */
+  #lookedAt: number | undefined;
+  /** Keys moved the crosshair: it stays at its candle when the chart moves, while that of a mouse stays at the mouse. */
   #isPinned = false;
 
   /** Empty at first. */
@@ -163,7 +171,7 @@ export class Chart {
         timeFormatter: (time: Time) => this.#timeText(Number(time)),
       },
       crosshair: { mode: CrosshairMode.Normal },
-      // on a phone the page is scrolled with the finger on the chart, too
+      // on a phone a finger on the chart scrolls the page
       handleScroll: { vertTouchDrag: false },
       rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.1, bottom: 0.08 } },
       timeScale: {
@@ -173,7 +181,7 @@ export class Chart {
         rightOffset: RIGHT_OFFSET,
         barSpacing: CANDLE_WIDTH,
         minBarSpacing: 1,
-        // a candle where an empty place was is a new one
+        // a candle in an empty place counts as a new one
         allowShiftVisibleRangeOnWhitespaceReplacement: true,
       },
     });
@@ -189,14 +197,14 @@ export class Chart {
     this.setBelow("ticks");
     new ResizeObserver(() => this.#share(element.clientHeight)).observe(element);
     this.#chart.subscribeCrosshairMove((param: MouseEventParams<Time>) => {
-      // no mouse: the chart moved under a crosshair that stays at its candle
+      // not the mouse: the chart moved under the crosshair
       if (param.sourceEvent === undefined && this.#isPinned) return;
       this.#isPinned = false;
       this.#look(param.time === undefined ? undefined : Number(param.time), false);
     });
     this.#chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.#ranged());
     this.#fit();
-    // also when the axis of prices needs more of the width; the library is still laying out when it tells
+    // also when the price axis becomes wider; the library is still laying out at this moment
     this.#chart.timeScale().subscribeSizeChange(() => queueMicrotask(() => this.#fit()));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       this.#colors = colorsOf(document.documentElement);
@@ -205,30 +213,30 @@ export class Chart {
     });
     element.addEventListener("keydown", (event) => this.#key(event));
     element.addEventListener("blur", () => this.#look(undefined, true));
-    // else a click does not bring the keys to the chart
+    // so that keys work after a click
     element.addEventListener("pointerdown", () => element.focus({ preventScroll: true }));
   }
 
-  /** What is drawn, candles only, in order of time. */
+  /** The candles in the chart, in order of time. */
   get candles(): WireCandle[] {
-    return this.#points.flatMap(({ candle }) => candle ?? []);
+    return this.#places.flatMap(({ candle }) => candle ?? []);
   }
 
-  /** How many candles have room, as it is zoomed now. */
+  /** How many candles fit at the present zoom. */
   get room(): number {
-    const range = this.#chart.timeScale().getVisibleLogicalRange();
-    // both ends are middles of candles
+    const range = this.#range;
+    // both ends are the middle of a candle
     return range === null ? 0 : range.to - range.from + 1;
   }
 
-  /** What is shaded. */
+  /** The shaded gaps. */
   get regions(): RegionData["regions"] {
     return this.#regions.regions;
   }
 
-  /** Another product or interval: what was drawn goes, the newest comes into sight. */
+  /** Removes everything, before another product or interval is drawn. */
   reset(interval: Interval): void {
-    this.#points = [];
+    this.#places = [];
     this.#regions.length = intervalMs(interval) / 1000;
     this.#regions.regions = [];
     this.#digits = -1;
@@ -239,13 +247,13 @@ export class Chart {
     this.#look(undefined, true);
   }
 
-  /** Draws what changed. */
+  /** Draws what changed. The newest candle stays in sight if it was. */
   draw(drawing: Drawing): void {
     const { regions, changed, candles } = drawing;
     const wasInSight = this.#isInSight();
     this.#regions.regions = regions;
     if (drawing.all || !changed.every((candle) => this.#update(candle))) {
-      this.#points = placesOf(candles, drawing.blanks());
+      this.#places = placesOf(candles, drawing.blanks());
       this.#setAll();
     }
     const last = this.#lastClose();
@@ -261,7 +269,7 @@ export class Chart {
   setStyle(style: Style): void {
     if (style === this.#style) return;
     this.#style = style;
-    // the pane goes with its last series
+    // first the new series: a pane without any is removed
     const before = this.#prices;
     this.#prices = this.#addPrices();
     this.#chart.removeSeries(before);
@@ -269,33 +277,33 @@ export class Chart {
     this.#setAll();
   }
 
-  /** What is drawn below, and called what it is. */
+  /** What the lower pane shows. */
   setBelow(below: Below): void {
     this.#kind = below;
     const shade = this.#shades[1];
     if (shade !== undefined) shade.label = below === "ticks" ? "ticks in each candle" : "volume of each candle";
     const [minMove, formatter] = below === "ticks" ? [1, countText] as const : [1e-8, volumeText] as const;
-    // there is no half tick
+    // half a tick needs no label
     const markText = (value: number) => below === "ticks" && !Number.isInteger(value) ? "" : formatter(value);
     const tickmarksFormatter = (values: number[]) => this.#marks(1, this.#below, values, markText);
     this.#below.applyOptions({ priceFormat: { type: "custom", minMove, formatter, tickmarksFormatter } });
     this.#setAll();
   }
 
-  /** Whose clock the axis shows. */
+  /** The time zone of the axis and the crosshair. */
   setZone(zone: Zone): void {
     this.#zone = zone;
-    // which labels stand out is worked out only for points that are new to the axis
-    const range = this.#chart.timeScale().getVisibleLogicalRange();
+    // the library weighs only new points: remove all and set them again
+    const range = this.#range;
     this.#prices.setData([]);
     this.#below.setData([]);
     this.#setAll();
-    // and their texts are kept until the options change
+    // and it keeps the texts of labels until options change
     this.#chart.timeScale().applyOptions({});
     if (range !== null) this.#chart.timeScale().setVisibleLogicalRange(range);
   }
 
-  /** Decimals of the prices. */
+  /** The number of decimals of prices. */
   setDigits(digits: number): void {
     if (digits === this.#digits) return;
     this.#digits = digits;
@@ -304,23 +312,23 @@ export class Chart {
 
   /** Brings the newest candle into sight. */
   goToNow(): void {
-    // not scrollToRealTime(): its motion stops where it is as soon as something is drawn
+    // not scrollToRealTime(): its animation stops as soon as something is drawn
     this.#chart.timeScale().scrollToPosition(RIGHT_OFFSET, false);
   }
 
-  /** Labels the axis of prices anew; the library keeps labels until their format changes. */
+  /** Labels the price axis again: the library keeps labels until their format changes. */
   #labelPrices(): void {
     const digits = Math.max(0, this.#digits);
     const formatter = (price: number) => priceText(price, digits);
     const tickmarksFormatter = (prices: number[]) => this.#marks(0, this.#prices, prices, formatter);
-    // the least distance of two labels, not what they say
+    // the smallest distance between two labels; the formatter decides what they say
     const base = 10 ** Math.min(digits, MOST_LABEL_DECIMALS);
     this.#prices.applyOptions({
       priceFormat: { type: "custom", minMove: 1 / base, base, formatter, tickmarksFormatter },
     });
   }
 
-  /** Makes candles as wide as suits the chart's width, unless the user has zoomed. */
+  /** Fits the width of candles to the width of the chart, unless the user has zoomed. */
   #fit(): void {
     const width = this.#chart.timeScale().width();
     const isZoomed = this.room > 0 && Math.abs(width / this.room - this.#spacing) > 0.01;
@@ -329,7 +337,7 @@ export class Chart {
     this.#chart.timeScale().applyOptions({ barSpacing: this.#spacing });
   }
 
-  /** Shares the height among both panes. */
+  /** Divides the height between the two panes. */
   #share(height: number): void {
     const [top, bottom] = this.#chart.panes();
     const both = height - this.#chart.timeScale().height();
@@ -341,10 +349,10 @@ export class Chart {
   }
 
   #lastClose(): number | undefined {
-    return this.#points.findLast(({ candle }) => candle !== undefined)?.candle?.close;
+    return this.#places.findLast(({ candle }) => candle !== undefined)?.candle?.close;
   }
 
-  /** The labels of a pane's axis; none where a part of it would be cut off at the edge, or covered by the last price. */
+  /** The labels of an axis, without those that the edge or the label of the last price would cover. */
   #marks(
     pane: number,
     series: Pick<ISeriesApi<"Line", Time>, "priceToCoordinate">,
@@ -354,16 +362,16 @@ export class Chart {
     const height = this.#chart.panes()[pane]?.getHeight() ?? Infinity;
     const half = this.#colors.fontSize / 2 + 1;
     const last = pane === 0 ? this.#lastClose() : undefined;
-    const covered = last === undefined ? null : series.priceToCoordinate(last);
+    const lastY = last === undefined ? null : series.priceToCoordinate(last);
     return values.map((value) => {
       const y = series.priceToCoordinate(value);
-      if (y === null) return text(value);
-      const isSeen = y >= half && y <= height - half && (covered === null || Math.abs(y - covered) > 2 * half + 2);
-      return isSeen ? text(value) : "";
+      const isCut = y !== null && (y < half || y > height - half);
+      const isCovered = y !== null && lastY !== null && Math.abs(y - lastY) <= 2 * half + 2;
+      return isCut || isCovered ? "" : text(value);
     });
   }
 
-  /** Puts the shades of gaps behind all that a pane shows. */
+  /** Shades the gaps behind everything else in a pane. */
   #shade(pane: IPaneApi<Time>, withReasons: boolean): Shade {
     const scale = this.#chart.timeScale();
     const place = (index: number) => scale.logicalToCoordinate(index as Logical);
@@ -433,34 +441,31 @@ export class Chart {
     else this.#prices.applyOptions({ ...this.#candleColors(), priceLineColor: muted });
   }
 
-  /** Draws one candle that changed or was added at the end; false where that is not enough. */
+  /** Draws one candle that changed or was added at the end. Returns false if all must be drawn instead. */
   #update(candle: WireCandle): boolean {
-    const place = indexFrom(this.#points, candle.time);
-    const before = this.#points[place];
-    const isNew = before === undefined;
-    if (!isNew && (before.time !== candle.time || before.candle === undefined)) return false;
-    this.#points[place] = { time: candle.time, candle };
-    const historical = place < this.#points.length - 1;
-    this.#prices.update(this.#pricePoint(candle, false) as never, historical);
-    this.#below.update(this.#belowPoint(candle), historical);
+    const index = indexFrom(this.#places, candle.time);
+    const before = this.#places[index];
+    if (before !== undefined && (before.time !== candle.time || before.candle === undefined)) return false;
+    this.#places[index] = { time: candle.time, candle };
+    const isHistorical = index < this.#places.length - 1;
+    this.#prices.update(this.#pricePoint(candle, false) as never, isHistorical);
+    this.#below.update(this.#belowPoint(candle), isHistorical);
     return true;
   }
 
   #setAll(): void {
-    this.#regions.times = this.#points;
-    // the last candle before an empty place ends the line: it must not be drawn across a gap
-    const prices = this.#points.map(({ time, candle }, i) =>
-      candle === undefined ? { time: time as UTCTimestamp } : this.#pricePoint(candle, this.#isBeforeGap(i))
-    );
+    const places = this.#places;
+    this.#regions.times = places;
+    const prices = places.map(({ time, candle }, i) => {
+      if (candle === undefined) return { time: time as UTCTimestamp };
+      const next = places[i + 1];
+      return this.#pricePoint(candle, next !== undefined && next.candle === undefined);
+    });
     this.#prices.setData(prices as never);
-    this.#below.setData(this.#points.flatMap(({ candle }) => candle === undefined ? [] : [this.#belowPoint(candle)]));
+    this.#below.setData(this.candles.map((candle) => this.#belowPoint(candle)));
   }
 
-  #isBeforeGap(index: number): boolean {
-    const next = this.#points[index + 1];
-    return next !== undefined && next.candle === undefined;
-  }
-
+  /** A line must not be drawn across a gap: it ends at the candle before it. */
   #pricePoint(candle: WireCandle, isBeforeGap: boolean): Point {
     const { up, down, warn, panel } = this.#colors;
     const time = candle.time as UTCTimestamp;
@@ -475,7 +480,7 @@ export class Chart {
       high,
       low,
       close,
-      // an open candle is a hollow one; an incomplete one wears the colour of gaps
+      // a running candle is hollow; an incomplete one has the colour of gaps
       ...(candle.running ? { color: panel, borderColor: candle.incomplete ? warn : side } : {}),
       ...(candle.incomplete ? { borderColor: warn, wickColor: warn } : {}),
     } as Point;
@@ -487,10 +492,14 @@ export class Chart {
     return { time: time as UTCTimestamp, value, color: close >= open ? upSoft : downSoft };
   }
 
+  /** The visible part of the axis, in places; both ends are the middle of one. */
+  get #range(): LogicalRange | null {
+    return this.#chart.timeScale().getVisibleLogicalRange();
+  }
+
   #ranged(): void {
-    const scale = this.#chart.timeScale();
-    const range = scale.getVisibleLogicalRange();
-    if (range === null || this.#points.length === 0) return;
+    const range = this.#range;
+    if (range === null || this.#places.length === 0) return;
     if (range.from < 60) this.#options.onLeftEnd();
     const isInSight = this.#isInSight();
     if (isInSight === this.#isNowInSight) return;
@@ -498,90 +507,84 @@ export class Chart {
     this.#options.onNow(isInSight);
   }
 
-  /** The newest candle, or the end of a gap that lasts. */
+  /** Whether the newest candle, or the end of an open gap, is in sight. */
   #isInSight(): boolean {
-    const range = this.#chart.timeScale().getVisibleLogicalRange();
-    return range === null || this.#points.length === 0 || range.to >= this.#points.length - 1.5;
+    const range = this.#range;
+    return range === null || this.#places.length === 0 || range.to >= this.#places.length - 1.5;
   }
 
-  /** Brings the end into sight, where empty places were added to it: the library follows candles alone. */
+  /** Keeps the end of an open gap in sight: the library follows only candles. */
   #follow(): void {
-    const scale = this.#chart.timeScale();
-    const range = scale.getVisibleLogicalRange();
-    if (range === null || range.to >= this.#points.length - 0.5) return;
-    const lastCandle = this.#points.findLastIndex(({ candle }) => candle !== undefined);
-    const blanks = this.#points.length - 1 - lastCandle;
-    // candles stay in sight however long the gap is
-    scale.scrollToPosition(Math.min(blanks + RIGHT_OFFSET, (range.to - range.from) * 0.6), false);
+    const range = this.#range;
+    if (range === null || range.to >= this.#places.length - 0.5) return;
+    const lastCandle = this.#places.findLastIndex(({ candle }) => candle !== undefined);
+    const blanks = this.#places.length - 1 - lastCandle;
+    // however long the gap is, some candles stay in sight
+    const position = Math.min(blanks + RIGHT_OFFSET, (range.to - range.from) * 0.6);
+    this.#chart.timeScale().scrollToPosition(position, false);
   }
 
-  /** Puts the crosshair where the keys have brought it. */
+  /** Puts the crosshair where the keys have moved it. */
   #pin(): void {
-    const time = this.#looked;
+    const time = this.#lookedAt;
     if (time === undefined) return;
-    const price = this.#points.findLast((each) => each.time <= time && each.candle !== undefined)?.candle?.close;
+    const price = this.#places.findLast((each) => each.time <= time && each.candle !== undefined)?.candle?.close;
     if (price !== undefined) this.#chart.setCrosshairPosition(price, time as UTCTimestamp, this.#prices as never);
   }
 
   #look(time: number | undefined, isKey: boolean): void {
     if (time === undefined) this.#isPinned = false;
-    if (time === this.#looked) return;
-    this.#looked = time;
+    if (time === this.#lookedAt) return;
+    this.#lookedAt = time;
     if (time === undefined && isKey) this.#chart.clearCrosshairPosition();
     this.#options.onLook(time, isKey);
   }
 
   #key(event: KeyboardEvent): void {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
-    const scale = this.#chart.timeScale();
-    const last = this.#points.length - 1;
-    const place = this.#looked === undefined ? last + 1 : indexFrom(this.#points, this.#looked);
-    const to = (index: number) => {
-      const time = this.#points[Math.min(last, Math.max(0, index))]?.time;
-      if (time === undefined) return;
-      this.#isPinned = true;
-      this.#look(time, true);
-      this.#pin();
-      const range = scale.getVisibleLogicalRange();
-      if (range === null) return;
-      const shift = index < range.from + 1 ? index - range.from - 5 : index > range.to - 1 ? index - range.to + 5 : 0;
-      if (shift !== 0) scale.setVisibleLogicalRange({ from: range.from + shift, to: range.to + shift });
-    };
-    const zoom = (factor: number) => {
-      const range = scale.getVisibleLogicalRange();
-      if (range !== null) {
-        scale.setVisibleLogicalRange({ from: range.to - (range.to - range.from) * factor, to: range.to });
-      }
-    };
-    if (event.key === "ArrowLeft") to(place - 1);
-    else if (event.key === "ArrowRight") to(place + 1);
-    else if (event.key === "PageUp") to(place - 20);
-    else if (event.key === "PageDown") to(place + 20);
-    else if (event.key === "End") to(last);
-    else if (event.key === "Home") to(0);
-    else if (event.key === "+" || event.key === "=") zoom(0.7);
-    else if (event.key === "-") zoom(1.4);
+    const step = STEPS[event.key];
+    const zoom = ZOOMS[event.key];
+    if (step !== undefined) this.#move(step);
+    else if (zoom !== undefined) this.#zoom(zoom);
     else if (event.key === "Escape") this.#look(undefined, true);
     else return;
     event.preventDefault();
   }
-}
 
-/** Candles and empty places in one row, in order of time. */
-function placesOf(candles: readonly WireCandle[], blanks: readonly number[]): { time: number; candle?: WireCandle }[] {
-  const places: { time: number; candle?: WireCandle }[] = [];
-  let next = 0;
-  for (const candle of candles) {
-    for (let blank = blanks[next]; blank !== undefined && blank < candle.time; blank = blanks[++next]) {
-      places.push({ time: blank });
-    }
-    places.push({ time: candle.time, candle });
+  /** Moves the crosshair by so many places, and scrolls if it would leave the chart. */
+  #move(step: number): void {
+    const last = this.#places.length - 1;
+    const from = this.#lookedAt === undefined ? last + 1 : indexFrom(this.#places, this.#lookedAt);
+    const index = Math.min(last, Math.max(0, from + step));
+    const time = this.#places[index]?.time;
+    const range = this.#range;
+    if (time === undefined) return;
+    this.#isPinned = true;
+    this.#look(time, true);
+    this.#pin();
+    if (range === null) return;
+    const shift = index < range.from + 1 ? index - range.from - 5 : index > range.to - 1 ? index - range.to + 5 : 0;
+    if (shift === 0) return;
+    this.#chart.timeScale().setVisibleLogicalRange({ from: range.from + shift, to: range.to + shift });
   }
-  for (; next < blanks.length; next++) places.push({ time: blanks[next] ?? 0 });
-  return places;
+
+  #zoom(factor: number): void {
+    const range = this.#range;
+    if (range === null) return;
+    this.#chart.timeScale().setVisibleLogicalRange({ from: range.to - (range.to - range.from) * factor, to: range.to });
+  }
 }
 
-/** The colours of the style sheet; canvas knows no custom properties. */
+/** Candles and empty places together, in order of time. */
+function placesOf(candles: readonly WireCandle[], blanks: readonly number[]): Place[] {
+  const places: Place[] = [
+    ...candles.map((candle) => ({ time: candle.time, candle })),
+    ...blanks.map((time) => ({ time })),
+  ];
+  return blanks.length === 0 ? places : places.sort((a, b) => a.time - b.time);
+}
+
+/** Colours and font from the style sheet: a canvas does not know custom properties. */
 function colorsOf(element: Element) {
   const style = getComputedStyle(element);
   const color = (name: string) => style.getPropertyValue(`--${name}`).trim();
