@@ -36,11 +36,9 @@ const MAX_WAITING = 64;
 
 /** What the API is built from. */
 export interface ApiOptions {
-  /** The products and their states. */
   readonly source: Source;
   /** Lower-case name of the source's exchange, as in its ticks. */
   readonly exchange: string;
-  /** What has happened. */
   readonly store: StoreReader;
   /** The newest ticks; without it there is no change over 24 hours. */
   readonly live: LiveSink | undefined;
@@ -129,7 +127,6 @@ export class Api {
   /** When {@link #stored} was read, by both clocks, ms. */
   #storedAt = { now: 0, elapsed: 0 };
 
-  /** Reads nothing yet. */
   constructor(options: ApiOptions, gate: StoreGate) {
     this.#options = options;
     this.#gate = gate;

@@ -16,9 +16,7 @@ import { writeAll } from "../core/write_all.ts";
 export interface ConnectionsOptions {
   /** Answers a request; never rejects. `completed` resolves when the connection is done with the answer. */
   readonly answer: (request: Request, completed: Promise<void>) => Promise<Response>;
-  /** For the time limits. */
   readonly clock: Clock;
-  /** For connections that cannot be accepted or answered, and for too many of them. */
   readonly log: Logger;
 }
 
@@ -110,7 +108,6 @@ export class Connections {
   readonly #open = new Set<Connection>();
   readonly #over = new AbortController();
   readonly #accepting: Promise<void>;
-  /** Set while there are connections whose time is limited. */
   #sweeping: AbortController | undefined;
   #most = MAX_CONNECTIONS;
   #failures = 0;
@@ -131,7 +128,6 @@ export class Connections {
     return `could not accept ${this.#failures} connections, the last one because of: ${this.#failure}`;
   }
 
-  /** Stops accepting and closes what is open. */
   async close(): Promise<void> {
     this.#over.abort();
     this.#listener.close();
@@ -220,7 +216,6 @@ export class Connections {
     }
   }
 
-  /** Closes connections whose time is over. */
   async #sweep(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     while (!signal.aborted) {

@@ -4,9 +4,7 @@ import { HttpError, isOwnOrigin, json, quoted } from "./request.ts";
 
 /** One lever, as the page shows it. */
 export interface Lever {
-  /** Its name in the path. */
   readonly name: string;
-  /** A few words for the button. */
   readonly title: string;
   /** One sentence: what it teaches. */
   readonly teaches: string;
@@ -14,13 +12,11 @@ export interface Lever {
   readonly watch: string;
   /** `pulse`: something happens once; `switch`: it stays on until it is switched off. */
   readonly kind: "pulse" | "switch";
-  /** Whether a switch is on. */
   readonly on?: boolean;
 }
 
 /** The demo's levers, as the server uses them. */
 export interface DemoLevers {
-  /** All levers with their current state. */
   list(): Lever[];
   /**
    * Pulls one. Resolves with fields for the answer, or with false if there is no such lever. Rejects with a RangeError if

@@ -6,11 +6,8 @@ import { DELAY_BUCKETS, type Delays, type SinkStats, type Stats } from "../core/
 
 /** What the metrics are read from. */
 export interface MetricsInput {
-  /** All counters. */
   readonly stats: Stats;
-  /** The present status of the source. */
   readonly source: SourceStatus;
-  /** The present status of each sink. */
   readonly sinks: readonly SinkStatus[];
 }
 

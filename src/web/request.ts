@@ -4,11 +4,8 @@ import { SECONDS_WISH, secondsOf } from "../core/terminal.ts";
 
 /** An error for the client: the server answers `{"error": message}` with this status. */
 export class HttpError extends Error {
-  /** To recognise it in logs. */
   override readonly name = "HttpError";
-  /** 400, 404, ... */
   readonly status: number;
-  /** Headers of the answer. */
   readonly headers: Readonly<Record<string, string>>;
 
   /** The message is a sentence for the person who sent the request. */

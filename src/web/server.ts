@@ -17,7 +17,6 @@ import { Streams } from "./stream.ts";
 
 /** What the server is built from. */
 export interface WebOptions extends StatusOptions {
-  /** Address to listen on. */
   readonly host: string;
   /** Port; 0: any free one. */
   readonly port: number;
@@ -27,13 +26,10 @@ export interface WebOptions extends StatusOptions {
   readonly allowedHosts: readonly string[];
   /** Web pages elsewhere that may read the answers, as `https://example.org`; default none. */
   readonly allowedOrigins?: readonly string[];
-  /** The exchange of the source. */
   readonly exchange: Pick<Exchange, "name">;
   /** Without it there are only the status routes: no page, no lists, no stream. */
   readonly store?: StoreReader | undefined;
-  /** The levers of the demo. */
   readonly demo?: DemoLevers | undefined;
-  /** For bugs and for connections that fail. */
   readonly log: Logger;
 }
 
@@ -93,7 +89,6 @@ class Site {
   readonly #open = new Set<Promise<void>>();
   #stopping = false;
 
-  /** @param serverTrouble see {@link readinessOf} */
   constructor(options: WebOptions, serverTrouble: () => string | undefined) {
     const { source, pipeline, stats, store, live, demo, clock } = options;
     const exchange = options.exchange.name;
@@ -220,7 +215,6 @@ class Site {
 
 /** A server that listens. */
 export interface WebServer extends AsyncDisposable {
-  /** Address and port. */
   readonly addr: Deno.NetAddr;
   /** Ends the streams, waits a moment for answers that are being sent, then closes all connections. */
   shutdown(): Promise<void>;

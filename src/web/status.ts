@@ -8,17 +8,13 @@ import type { LiveSink } from "./live.ts";
 
 /** What the status is made from. */
 export interface StatusOptions {
-  /** The connection to the exchange, and the state of each product. */
   readonly source: Source;
-  /** The sinks and their queues. */
   readonly pipeline: Pick<Pipeline, "status">;
   /** The cursor, if there is one; `trouble`: why it cannot be written. */
   readonly cursor?: { readonly trouble: string | undefined } | undefined;
-  /** All counters. */
   readonly stats: Stats;
   /** For the open gaps of the store. */
   readonly live?: LiveSink | undefined;
-  /** For `now`. */
   readonly clock: Clock;
 }
 
@@ -26,7 +22,6 @@ export interface StatusOptions {
 export interface Readiness {
   /** Frames arrive, and every sink accepts them. */
   readonly ready: boolean;
-  /** Why it is not ready; empty if it is. */
   readonly reasons: string[];
   /** What a person should know although prices arrive. */
   readonly warnings: string[];

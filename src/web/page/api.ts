@@ -5,7 +5,6 @@ import { isObject } from "./wire.ts";
 
 /** The program did not answer, or answered with an error. The message is for people. */
 export class ApiError extends Error {
-  /** To recognise it. */
   override name = "ApiError";
 }
 
@@ -13,7 +12,6 @@ const TIMEOUT_MS = 15_000;
 
 /** How to make a request. */
 export interface ApiOptions {
-  /** Ends it. */
   readonly signal?: AbortSignal;
   /** Sent as JSON with POST; without it the request is a GET. */
   readonly body?: unknown;

@@ -34,7 +34,6 @@ export type Below = "ticks" | "volume";
 
 /** What the chart is built from. */
 export interface ChartOptions {
-  /** Where it is drawn. */
   readonly element: HTMLElement;
   /** Called with the start of the candle or empty place under the crosshair, unix seconds; undefined: there is none. */
   readonly onLook: (time: number | undefined, byKey: boolean) => void;
@@ -159,7 +158,6 @@ export class Chart {
   /** Keys moved the crosshair: it stays at its candle when the chart moves, while that of a mouse stays at the mouse. */
   #isPinned = false;
 
-  /** Empty at first. */
   constructor(options: ChartOptions, zone: Zone) {
     this.#options = options;
     this.#zone = zone;
@@ -229,7 +227,6 @@ export class Chart {
     return range === null ? 0 : range.to - range.from + 1;
   }
 
-  /** The shaded gaps. */
   get regions(): RegionData["regions"] {
     return this.#regions.regions;
   }
@@ -265,7 +262,6 @@ export class Chart {
     this.#ranged();
   }
 
-  /** Candles or a line. */
   setStyle(style: Style): void {
     if (style === this.#style) return;
     this.#style = style;
@@ -277,7 +273,6 @@ export class Chart {
     this.#setAll();
   }
 
-  /** What the lower pane shows. */
   setBelow(below: Below): void {
     this.#kind = below;
     const shade = this.#shades[1];
@@ -290,7 +285,6 @@ export class Chart {
     this.#setAll();
   }
 
-  /** The time zone of the axis and the crosshair. */
   setZone(zone: Zone): void {
     this.#zone = zone;
     // the library weighs only new points: remove all and set them again
@@ -303,14 +297,12 @@ export class Chart {
     if (range !== null) this.#chart.timeScale().setVisibleLogicalRange(range);
   }
 
-  /** The number of decimals of prices. */
   setDigits(digits: number): void {
     if (digits === this.#digits) return;
     this.#digits = digits;
     this.#labelPrices();
   }
 
-  /** Brings the newest candle into sight. */
   goToNow(): void {
     // not scrollToRealTime(): its animation stops as soon as something is drawn
     this.#chart.timeScale().scrollToPosition(RIGHT_OFFSET, false);

@@ -49,7 +49,7 @@ export function remember(name: string, value: string): void {
   }
 }
 
-/** Pause between two draws, ms. Nobody reads faster, and each draw costs a frame of the whole chart. */
+/** Pause between two draws, ms. Faster is not readable, and each draw repaints the whole chart. */
 const DRAW_MS = 200;
 
 /**

@@ -34,7 +34,6 @@ export class PriceDigits {
     return true;
   }
 
-  /** The number of decimals to write. */
   get digits(): number {
     return Math.max(0, this.#digits);
   }

@@ -33,21 +33,15 @@ import {
 
 /** For tests, as `window.__page`. */
 export interface PageView {
-  /** The candles in the chart, in order of time. */
   candles(): WireCandle[];
-  /** The shaded gaps in the chart. */
   regions(): readonly Region[];
-  /** What the status line says. */
   strip(): Truth | undefined;
-  /** What the user has chosen. */
   selection(): Selection & { below: Below; zone: Zone };
   /** Whether the server's candles for the selection are in the chart. */
   isLoaded(): boolean;
   /** How many candles fit into the chart at the present zoom. */
   room(): number;
-  /** Whether the stream comes through a SharedWorker. */
   isShared(): boolean;
-  /** How often the page was drawn. */
   draws(): number;
 }
 

@@ -10,13 +10,11 @@ import type { WireCounters, WireState, WireStatus } from "./wire.ts";
 export interface Stage {
   /** `exchange`, `socket`, `decode`, or of a sink `queue:<name>` and `sink:<name>`. */
   readonly id: string;
-  /** Heading of the box. */
   readonly title: string;
   /** What it does now, in a few words. */
   readonly text: string;
   /** Details, and why it is in trouble; may be empty. */
   readonly note: string;
-  /** Colour of the box. */
   readonly level: Level;
   /** Ticks or frames that leave it, per second. */
   readonly rate: number;
@@ -26,7 +24,6 @@ export interface Stage {
 
 /** The picture: all ticks pass the common stages, then the queue and the sink of each branch. */
 export interface PipelinePicture {
-  /** Exchange, socket, decode. */
   readonly common: readonly Stage[];
   /** The queue and the sink, once per sink. */
   readonly branches: readonly (readonly Stage[])[];
@@ -34,7 +31,6 @@ export interface PipelinePicture {
 
 /** One line of the table of numbers. */
 export interface NumberRow {
-  /** Name of the counter. */
   readonly title: string;
   /** What it counts; may be empty. */
   readonly meaning: string;
@@ -48,9 +44,7 @@ export interface NumberRow {
 
 /** The numbers of one stage. */
 export interface NumberGroup {
-  /** The stage. */
   readonly title: string;
-  /** Its counters. */
   readonly rows: readonly NumberRow[];
 }
 
@@ -71,7 +65,6 @@ const ofSink = (name: string, counter: keyof WireCounters["sinks"][string]): Cou
 export class PipelineStatus {
   #recent: WireStatus[] = [];
 
-  /** Takes the next status. */
   add(status: WireStatus): void {
     const last = this.#recent.at(-1);
     // counters start at 0 again when the program does

@@ -12,9 +12,7 @@ export type Style = typeof STYLES[number];
 export interface Selection {
   /** As in the API; undefined until the list of products is loaded. */
   readonly product: string | undefined;
-  /** Length of the candles. */
   readonly interval: Interval;
-  /** How prices are drawn. */
   readonly style: Style;
 }
 

@@ -19,7 +19,6 @@ const ENOUGH_POINTS = 8;
 export interface SparkCandle {
   /** Its start, unix seconds. */
   readonly time: number;
-  /** Last price. */
   readonly close: number;
 }
 
@@ -37,7 +36,6 @@ export class Spark {
     this.#points = this.#newest(candles);
   }
 
-  /** Whether there are enough candles. */
   get isEnough(): boolean {
     return this.#points.length >= ENOUGH_POINTS;
   }
@@ -47,7 +45,6 @@ export class Spark {
     return this.#interval !== SPARK_INTERVALS[0] && this.#points.length >= SPARK_POINTS;
   }
 
-  /** Its prices, in order of time. */
   get prices(): number[] {
     return this.#points.map(({ close }) => close);
   }

@@ -8,11 +8,9 @@ import { ageOf, type ProductRow, type WireState, type WireTick } from "./wire.ts
 
 /** What the list is built from. */
 export interface WatchListOptions {
-  /** Called when the user chooses a product. */
   readonly onChoose: (product: string) => void;
   /** Called when something should be drawn. */
   readonly onChange: () => void;
-  /** Loads the sparkline of a product. */
   readonly loadSpark: (product: string) => Promise<Spark>;
 }
 
@@ -89,7 +87,6 @@ export class WatchList {
   #active: string | undefined;
   #loading = 0;
 
-  /** Empty at first. */
   constructor(options: WatchListOptions) {
     this.#options = options;
     this.#observer = new IntersectionObserver((entries) => {
@@ -132,12 +129,10 @@ export class WatchList {
     return this.#listed;
   }
 
-  /** What is known of a product. */
   known(product: string): ProductRow | undefined {
     return this.#products.get(product)?.known;
   }
 
-  /** How many decimals its prices have. */
   digits(product: string): number {
     return this.#products.get(product)?.digits.digits ?? 2;
   }
@@ -200,7 +195,6 @@ export class WatchList {
     }
   }
 
-  /** Takes states of the stream. */
   setStates(states: readonly WireState[]): void {
     for (const state of states) {
       const product = this.#product(state.product);
@@ -210,7 +204,6 @@ export class WatchList {
     }
   }
 
-  /** Loads all sparklines again. */
   reloadSparks(): void {
     for (const product of this.#products.values()) product.sparkAt = -Infinity;
   }
