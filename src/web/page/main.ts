@@ -249,24 +249,23 @@ function show(next: Selection): void {
   draw();
 }
 
-/** Calls `onPress` with the value of a button of this group. */
-function onPress(group: string, take: (value: string) => void): void {
-  document.querySelector(`[data-group="${group}"]`)?.addEventListener("click", ({ target }) => {
-    const value = target instanceof HTMLButtonElement ? target.dataset["value"] : undefined;
-    if (value !== undefined) take(value);
-  });
+function buttonsOf(group: string): HTMLElement[] {
+  return [...document.querySelectorAll<HTMLElement>(`[data-group="${group}"] button`)];
 }
 
-/** Marks one button of a group as pressed. Returns the values of all its buttons. */
-function press(group: string, value: string): string[] {
-  const buttons = [...document.querySelectorAll<HTMLElement>(`[data-group="${group}"] button`)];
-  for (const button of buttons) button.ariaPressed = String(button.dataset["value"] === value);
-  return buttons.map(({ dataset }) => dataset["value"] ?? "");
+function onPress(group: string, take: (value: string) => void): void {
+  for (const button of buttonsOf(group)) button.addEventListener("click", () => take(button.dataset["value"] ?? ""));
+}
+
+/** Marks one button of a group as pressed. */
+function press(group: string, value: string): void {
+  for (const button of buttonsOf(group)) button.ariaPressed = String(button.dataset["value"] === value);
 }
 
 function pressInterval(): void {
   const { interval } = selection;
-  const isOther = !press("interval", interval).includes(interval);
+  press("interval", interval);
+  const isOther = [...otherIntervals.options].some(({ value }) => value === interval);
   otherIntervals.value = isOther ? interval : "";
   otherIntervals.classList.toggle("chosen", isOther);
 }
@@ -275,11 +274,10 @@ function pressInterval(): void {
 function offerIntervals(next: Interval): void {
   if (next === shortest && otherIntervals.length > 1) return;
   shortest = next;
-  const first = byId("shortest");
-  first.dataset["value"] = next;
-  setText(first, next);
-  const withButton = press("interval", selection.interval);
-  const others = INTERVALS.filter((interval) => !withButton.includes(interval));
+  const buttons = buttonsOf("interval");
+  const [first] = buttons;
+  if (first !== undefined) first.textContent = first.dataset["value"] = next;
+  const others = INTERVALS.filter((interval) => !buttons.some(({ dataset }) => dataset["value"] === interval));
   otherIntervals.replaceChildren(new Option("more", ""), ...others.map((interval) => new Option(interval, interval)));
   pressInterval();
 }
@@ -299,7 +297,8 @@ function offerZones(): void {
     setText(byId("zone"), "UTC");
     return;
   }
-  byId("local-zone").title = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const [local] = buttonsOf("zone");
+  if (local !== undefined) local.title = Intl.DateTimeFormat().resolvedOptions().timeZone;
   press("zone", zone);
   onPress("zone", (value) => {
     zone = value as Zone;
