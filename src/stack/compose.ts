@@ -29,7 +29,6 @@ export function isAtLeast(version: string, oldest: string): boolean {
 
 /** A service of the merged files, as `docker compose config --format json` prints it. */
 export interface Service {
-  /** Name and version. */
   readonly image: string;
   /** Set if the image is built from this project. */
   readonly build?: unknown;
@@ -43,19 +42,16 @@ export interface Service {
 export interface Project {
   /** The prefix of its containers, volumes and networks. */
   readonly name: string;
-  /** By name. */
   readonly services: Readonly<Record<string, Service>>;
 }
 
 /** The container of a service, as `docker compose ps --all --format json` prints it. */
 export interface Container {
-  /** The service's name. */
   readonly Service: string;
   /** `created`, `running`, `restarting`, `exited`, `paused` or `dead`. */
   readonly State: string;
   /** `starting`, `healthy` or `unhealthy`; empty without a health check. */
   readonly Health: string;
-  /** From the last time it ended. */
   readonly ExitCode: number;
   /** For people: `Up 2 minutes (healthy)`. */
   readonly Status: string;
@@ -66,7 +62,6 @@ export class Compose {
   readonly #docker: Docker;
   readonly #files: readonly string[];
 
-  /** Adds the files of the variants to docker-compose.yml. */
   constructor(docker: Docker, { zookeeper, cluster, demo }: Variants) {
     this.#docker = docker;
     const files = ["docker-compose.yml"];
@@ -76,12 +71,10 @@ export class Compose {
     this.#files = ["compose", ...files.flatMap((file) => ["--file", file])];
   }
 
-  /** See {@link Docker.run}. */
   run(args: readonly string[], signal?: AbortSignal): Promise<Result> {
     return this.#docker.run([...this.#files, ...args], signal);
   }
 
-  /** See {@link Docker.show}. */
   show(...args: readonly string[]): Promise<number> {
     return this.#docker.show([...this.#files, ...args]);
   }
@@ -115,9 +108,7 @@ export function refusal(problem: string, { stderr }: Result): ConfigError {
 
 /** The state of a service. */
 export interface ServiceState {
-  /** The service's name. */
   readonly name: string;
-  /** Undefined if there is none. */
   readonly container: Container | undefined;
   /** `failed`: waiting longer will not make it ready. */
   readonly is: "ready" | "waiting" | "failed";

@@ -6,9 +6,7 @@ import { ConfigError } from "../core/errors.ts";
 export interface Result {
   /** The exit code; 143 after SIGTERM. */
   readonly code: number;
-  /** As UTF-8. */
   readonly stdout: string;
-  /** Docker's messages. */
   readonly stderr: string;
 }
 

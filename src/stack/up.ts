@@ -11,13 +11,9 @@ import { makeSecrets, readSecrets, type Secrets, valueIn } from "./secrets.ts";
 export interface Context {
   /** The project's folder. */
   readonly dir: string;
-  /** Runs in this folder. */
   readonly docker: Docker;
-  /** Measures the start. */
   readonly clock: Clock;
-  /** Its ports and disk. */
   readonly computer: Computer;
-  /** Prints a line. */
   readonly print: (line: string) => void;
   /** Asks a question; undefined without a terminal. */
   readonly prompt: ((question: string) => string | null) | undefined;

@@ -5,9 +5,7 @@ import { QUERIES } from "./queries.ts";
 
 /** A rule: one query, and the number that each of its rows is compared with. */
 export interface Alert {
-  /** Its id in Grafana. */
   readonly uid: string;
-  /** Shown in messages. */
   readonly title: string;
   /** `critical`: prices are missing or lost. `warning`: that will follow. */
   readonly severity: "critical" | "warning";
