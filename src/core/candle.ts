@@ -1,7 +1,6 @@
-// Ticks -> candles (open, high, low, close): a pure fold over exchange time, and what is known about a candle besides its
-// prices. Where ticks come from, and where candles are kept or drawn, is left to others.
+// Candles (open, high, low, close) from ticks by exchange time, and which of them are running or incomplete.
 
-import { type Gap, seriesOf, type Tick, tickId } from "./record.ts";
+import type { Gap, Tick } from "./record.ts";
 
 /** The lengths of candles, shortest first. Each divides all that follow it. */
 export const INTERVALS = ["1s", "5s", "15s", "30s", "1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w"] as const;
@@ -27,9 +26,9 @@ export interface Candle {
   readonly openTime: number;
   /** Price of the first tick: the one with the lowest exchange time, of several the one with the lowest sequence. */
   readonly open: number;
-  /** Highest price that came. */
+  /** Highest price. */
   readonly high: number;
-  /** Lowest price that came. */
+  /** Lowest price. */
   readonly low: number;
   /** Price of the last tick: the one with the highest exchange time, of several the one with the highest sequence. */
   readonly close: number;
@@ -39,11 +38,11 @@ export interface Candle {
   readonly volume: number | undefined;
 }
 
-/** A candle, and what may still change or be missing. */
+/** A candle, and whether it may still change or ticks are missing. */
 export interface MarkedCandle extends Candle {
-  /** Its window is not over: prices are those of now, not of the end. */
+  /** Its window is not over. */
   readonly running: boolean;
-  /** Ticks of it are missing, or may be: a gap touches its window. */
+  /** A gap touches its window: some of its ticks may be missing. */
   readonly incomplete: boolean;
 }
 
@@ -52,47 +51,17 @@ export function intervalMs(interval: Interval): number {
   return LENGTH_MS[interval];
 }
 
-/** The start of the window that holds this moment; both in ms since the epoch. */
+/** The start of the window that contains this time; both in ms since the epoch. */
 export function openTimeOf(time: number, interval: Interval): number {
   const length = LENGTH_MS[interval];
   const first = interval === "1w" ? FIRST_MONDAY_MS : 0;
   return Math.floor((time - first) / length) * length + first;
 }
 
-/**
- * Remembers which ticks came. A repeat cannot change a candle's prices, but it would be counted twice, so it is taken out
- * before the fold, once for all intervals.
- */
-export class Repeats {
-  readonly #remember: number;
-  #newer = new Set<string>();
-  #older = new Set<string>();
-
-  /**
-   * Remembers nothing yet.
-   * @param remember this many of the latest ticks at least, twice as many at most
-   */
-  constructor(remember = 65_536) {
-    this.#remember = remember;
-  }
-
-  /** True if a tick with this exchange, product and sequence came before and is still remembered. */
-  seen(tick: Tick): boolean {
-    const id = tickId(tick);
-    if (this.#newer.has(id) || this.#older.has(id)) return true;
-    if (this.#newer.size >= this.#remember) {
-      this.#older = this.#newer;
-      this.#newer = new Set();
-    }
-    this.#newer.add(id);
-    return false;
-  }
-}
-
-/** What a candle needs to know of a tick. */
+/** The part of a tick that matters for candles. */
 export type CandleTick = Pick<Tick, "sequence" | "price" | "exchangeTimeUs" | "lastSize">;
 
-/** A window while it is filled: all that is needed to go on in any order, tick by tick or window by window. */
+/** A candle under construction: ticks and other windows can be added in any order. */
 export interface CandleWindow {
   /** As in the candle. */
   readonly openTime: number;
@@ -106,13 +75,13 @@ export interface CandleWindow {
   close: number;
   /** As in the candle. */
   ticks: number;
-  /** Sum of the sizes; undefined once a tick had none. */
+  /** Sum of the sizes; undefined if a tick had none. */
   volume: Volume | undefined;
-  /** When the tick of `open` happened. */
+  /** Exchange time of the tick of `open`. */
   firstTimeUs: number;
   /** Its sequence. */
   firstSequence: number;
-  /** When the tick of `close` happened. */
+  /** Exchange time of the tick of `close`. */
   lastTimeUs: number;
   /** Its sequence. */
   lastSequence: number;
@@ -120,119 +89,6 @@ export interface CandleWindow {
   lowSequence: number;
   /** The highest sequence of its ticks. */
   highSequence: number;
-}
-
-/**
- * Makes the candles of one product from its ticks, one at a time. The order of the ticks does not matter, as long as none
- * is so late that its window is no longer kept. Repeats must be taken out before (see {@link Repeats}).
- */
-export class CandleFold {
-  /** Of all its candles. */
-  readonly interval: Interval;
-  readonly #keep: number;
-  /** In order of time. */
-  readonly #windows: CandleWindow[] = [];
-  #series: string | undefined;
-
-  /**
-   * Holds no candle yet.
-   * @param keep this many candles, the latest; older ones are forgotten, and no longer change
-   */
-  constructor(interval: Interval, keep = 1000) {
-    this.interval = interval;
-    this.#keep = keep;
-  }
-
-  /**
-   * Takes a tick into its candle and returns that candle's `openTime`; undefined when it is too late for any that is kept.
-   * Throws a TypeError for a tick of another product than the first one.
-   */
-  add(tick: Tick): number | undefined {
-    const series = seriesOf(tick.exchange, tick.product);
-    this.#series ??= series;
-    if (series !== this.#series) throw new TypeError(`Cannot fold a tick of ${series} into candles of ${this.#series}`);
-    const openTime = openTimeOf(tick.exchangeTimeUs / 1000, this.interval);
-    const place = this.#placeOf(openTime);
-    const window = this.#windows[place];
-    if (window?.openTime === openTime) {
-      growWindow(window, tick);
-      return openTime;
-    }
-    const full = this.#windows.length >= this.#keep;
-    if (full && place === 0) return undefined;
-    this.#windows.splice(place, 0, windowOf(openTime, tick));
-    if (full) this.#windows.shift();
-    return openTime;
-  }
-
-  /** The candle that starts at this time, if there is one. */
-  candle(openTime: number): Candle | undefined {
-    const window = this.#windows[this.#placeOf(openTime)];
-    return window?.openTime === openTime ? candleOf(window, this.interval) : undefined;
-  }
-
-  /** All that are kept, in order of time. Later ticks do not change the objects that are returned. */
-  candles(): Candle[] {
-    return this.#windows.map((window) => candleOf(window, this.interval));
-  }
-
-  /** Index of the first window that does not start before this time. */
-  #placeOf(openTime: number): number {
-    // nearly every tick belongs to the last window or to a new one after it
-    const last = this.#windows.at(-1);
-    if (last === undefined || last.openTime < openTime) return this.#windows.length;
-    if (last.openTime === openTime) return this.#windows.length - 1;
-    let high = this.#windows.length - 1;
-    let low = 0;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#windows[middle]?.openTime ?? Infinity) < openTime) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-}
-
-/** The candles of one product, in order of time. The ticks may come in any order and more than once. */
-export function foldCandles(ticks: Iterable<Tick>, interval: Interval): Candle[] {
-  const repeats = new Repeats(Infinity);
-  const fold = new CandleFold(interval, Infinity);
-  for (const tick of ticks) {
-    if (!repeats.seen(tick)) fold.add(tick);
-  }
-  return fold.candles();
-}
-
-/**
- * Longer candles from shorter ones of the same product, in order of time: the same as a fold of their ticks. The shorter
- * ones may come in any order, but each window only once. Throws a RangeError for a candle that is longer than `interval`.
- */
-export function mergeCandles(candles: Iterable<Candle>, interval: Interval): Candle[] {
-  const merged: Candle[] = [];
-  let volume: Volume | undefined;
-  for (const part of [...candles].sort((a, b) => a.openTime - b.openTime)) {
-    if (LENGTH_MS[part.interval] > LENGTH_MS[interval]) {
-      throw new RangeError(`Cannot merge candles of ${part.interval} as they must be at most ${interval} long`);
-    }
-    const openTime = openTimeOf(part.openTime, interval);
-    const last = merged.at(-1);
-    const size = part.volume === undefined ? undefined : Volume.of(part.volume);
-    if (last?.openTime !== openTime) {
-      volume = size;
-      merged.push({ ...part, interval, openTime });
-      continue;
-    }
-    volume = Volume.sum(volume, size);
-    merged[merged.length - 1] = {
-      ...last,
-      high: Math.max(last.high, part.high),
-      low: Math.min(last.low, part.low),
-      close: part.close,
-      ticks: last.ticks + part.ticks,
-      volume: volume?.toNumber(),
-    };
-  }
-  return merged;
 }
 
 /**

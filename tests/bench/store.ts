@@ -2,13 +2,13 @@
 // the same rows in the same tables. CPU times are printed as well, because they are comparable on a busy machine.
 
 import process from "node:process";
-import { foldCandles } from "../../src/core/candle.ts";
 import type { Logger } from "../../src/core/log.ts";
 import type { Tick } from "../../src/core/record.ts";
 import { SqliteSink } from "../../src/store/sink.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { Store } from "../../src/store/store.ts";
 import { judge, median, say } from "./report.ts";
+import { foldCandles } from "../fakes/candles.ts";
 
 const PRODUCTS = ["BTC-USD", "ETH-USD", "SOL-USD", "BNB-USD", "XRP-USD", "ADA-USD", "AVAX-USD", "DOT-USD"];
 const BATCH = 500;

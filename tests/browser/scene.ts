@@ -2,7 +2,7 @@
 
 import { assertEquals, assertLess } from "@std/assert";
 import type { BrowserContextOptions } from "playwright-core";
-import { type Candle, foldCandles, type Interval } from "../../src/core/candle.ts";
+import type { Candle, Interval } from "../../src/core/candle.ts";
 import type { Tick } from "../../src/core/record.ts";
 import { type SentTick, Simulator, type SimulatorOptions } from "../../src/simulator/server.ts";
 import { tell } from "../integration/feed.ts";
@@ -11,6 +11,7 @@ import { Chromium, chromiumMissing, type Tab, type Visitor } from "./chromium.ts
 import { Program, type ProgramOptions } from "./program.ts";
 import { type Interruption, storePast } from "./past.ts";
 import { Relay } from "./relay.ts";
+import { foldCandles } from "../fakes/candles.ts";
 
 const missing = chromiumMissing();
 

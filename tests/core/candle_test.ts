@@ -1,17 +1,17 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import {
   type Candle,
-  CandleFold,
-  foldCandles,
+  candleOf,
+  type CandleWindow,
   type Interval,
   intervalMs,
   INTERVALS,
   markCandles,
-  mergeCandles,
+  mergeWindow,
   openTimeOf,
-  Repeats,
 } from "../../src/core/candle.ts";
 import type { Gap, Tick } from "../../src/core/record.ts";
+import { foldCandles, foldWindows } from "../fakes/candles.ts";
 import { forSeeds, type Random } from "../fakes/random.ts";
 
 const at = (text: string) => Date.parse(text);
@@ -45,6 +45,18 @@ function someTicks(random: Random): Tick[] {
     ticks.push(tick(sequence, timeUs, cents / 100, { lastSize: random.int(0, 1e9) / 1e8 }));
   }
   return ticks;
+}
+
+/** Longer candles from shorter windows, in order of time. */
+function mergedCandles(parts: readonly CandleWindow[], interval: Interval): Candle[] {
+  const merged = new Map<number, CandleWindow>();
+  for (const part of parts) {
+    const openTime = openTimeOf(part.openTime, interval);
+    const window = merged.get(openTime);
+    if (window === undefined) merged.set(openTime, { ...part, openTime });
+    else mergeWindow(window, part);
+  }
+  return [...merged.values()].sort((a, b) => a.openTime - b.openTime).map((window) => candleOf(window, interval));
 }
 
 function shuffled<T>(items: readonly T[], random: Random): T[] {
@@ -125,16 +137,6 @@ Deno.test("property: candles are those of the plain words, in any order, any bat
       assertEquals(foldCandles(ticks, interval), expected);
       const disorder = shuffled([...ticks, ...ticks.filter(() => random.chance(0.2))], random);
       assertEquals(foldCandles(disorder, interval), expected);
-      const fold = new CandleFold(interval, Infinity);
-      const repeats = new Repeats();
-      while (disorder.length > 0) {
-        for (const each of disorder.splice(0, random.int(1, 40))) {
-          if (!repeats.seen(each)) assertEquals(fold.add(each), openTimeOf(each.exchangeTimeUs / 1000, interval));
-        }
-        // to look in between changes nothing
-        if (random.chance(0.3)) fold.candles();
-      }
-      assertEquals(fold.candles(), expected);
     }
   });
 });
@@ -158,15 +160,11 @@ Deno.test("property: longer candles made of shorter ones are those of the ticks,
   await forSeeds(30, (random) => {
     const ticks = someTicks(random);
     for (const [i, short] of INTERVALS.entries()) {
-      const parts = shuffled(foldCandles(ticks, short), random);
-      for (const long of INTERVALS.slice(i)) assertEquals(mergeCandles(parts, long), foldCandles(ticks, long));
+      for (const long of INTERVALS.slice(i)) {
+        assertEquals(mergedCandles(shuffled(foldWindows(ticks, short), random), long), foldCandles(ticks, long));
+      }
     }
   });
-});
-
-Deno.test("mergeCandles() refuses candles that are too long", () => {
-  const candles = foldCandles([tick(1, 5e6, 1)], "5m");
-  assertThrows(() => mergeCandles(candles, "1m"), RangeError, "5m");
 });
 
 Deno.test("each interval divides the next one", () => {
@@ -190,56 +188,9 @@ for (
   Deno.test(`volume: ${name}`, () => {
     const ticks = sizes.map((lastSize: number | undefined, i) => tick(i, 5e6 + i, 1, { lastSize }));
     assertEquals(foldCandles(ticks, "1m")[0]?.volume, volume);
-    assertEquals(mergeCandles(foldCandles(ticks, "1s"), "1h")[0]?.volume, volume);
+    assertEquals(mergedCandles(foldWindows(ticks, "1s"), "1h")[0]?.volume, volume);
   });
 }
-
-Deno.test("CandleFold keeps the latest candles; a tick too late for them changes nothing and is told", () => {
-  const fold = new CandleFold("1s", 3);
-  for (let second = 10; second < 20; second++) fold.add(tick(second, second * 1e6, second));
-  assertEquals(fold.candles().map((candle) => candle.openTime), [17_000, 18_000, 19_000]);
-  assertEquals(fold.add(tick(99, 16.5e6, 99)), undefined);
-  assertEquals(fold.add(tick(98, 17.5e6, 98)), 17_000);
-  assertEquals(fold.candles().map((candle) => candle.close), [98, 18, 19]);
-  // between the kept ones, where there was none
-  fold.add(tick(100, 25e6, 1));
-  fold.add(tick(101, 22e6, 2));
-  assertEquals(fold.candles().map((candle) => candle.openTime), [19_000, 22_000, 25_000]);
-});
-
-Deno.test("CandleFold gives the candle that a tick went into; what it gave stays as it was", () => {
-  const fold = new CandleFold("1m");
-  const openTime = fold.add(tick(1, "2026-03-04T05:06:07Z", 10)) ?? NaN;
-  const before = fold.candle(openTime);
-  fold.add(tick(2, "2026-03-04T05:06:08Z", 20));
-  assertEquals(before?.high, 10);
-  assertEquals(fold.candle(openTime)?.high, 20);
-  assertEquals(fold.candle(openTime + 1), undefined);
-  assertEquals(new CandleFold("1m").candle(openTime), undefined);
-});
-
-Deno.test("CandleFold refuses another product, and the same name on another exchange", () => {
-  const fold = new CandleFold("1m");
-  fold.add(tick(1, 5e6, 1));
-  assertThrows(() => fold.add(tick(2, 5e6, 1, { product: "ETH-USD" })), TypeError, "ETH-USD");
-  assertThrows(() => fold.add(tick(2, 5e6, 1, { exchange: "kraken" })), TypeError, "kraken:BTC-USD");
-});
-
-Deno.test("Repeats tells ticks by exchange, product and sequence", () => {
-  const repeats = new Repeats();
-  assert(!repeats.seen(tick(1, 5e6, 1)));
-  assert(repeats.seen(tick(1, 6e6, 2)));
-  assert(!repeats.seen(tick(2, 5e6, 1)));
-  assert(!repeats.seen(tick(1, 5e6, 1, { product: "ETH-USD" })));
-  assert(!repeats.seen(tick(1, 5e6, 1, { exchange: "kraken" })));
-});
-
-Deno.test("Repeats remembers as many as it was told, and at most twice as many", () => {
-  const repeats = new Repeats(100);
-  for (let i = 0; i < 250; i++) assert(!repeats.seen(tick(i, 5e6, 1)));
-  for (let i = 150; i < 250; i++) assert(repeats.seen(tick(i, 5e6, 1)), `${i} is forgotten`);
-  assert(!repeats.seen(tick(0, 5e6, 1)));
-});
 
 const MINUTE = 60;
 /** Candles of five minutes from 0, each with ticks at its start and its end; unix seconds. */
@@ -300,5 +251,10 @@ Deno.test("markCandles() marks the candle whose window is not over", () => {
   assertEquals(markCandles(five, 299_999).map((candle) => candle.running), [false, false, false, false, true]);
   assertEquals(markCandles(five, 300_000).map((candle) => candle.running), [false, false, false, false, false]);
   // its last minute is over, its hour is not
-  assertEquals(markCandles(mergeCandles(five, "1h"), 300_000).map((candle) => candle.running), [true]);
+  assertEquals(
+    markCandles(five.slice(-1).map((last) => ({ ...last, interval: "1h" as const, openTime: 0 })), 300_000).map((
+      candle,
+    ) => candle.running),
+    [true],
+  );
 });

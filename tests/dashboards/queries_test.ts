@@ -3,7 +3,7 @@
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import pricesJson from "../../grafana-provisioning/dashboards/json/prices.json" with { type: "text" };
-import { type Candle, foldCandles, type Interval, intervalMs, openTimeOf } from "../../src/core/candle.ts";
+import { type Candle, type Interval, intervalMs, openTimeOf } from "../../src/core/candle.ts";
 import type { Tick } from "../../src/core/record.ts";
 import { PANELS } from "../../src/stack/dashboards/ids.ts";
 import { CHOICES } from "../../src/stack/dashboards/prices.ts";
@@ -14,6 +14,7 @@ import type { FluxRow, FluxValue } from "../servers/flux_csv.ts";
 import { influxMissing, InfluxServer } from "../servers/influxdb.ts";
 import { interpolate, readsOf, type View, windowPeriodMs, withOptions } from "./grafana.ts";
 import { gapLine, priceLines, stored, type StoredGap, walk } from "./market.ts";
+import { foldCandles } from "../fakes/candles.ts";
 
 interface Panel {
   readonly id: number;

@@ -1,7 +1,7 @@
 // The demo with the real store: a day of candles at the start, and live prices that go on from it.
 
 import { assert, assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
-import { type Candle, foldCandles } from "../../src/core/candle.ts";
+import type { Candle } from "../../src/core/candle.ts";
 import { systemClock as clock } from "../../src/core/clock.ts";
 import { Demo, type DemoOptions, HISTORY_MS } from "../../src/demo/demo.ts";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
@@ -13,6 +13,7 @@ import { FakeSource } from "../fakes/source.ts";
 import { until } from "../simulator/client.ts";
 import { inTempDir } from "../fakes/folder.ts";
 import { mayDemo, PRODUCTS, skipped, startLesson } from "./lesson.ts";
+import { foldCandles } from "../fakes/candles.ts";
 
 const never = new AbortController().signal;
 const ETH = { exchange: "coinbase", product: PRODUCTS[0] ?? "" };

@@ -1,13 +1,13 @@
 // The history is what the feed would have read, and candles from it are right.
 
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
-import { foldCandles } from "../../src/core/candle.ts";
 import { HISTORY_BATCH, readHistory } from "../../src/demo/history.ts";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
 import type { Tick } from "../../src/core/record.ts";
 import { second } from "../fakes/second_exchange.ts";
 import { Past, type Sample } from "../../src/simulator/past.ts";
 import { marketOf } from "../simulator/trades.ts";
+import { foldCandles } from "../fakes/candles.ts";
 
 const NOW = Date.UTC(2026, 9, 3, 20, 58, 31, 250);
 const PRODUCTS = ["ETH-USD", "BTC-USD", "DOT-USD"];

@@ -1,13 +1,13 @@
 // Each lever of the demo, through the real feed: it changes what it says it changes, and it heals.
 
 import { assert, assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
-import { CandleFold } from "../../src/core/candle.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { FLOOD_RATE, LeverPanel, SLOW_MS } from "../../src/demo/levers.ts";
 import { SlowDisk } from "../../src/demo/slow_disk.ts";
 import { Simulator } from "../../src/simulator/server.ts";
 import { mayListen, until } from "../simulator/client.ts";
 import { type Lesson, type LessonOptions, mayDemo, PRODUCTS, skipped, startLesson } from "./lesson.ts";
+import { foldCandles } from "../fakes/candles.ts";
 
 const [ETH = "", , SOL = ""] = PRODUCTS;
 
@@ -132,10 +132,8 @@ leverTest("outOfOrder sends trades in the wrong order and one late; candles do n
     const ids = ticks.map(({ tradeId }) => tradeId ?? 0);
     assert(ids.some((id, i) => id > (ids[i + 1] ?? Infinity)), `${product}: ${ids}`);
     // the later trade closes, although it came first
-    const fold = new CandleFold("1w");
-    ticks.forEach((tick) => fold.add(tick));
     const newest = ticks.toSorted((a, b) => b.sequence - a.sequence)[0];
-    assertEquals(fold.candles().at(-1)?.close, newest?.price);
+    assertEquals(foldCandles(ticks, "1w").at(-1)?.close, newest?.price);
   }
 });
 

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { foldCandles, markCandles } from "../../src/core/candle.ts";
+import { markCandles } from "../../src/core/candle.ts";
 import type { Tick } from "../../src/core/record.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { Queries } from "../../src/store/queries.ts";
@@ -10,6 +10,7 @@ import { Notebook } from "../fakes/log.ts";
 import { Random } from "../fakes/random.ts";
 import { numbered } from "./child.ts";
 import { childSkipped, startChild, temporaryFolder } from "./files.ts";
+import { foldCandles } from "../fakes/candles.ts";
 
 const skipped = childSkipped();
 const KILLS = 50;

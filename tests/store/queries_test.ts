@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { foldCandles, intervalMs, INTERVALS, markCandles } from "../../src/core/candle.ts";
+import { intervalMs, INTERVALS, markCandles } from "../../src/core/candle.ts";
 import type { Gap, Tick } from "../../src/core/record.ts";
 import { pack, packCandles, unpackCandles, unpackTicks } from "../../src/store/packing.ts";
 import { Queries } from "../../src/store/queries.ts";
@@ -12,6 +12,7 @@ import { Writer } from "../../src/store/writer.ts";
 import { makeGap, makeTick } from "../fakes/events.ts";
 import { forSeeds, type Random } from "../fakes/random.ts";
 import { cut, KEYS, ofProduct, someTicks } from "./world.ts";
+import { foldCandles } from "../fakes/candles.ts";
 
 function open(ticks: readonly Tick[], gaps: readonly Gap[], random: Random) {
   const db = new DatabaseSync(":memory:");

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertGreater, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { foldCandles, markCandles } from "../../src/core/candle.ts";
+import { markCandles } from "../../src/core/candle.ts";
 import { ConfigError, SinkError } from "../../src/core/errors.ts";
 import { backUp, restore } from "../../src/store/copy.ts";
 import { openDatabase, openForReading } from "../../src/store/database.ts";
@@ -18,6 +18,7 @@ import { Random } from "../fakes/random.ts";
 import { ticksOf } from "../fakes/ticks.ts";
 import { numbered } from "./child.ts";
 import { childSkipped, filesSkipped, type Folder, namesIn, startChild, temporaryFolder } from "./files.ts";
+import { foldCandles } from "../fakes/candles.ts";
 
 const never = new AbortController().signal;
 const silent = { write: () => Promise.resolve(), tell: () => {} };

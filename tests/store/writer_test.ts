@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { foldCandles, INTERVALS, markCandles } from "../../src/core/candle.ts";
+import { INTERVALS, markCandles } from "../../src/core/candle.ts";
 import { type FeedEvent, type Gap, seriesOf, type Tick } from "../../src/core/record.ts";
 import { clean, type Retention } from "../../src/store/cleaner.ts";
 import { pack, unpackTicks } from "../../src/store/packing.ts";
@@ -13,6 +13,7 @@ import { makeGap, makeTick } from "../fakes/events.ts";
 import { forSeeds } from "../fakes/random.ts";
 import { ticksOf } from "../fakes/ticks.ts";
 import { cut, KEYS, ofProduct, someTicks, withRepeats } from "./world.ts";
+import { foldCandles } from "../fakes/candles.ts";
 
 const ALL = { limit: 1_000_000 };
 const BTC = KEYS[0];

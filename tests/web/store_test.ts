@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { systemClock as clock } from "../../src/core/clock.ts";
-import { foldCandles, intervalMs, INTERVALS } from "../../src/core/candle.ts";
+import { intervalMs, INTERVALS } from "../../src/core/candle.ts";
 import { DEFAULT_EXCHANGE } from "../../src/exchanges/mod.ts";
 import { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { GapTimes, type Tick } from "../../src/core/record.ts";
@@ -18,6 +18,7 @@ import { FakeSource } from "../fakes/source.ts";
 import { mayListen, until } from "../simulator/client.ts";
 import { filesSkipped, temporaryFolder } from "../store/files.ts";
 import { ask, liveProducts, Stream } from "./site.ts";
+import { foldCandles } from "../fakes/candles.ts";
 
 const PRODUCTS = ["BTC-USD", "ETH-USD", "SOL-USD"] as const;
 const skipped = mayListen ? filesSkipped() : "needs --allow-net";

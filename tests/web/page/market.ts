@@ -1,9 +1,10 @@
 // Ticks as an exchange in trouble sends them, and a server that knows some of them: for the tests of what a page makes of both.
 
-import { foldCandles, type Interval, intervalMs, openTimeOf } from "../../../src/core/candle.ts";
+import { type Interval, intervalMs, openTimeOf } from "../../../src/core/candle.ts";
 import type { WireCandle, WireCandleEvent, WireGap, WireTick } from "../../../src/web/page/wire.ts";
 import { makeTick } from "../../fakes/events.ts";
 import type { Random } from "../../fakes/random.ts";
+import { foldCandles } from "../../fakes/candles.ts";
 
 /** 2026-11-24T18:00:00Z */
 export const START = 1795543200;

@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
-import { foldCandles, type Interval } from "../../../src/core/candle.ts";
+import type { Interval } from "../../../src/core/candle.ts";
 import { loadSpark, Spark, SPARK_POINTS, sparkPath } from "../../../src/web/page/sparkline.ts";
 import { makeTick } from "../../fakes/events.ts";
+import { foldCandles } from "../../fakes/candles.ts";
 
 /** 13:07:00 on a day of 2023, unix seconds. */
 const START = 1_700_053_620;
