@@ -8,6 +8,9 @@ import type { Browser, BrowserContext, BrowserContextOptions, CDPSession, Page }
 import type {} from "../../src/web/page/main.ts";
 import { exists, granted, sleep } from "../servers/process.ts";
 
+/** How long a page may take to reach a state: generous, because the machine may be busy. */
+const PATIENCE_MS = 180_000;
+
 /** Where browsers lie that can be driven, the likeliest first. */
 const PLACES = [
   "/usr/bin/chromium",
@@ -195,7 +198,7 @@ export class Visitor implements AsyncDisposable {
   /** Has no tab yet. */
   constructor(context: BrowserContext) {
     this.context = context;
-    context.setDefaultTimeout(60_000);
+    context.setDefaultTimeout(PATIENCE_MS);
   }
 
   /** Opens a tab at this address. */
@@ -260,7 +263,7 @@ export class Tab {
    */
   async until<A>(what: string, condition: (arg: A) => unknown, arg: A, ms?: number): Promise<void>;
   async until(what: string, condition: () => unknown, arg?: undefined, ms?: number): Promise<void>;
-  async until<A>(what: string, condition: (arg: A) => unknown, arg: A, ms = 60_000): Promise<void> {
+  async until<A>(what: string, condition: (arg: A) => unknown, arg: A, ms = PATIENCE_MS): Promise<void> {
     const deadline = performance.now() + ms;
     let last: unknown;
     while (true) {

@@ -22,7 +22,7 @@ interface Counters {
 }
 
 /** Waits until a stage of the pipeline is at one of these levels. */
-const stage = (tab: Tab, kind: string, levels: readonly string[], ms = 90_000) =>
+const stage = (tab: Tab, kind: string, levels: readonly string[]) =>
   tab.until(
     `a stage ${kind} is ${levels.join(" or ")}`,
     ([kind, levels]) => {
@@ -31,11 +31,10 @@ const stage = (tab: Tab, kind: string, levels: readonly string[], ms = 90_000) =
         stages.map(({ innerText }) => innerText);
     },
     [kind, levels] as const,
-    ms,
   );
 
 /** Waits until every stage is well. */
-const healed = (tab: Tab, ms = 120_000) =>
+const healed = (tab: Tab) =>
   tab.until(
     "every stage of the pipeline is well, and the strip says live",
     () => {
@@ -45,8 +44,6 @@ const healed = (tab: Tab, ms = 120_000) =>
       const truth = __page.strip();
       return ill.length === 0 && truth?.kind === "live" || [truth, ...ill.map(({ innerText }) => innerText)];
     },
-    undefined,
-    ms,
   );
 
 browserTest(
@@ -62,8 +59,6 @@ browserTest(
     await tab.until(
       "the day is drawn",
       () => __page.candles().length > 900 || __page.candles().length,
-      undefined,
-      60_000,
     );
     const took = performance.now() - since;
     tell(`the demo with its day of history is on the screen after ${Math.round(took)} ms`);
@@ -186,7 +181,6 @@ browserTest(
         `${first} is stalled`,
         (product) => document.querySelector<HTMLElement>(`[data-product="${product}"]`)?.dataset.state === "stalled",
         first,
-        60_000,
       );
       await stage(tab, "exchange", ["warn", "bad"]);
       assertEquals(await page.locator(".row[data-state=stalled]").count(), 1);
@@ -217,19 +211,15 @@ browserTest(
           () =>
             __page.regions().some(({ gap, open }) => gap.reason === "store-failed" && open) &&
               __page.candles().some(({ incomplete }) => incomplete) || __page.regions(),
-          undefined,
-          30_000,
         );
         await pull("slowDisk", false);
-        await healed(tab, 60_000);
+        await healed(tab);
         await tab.until(
           "the end of the gap and the number of lost ticks are known",
           () => {
             const lost = __page.regions().filter(({ gap }) => gap.reason === "store-failed");
             return lost.every(({ gap, open }) => !open && gap.dropped > 0) || lost;
           },
-          undefined,
-          30_000,
         );
       },
     );
@@ -239,8 +229,6 @@ browserTest(
       await tab.until(
         "the strip says that nothing comes",
         () => __page.strip()?.level === "bad" || __page.strip(),
-        undefined,
-        30_000,
       );
       await pull("silence", false);
       await healed(tab);
@@ -251,8 +239,6 @@ browserTest(
       await tab.until(
         "one is refused",
         () => document.querySelectorAll(".row[data-state=refused]").length === 1,
-        undefined,
-        30_000,
       );
       await stage(tab, "exchange", ["warn"]);
       await tab.until("the strip says so", () => /^live.* refused /.test(__page.strip()?.text ?? "") || __page.strip());
@@ -337,8 +323,6 @@ browserTest(
         const rows = [...document.querySelectorAll<HTMLElement>(".row")].map(({ innerText }) => innerText);
         return rows.length === 8 && rows.every((row) => /\nlive[\s\S]*%$/.test(row)) || rows;
       },
-      undefined,
-      60_000,
     );
     await tab.until("each has a small line of a day", () => {
       const titles = [...document.querySelectorAll(".spark title")].map(({ textContent }) => textContent);
@@ -391,8 +375,6 @@ browserTest(
         const { top = -1 } = document.getElementById("strip-text")?.getBoundingClientRect() ?? {};
         return __page.strip()?.level === "bad" && top >= 0 && scrollY > 500;
       },
-      undefined,
-      30_000,
     );
     await page.click("[data-lever=silence]");
     await healed(tab);

@@ -175,7 +175,7 @@ export async function assertDrawn(
   product: string,
   interval: Interval,
 ): Promise<void> {
-  for (const end = performance.now() + 60_000;; await sleep(50)) {
+  for (const end = performance.now() + 180_000;; await sleep(50)) {
     const [drawn, sent] = [await drawnCandles(tab), plainCandles(simulator, product, interval)];
     if (JSON.stringify(drawn) === JSON.stringify(sent)) return;
     if (performance.now() > end) return assertEquals(drawn, sent, `${product} ${interval}`);

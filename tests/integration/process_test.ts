@@ -216,7 +216,8 @@ serverTest(
       await using alone = new Producer({
         COINBASE_WS_URL: simulator.url,
         KAFKA_BROKERS: `127.0.0.1:${port}`,
-        KAFKA_START_TIMEOUT_MS: "1000",
+        // enough for a first attempt on a busy machine
+        KAFKA_START_TIMEOUT_MS: "5000",
       });
       assertEquals(await alone.ended(), 4, alone.stderr);
       assertMatch(

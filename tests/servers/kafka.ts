@@ -93,7 +93,7 @@ export interface KafkaRecord {
 }
 
 /** Limit for reading a topic. */
-const READ_MS = 60_000;
+const READ_MS = 180_000;
 
 /**
  * Why Kafka cannot run here and how to change that, in one sentence; undefined if it can. Never prompts, so that a bare
