@@ -223,15 +223,12 @@ export const SETTINGS: readonly Setting[] = [
 
 /** The checked settings: the values of KAFKA and PROGRAM, and what several settings say together. */
 export interface Config extends ValuesOf<typeof KAFKA>, ValuesOf<typeof PROGRAM> {
-  /** The exchange to follow. */
   readonly exchange: Exchange;
   /** At least one, without duplicates; with a shard, only the shard's own. */
   readonly products: readonly string[];
   /** Undefined if this program follows all products. */
   readonly shard: Shard | undefined;
-  /** One of the exchange's. */
   readonly channel: string;
-  /** The address of the exchange's feed. */
   readonly feedUrl: string;
   /** Valid PEM, the key belongs to the certificate. Undefined if none of them is set. */
   readonly certificates: { readonly ca?: string; readonly cert?: string; readonly key?: string } | undefined;

@@ -29,7 +29,6 @@ export interface Kind<T> {
 
 /** One setting. */
 export interface Setting<T = unknown> extends Kind<T> {
-  /** Its name in the environment. */
   readonly name: string;
   /** As text, as it would be written in the environment. */
   readonly default: string;
@@ -177,7 +176,6 @@ export class SettingsReader {
   readonly #environment: Environment;
   readonly #wrong = new Set<string>();
 
-  /** Reads nothing yet. */
   constructor(environment: Environment) {
     this.#environment = environment;
   }

@@ -8,7 +8,6 @@ import { isNot, type Kind } from "./setting.ts";
 export interface Shard {
   /** From 1. */
   readonly number: number;
-  /** How many there are. */
   readonly of: number;
 }
 

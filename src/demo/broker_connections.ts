@@ -8,7 +8,6 @@ export class BrokerConnections {
   readonly #open = new Set<net.Socket>();
   #isCut = false;
 
-  /** Whether the connections are cut. */
   get isCut(): boolean {
     return this.#isCut;
   }

@@ -40,7 +40,6 @@ export interface DemoOptions {
   readonly channel: string;
   /** Whether there is a Kafka whose connections can be cut. */
   readonly hasKafka: boolean;
-  /** Time. */
   readonly clock: Clock;
   /** Gets the progress of a history that takes a while. */
   readonly log?: Logger;
@@ -48,7 +47,6 @@ export interface DemoOptions {
   readonly seed?: number;
   /** Where its folder is made; default the folder for temporary files. */
   readonly dir?: string;
-  /** Default {@link HISTORY_MS}. */
   readonly historyMs?: number;
   /** How often the simulator trades and sends, for tests that cannot wait; default as Coinbase does. */
   readonly pace?: Pick<SimulatorOptions, "ticksPerSecond" | "batchMs" | "heartbeatMs">;
@@ -62,7 +60,6 @@ export class Demo implements AsyncDisposable {
   readonly url: string;
   /** Where the store is: in a folder of its own, not created yet. */
   readonly storeFile: string;
-  /** For the page. */
   readonly levers: LeverPanel;
   /** For the store: each write must wait for it. */
   readonly disk: SlowDisk;
@@ -184,7 +181,6 @@ export class Demo implements AsyncDisposable {
     return Math.max(1, products.length * historyMs / (pace?.batchMs ?? 5000));
   }
 
-  /** Stops the simulator and removes the folder. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#resources.disposeAsync();
   }

@@ -12,7 +12,6 @@ const YOUNG_MS = 60_000;
 
 /** A folder of this process. */
 export class DemoFolder implements AsyncDisposable {
-  /** Its absolute path. */
   readonly path: string;
   readonly #lock: Deno.FsFile;
   #isRemoved = false;

@@ -10,9 +10,7 @@ import type { SlowDisk } from "./slow_disk.ts";
 
 /** What the levers act on. */
 export interface LeverTargets {
-  /** The exchange. */
   readonly simulator: Simulator;
-  /** The disk of the store. */
   readonly disk: SlowDisk;
   /** The connections to Kafka; undefined without Kafka. */
   readonly broker: BrokerConnections | undefined;
@@ -40,16 +38,13 @@ interface Entry extends Omit<Lever, "kind" | "on"> {
 
 /** The levers, all off at the start. Pulses take no arguments, switches take `on`. */
 export class LeverPanel implements DemoLevers, Disposable {
+  readonly #targets: LeverTargets;
   readonly #entries: readonly Entry[];
-  readonly #isReady: () => boolean;
   /** Set while the exchange refuses connections. */
   #awayTimer: ReturnType<typeof setTimeout> | undefined;
-  readonly #simulator: Simulator;
 
-  /** The targets must exist as long as the panel. */
   constructor(targets: LeverTargets) {
-    this.#simulator = targets.simulator;
-    this.#isReady = targets.isReady;
+    this.#targets = targets;
     this.#entries = this.#table(targets);
   }
 
@@ -61,12 +56,11 @@ export class LeverPanel implements DemoLevers, Disposable {
     });
   }
 
-  /** Pulls a lever of the list. */
   pull(name: string, args: unknown): Promise<object | false> {
     return new Promise((resolve) => {
       const entry = this.#entries.find((entry) => entry.name === name);
       if (entry === undefined) return resolve(false);
-      if (!this.#isReady()) throw new RangeError(`Cannot pull ${name}: the day of history is not complete yet`);
+      if (!this.#targets.isReady()) throw new RangeError(`Cannot pull ${name}: the day of history is not complete yet`);
       const [on] = readArguments(name, { required: entry.isOn === undefined ? [] : [ON], optional: [] }, args);
       resolve(entry.pull(on === true));
     });
@@ -78,7 +72,6 @@ export class LeverPanel implements DemoLevers, Disposable {
     for (const { isOn, pull } of this.#entries) if (isOn?.() === true) pull(false);
   }
 
-  /** Clears the timer. */
   [Symbol.dispose](): void {
     clearTimeout(this.#awayTimer);
   }
@@ -86,14 +79,15 @@ export class LeverPanel implements DemoLevers, Disposable {
   /** Closes every connection and refuses new ones for a while. */
   #goAway(ms: number): object {
     clearTimeout(this.#awayTimer);
-    this.#simulator.levers.refuseUpgrade(true);
+    const { levers } = this.#targets.simulator;
+    levers.refuseUpgrade(true);
     this.#awayTimer = setTimeout(() => this.#return(), ms);
-    return { reached: this.#simulator.levers.hangUp(), awaySeconds: ms / 1000 };
+    return { reached: levers.hangUp(), awaySeconds: ms / 1000 };
   }
 
   #return(): void {
     clearTimeout(this.#awayTimer);
-    this.#simulator.levers.refuseUpgrade(false);
+    this.#targets.simulator.levers.refuseUpgrade(false);
   }
 
   #table({ simulator, disk, broker, awayMs = 10_000, floodMs = 15_000 }: LeverTargets): Entry[] {

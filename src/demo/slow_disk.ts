@@ -8,7 +8,6 @@ export class SlowDisk {
   #delayMs = 0;
   #changed = new AbortController();
 
-  /** Waits by this clock. */
   constructor(clock: Clock) {
     this.#clock = clock;
   }

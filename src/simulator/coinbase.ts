@@ -32,9 +32,7 @@ export interface Listings {
 
 /** One product on one channel. */
 export interface Subscription {
-  /** Today's name of the channel. */
   readonly channel: string;
-  /** The exchange's id. */
   readonly product: string;
 }
 
@@ -146,7 +144,6 @@ function grant(requested: readonly Requested[], market: Listings["market"], refu
 export class Subscriptions {
   readonly #channels = new Map<string, Set<string>>();
 
-  /** Whether this product is subscribed on this channel. */
   has(channel: string, product: string): boolean {
     return this.#channels.get(channel)?.has(product) === true;
   }

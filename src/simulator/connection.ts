@@ -17,19 +17,10 @@ interface DelayedFrame {
 
 /** One client. */
 export class Connection {
-  /** Counted from 1. */
-  readonly number: number;
-  /** ms since the epoch. */
-  readonly openedAt: number;
   /** Opened while the lever `mute` was on: it never receives anything. */
   readonly isMuted: boolean;
-  /** What it has subscribed to. */
   readonly subscriptions: Subscriptions = new Subscriptions();
-  /** Its WebSocket. */
-  readonly socket: ServerSocket;
-  /** Whether it has sent a subscribe. */
   hasSubscribed = false;
-  /** The last ticker it was sent. */
   lastTicker: string | undefined;
   /** Product -> sequence of its last ticker on `ticker_batch`. */
   readonly sampled: Map<string, number> = new Map();
@@ -37,17 +28,18 @@ export class Connection {
   readonly #onSent: (trade: Trade) => void;
   #delayed: DelayedFrame[] = [];
 
-  /** `onSent` is called for every ticker handed to the socket. */
+  /**
+   * @param number counted from 1
+   * @param openedAt ms since the epoch
+   * @param onSent called for every ticker handed to the socket
+   */
   constructor(
-    number: number,
-    openedAt: number,
-    socket: ServerSocket,
+    readonly number: number,
+    readonly openedAt: number,
+    readonly socket: ServerSocket,
     switches: Switches,
     onSent: (trade: Trade) => void,
   ) {
-    this.number = number;
-    this.openedAt = openedAt;
-    this.socket = socket;
     this.isMuted = switches.mute;
     this.#switches = switches;
     this.#onSent = onSent;
@@ -69,12 +61,10 @@ export class Connection {
     return true;
   }
 
-  /** Sends a ticker. */
   sendTicker(trade: Trade): boolean {
     return this.send(trade.text, trade);
   }
 
-  /** Sends the delayed frames that are due. */
   sendDelayed(now: number): void {
     const count = this.#delayed.findIndex(({ due }) => due > now);
     const frames = this.#delayed.splice(0, count < 0 ? this.#delayed.length : count);

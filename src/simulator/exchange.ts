@@ -45,17 +45,14 @@ export interface ExchangeOptions {
 
 /** When and to whom a ticker was first sent. */
 export interface Sending {
-  /** What was sent. */
   readonly trade: Trade;
   /** ms since the epoch with a fraction, by the machine's clock, never shifted by a lever. */
   readonly at: number;
-  /** The number of the connection. */
   readonly connection: number;
 }
 
 /** One message of a client. */
 export interface ReceivedText {
-  /** The number of the connection. */
   readonly connection: number;
   /** When it arrived, ms since the epoch. */
   readonly at: number;
@@ -73,17 +70,13 @@ interface Flood {
 
 /** Market, clients and switches of one simulator. */
 export class Exchange {
-  /** All products. */
   readonly market: Market;
   /** Each valid ticker that was sent, once. */
   readonly sent: Recent<Sending>;
-  /** The messages received. */
   readonly received: Recent<ReceivedText> = new Recent(MAX_RECEIVED);
   /** Clients whose connection is not closed yet. */
   readonly clients: Set<Connection> = new Set();
-  /** The recording, if one is played. */
   readonly player: Player | undefined;
-  /** State of the levers. */
   readonly switches: Switches = new Switches();
   readonly #ticksPerSecond: number;
   readonly #batchMs: number;
@@ -98,7 +91,7 @@ export class Exchange {
   #nextSample: number;
   #wallOffset: number;
 
-  /** Every product starts with one trade, unless a recording brings them. */
+  /** Every product starts with one trade, unless a recording brings its own. */
   constructor(options: ExchangeOptions) {
     const { seed = 1, ticksPerSecond = 1, batchMs = 5000, heartbeatMs = 1000, pastMs = 0, recording } = options;
     for (const [name, value, min] of [["batchMs", batchMs, PUMP_MS], ["pastMs", pastMs, 0]] as const) {
@@ -146,7 +139,6 @@ export class Exchange {
     return product;
   }
 
-  /** Makes one trade now. */
   trade(id: string, options: { price?: string | undefined; offsetMs?: number } = {}): Trade {
     const { price, offsetMs = 0 } = options;
     const product = this.product(id);
@@ -180,7 +172,6 @@ export class Exchange {
     this.sent.add({ trade, at: this.wallMs(), connection });
   }
 
-  /** Answers one message of a client. */
   hear(client: Connection, text: string): void {
     this.received.add({ connection: client.number, at: this.wallMs(), text: text.slice(0, MAX_RECEIVED_CHARS) });
     if (client.isMuted) return;
@@ -214,7 +205,6 @@ export class Exchange {
     return reached;
   }
 
-  /** The clients subscribed to this product's prices on one of these channels. */
   audience({ id }: Product, channels: readonly string[] = ["ticker", "ticker_batch"]): Connection[] {
     return [...this.clients].filter(({ subscriptions }) => channels.some((channel) => subscriptions.has(channel, id)));
   }

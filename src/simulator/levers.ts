@@ -8,7 +8,6 @@ import type { Product } from "./market.ts";
 
 /** An argument that a lever cannot take. The message is for the caller. */
 export class LeverError extends RangeError {
-  /** Its class. */
   override name = "LeverError";
 }
 
@@ -24,9 +23,7 @@ export interface Argument<T> {
 
 /** What a lever takes, in the order of its method: first the required arguments. */
 export interface Signature {
-  /** Must be given. */
   readonly required: readonly Argument<unknown>[];
-  /** May be left out. */
   readonly optional: readonly Argument<unknown>[];
 }
 
@@ -36,7 +33,6 @@ type Required<A extends Arguments> = { [I in keyof A]: Value<A[I]> };
 type Optional<A extends Arguments> = { [I in keyof A]?: Value<A[I]> | undefined };
 
 interface Row<Values extends unknown[], Result> extends Signature {
-  /** What the lever does. */
   readonly does: string;
   readonly pull: (exchange: Exchange, ...values: Values) => Result;
 }
@@ -113,11 +109,8 @@ function shifted(does: string, sign: 1 | -1) {
   });
 }
 
-/**
- * A lever that returns a number returns how many connections it reached, unless its description says otherwise.
- * @internal
- */
-export const ROWS = {
+/** A lever that returns a number returns how many connections it reached, unless its description says otherwise. */
+const ROWS = {
   hangUp: row(
     "Closes every connection with this code (default 1001). 1006 cuts them without a Close frame, the usual case in " +
       "production.",
@@ -259,11 +252,7 @@ export const ROWS = {
   }),
 };
 
-/**
- * A row's method on {@link Levers}.
- * @internal
- */
-export type Method<R> = R extends Row<infer Values, infer Result> ? (...values: Values) => Result : never;
+type Method<R> = R extends Row<infer Values, infer Result> ? (...values: Values) => Result : never;
 
 /** One method for each row of the table. They throw a {@link LeverError} for a value that the lever cannot take. */
 export type Levers = { readonly [Name in keyof typeof ROWS]: Method<typeof ROWS[Name]> };

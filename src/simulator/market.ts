@@ -17,7 +17,6 @@ export interface Trade {
   readonly price: string;
   /** RFC 3339 with six decimals, as in the message. */
   readonly time: string;
-  /** The whole ticker message. */
   readonly text: string;
   /** Whether it was sent to a client; set by the sender. */
   wasSent: boolean;
@@ -29,23 +28,17 @@ export interface TickerValues extends Omit<Trade, "text" | "wasSent"> {
   readonly side: "buy" | "sell";
   /** Of the trade, with eight decimals, as all sizes and volumes. */
   readonly size: string;
-  /** The highest bid. */
   readonly bid: string;
-  /** Its size. */
   readonly bidSize: string;
-  /** The lowest ask. */
   readonly ask: string;
-  /** Its size. */
   readonly askSize: string;
   /** Price 24 hours ago. */
   readonly open: string;
-  /** Lowest price since the start, instead of in the last 24 hours. */
+  /** Lowest and highest price since the start, instead of in the last 24 hours. */
   readonly low: string;
-  /** Highest price since the start. */
   readonly high: string;
-  /** Volume of 24 hours: invented, and always the same. */
+  /** Volumes of 24 hours and 30 days: invented, and always the same. */
   readonly volume: string;
-  /** Volume of 30 days: invented, too. */
   readonly monthVolume: string;
 }
 
@@ -110,7 +103,6 @@ export interface TradeOptions {
 
 /** One product and its trades. */
 export class Product {
-  /** The exchange's id. */
   readonly id: string;
   /** Whether clients may subscribe to it. */
   isListed = true;
@@ -118,7 +110,6 @@ export class Product {
   isTrading = true;
   /** Whether its trades are sent to clients. */
   isPublished = true;
-  /** How many trades there were. */
   traded = 0;
   readonly #writeTicker: (values: TickerValues) => string;
   readonly #decimals: number;

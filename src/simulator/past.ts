@@ -18,7 +18,6 @@ export interface Sample {
 export interface PastOptions {
   /** When it starts, ms since the epoch. */
   readonly from: number;
-  /** Trades per second of each product. */
   readonly ticksPerSecond: number;
   /** Interval of the samples, ms. */
   readonly batchMs: number;
@@ -31,7 +30,8 @@ export class Past {
   /** Up to here all trades are made, ms. */
   #at: number;
   #isBegun = false;
-  #isClosed = false;
+  /** Whether {@link close} was called. */
+  isClosed = false;
 
   /** The market must be new. */
   constructor(market: Market, options: PastOptions) {
@@ -39,11 +39,6 @@ export class Past {
     this.#options = options;
     this.#at = options.from;
     for (const product of market.values()) product.trade(Math.floor(options.from * 1000));
-  }
-
-  /** Whether {@link close} was called. */
-  get isClosed(): boolean {
-    return this.#isClosed;
   }
 
   /** The next sample if it was due by `now` (ms since the epoch). The first is the answer to a subscribe. */
@@ -61,13 +56,13 @@ export class Past {
    * {@link end}, so a client that has all samples misses nothing.
    */
   close(now: number): Sample {
-    this.#isClosed = true;
+    this.isClosed = true;
     return this.#sample(now);
   }
 
   /** Makes the trades up to `now`, unless it was closed before. Returns when the next sample is due, ms. */
   end(now: number): number {
-    if (!this.#isClosed) this.#trade(now);
+    if (!this.isClosed) this.#trade(now);
     const { from, batchMs } = this.#options;
     return from + (Math.floor((now - from) / batchMs) + 1) * batchMs;
   }

@@ -48,7 +48,6 @@ export class PricePath {
     this.#beta = 0.8 + own() * 0.6;
   }
 
-  /** Moves on by one trade. */
   step(): void {
     const market = this.#market;
     this.#burst *= BURST_FADES;

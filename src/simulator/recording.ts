@@ -6,7 +6,6 @@ import type { Trade } from "./market.ts";
 export interface RecordedFrame {
   /** When it arrived, ms since the epoch; only the differences matter. */
   readonly at: number;
-  /** The message as received. */
   readonly text: string;
 }
 
@@ -20,7 +19,6 @@ export interface Recording {
 
 /** A recording being replayed. */
 export class Player {
-  /** The products in it. */
   readonly products: readonly string[];
   /** Whether the recording is sent as fast as the sockets accept. */
   readonly isUnpaced: boolean;
@@ -45,12 +43,10 @@ export class Player {
     this.isUnpaced = speed === Infinity;
   }
 
-  /** How many trades there are. */
   get total(): number {
     return this.#trades.length;
   }
 
-  /** How many have been played. */
   get played(): number {
     return this.#next;
   }

@@ -30,7 +30,6 @@ export interface SimulatorOptions extends ExchangeOptions {
 
 /** One client connection, open or closed. */
 export interface ConnectionInfo {
-  /** Counted from 1. */
   readonly number: number;
   /** ms since the epoch. */
   readonly openedAt: number;
@@ -44,11 +43,8 @@ export interface ConnectionInfo {
 export interface SentTick {
   /** `coinbase:<product>:<sequence>`: the same for each copy of the same ticker. */
   readonly id: string;
-  /** The exchange's id of the product, such as `BTC-USD`. */
   readonly product: string;
-  /** Position in the product's order book. */
   readonly sequence: number;
-  /** The exchange's number of the trade. */
   readonly tradeId: number;
   /** Decimal text, exactly as sent. */
   readonly price: string;
@@ -72,9 +68,7 @@ export class Simulator implements AsyncDisposable {
   readonly url: string;
   /** The HTTP interface with the levers: `http://127.0.0.1:<port>`. */
   readonly httpUrl: string;
-  /** The port it listens on. */
   readonly port: number;
-  /** The faults it can cause. */
   readonly levers: Levers;
   readonly #exchange: Exchange;
   readonly #server: Server;
@@ -109,7 +103,6 @@ export class Simulator implements AsyncDisposable {
     return new Simulator(exchange, server);
   }
 
-  /** The products it lists. */
   get products(): readonly string[] {
     return [...this.#exchange.market.keys()];
   }
@@ -134,7 +127,6 @@ export class Simulator implements AsyncDisposable {
     });
   }
 
-  /** How many tickers were sent since the start. */
   get sentCount(): number {
     return this.#exchange.sent.count;
   }

@@ -53,7 +53,6 @@ export class ServerSocket {
   code: number | undefined;
   /** Frames not yet handed to the kernel. */
   unsentFrames = 0;
-  /** Resolves when the connection is closed. */
   readonly closed: Promise<void>;
   readonly #socket: Socket;
   readonly #onText: (text: string) => void;
@@ -67,7 +66,6 @@ export class ServerSocket {
   #unanswered: number | undefined;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `onText` is called for each text message. */
   constructor(socket: Socket, onText: (text: string) => void) {
     this.#socket = socket;
     this.#onText = onText;
@@ -85,7 +83,6 @@ export class ServerSocket {
     socket.on("data", (bytes: Buffer) => this.#read(bytes));
   }
 
-  /** Whether frames can still be sent. */
   get isOpen(): boolean {
     return this.code === undefined;
   }
