@@ -1,4 +1,4 @@
-// The program as a process: what a person or a supervisor meets. Everything stays on this machine.
+// The program as a process: its output, exit codes and signals. Everything stays on this machine.
 
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertStringIncludes } from "@std/assert";
 import { Simulator } from "../src/simulator/server.ts";
@@ -16,17 +16,17 @@ function test(name: string, fn: () => Promise<void>): void {
 }
 
 const ROOT = new URL("..", import.meta.url);
-/** Room for a machine that is busy with other things. */
+/** Generous, because the machine may be busy. */
 const PATIENCE_MS = 120_000;
 
-/** The permissions of the task, so that a forgotten one shows here. */
+/** The permissions of the task, so that a missing one is noticed here. */
 function flagsOf(command: string): string[] {
   const tasks = JSON.parse(Deno.readTextFileSync(new URL("deno.json", ROOT))).tasks;
   const { command: line } = tasks[command] ?? tasks.dev;
   return (line as string).split(" ").filter((part) => part.startsWith("--"));
 }
 
-/** A folder of its own, so that no .env of ours is read. */
+/** A temporary folder, so that no .env of a developer is read. */
 class Folder implements Disposable {
   readonly path = Deno.makeTempDirSync();
 
@@ -41,7 +41,7 @@ class Folder implements Disposable {
   }
 }
 
-/** One run of the program. */
+/** A run of the program. */
 class Program implements AsyncDisposable {
   stdout = "";
   stderr = "";
@@ -100,14 +100,14 @@ class Program implements AsyncDisposable {
     for await (const chunk of this.#child.stderr) this.stderr += decoder.decode(chunk, { stream: true });
   }
 
-  /** Its log, one JSON line each; other lines are left out. */
+  /** The JSON lines of its log; other lines are left out. */
   get log(): Record<string, unknown>[] {
     return this.stderr.split("\n").filter((line) => line.startsWith("{") && line.endsWith("}")).map((line) =>
       JSON.parse(line)
     );
   }
 
-  /** The lines it wrote to stdout. */
+  /** The lines on stdout. */
   get records(): string[] {
     return this.stdout.split("\n").slice(0, -1);
   }
@@ -116,16 +116,16 @@ class Program implements AsyncDisposable {
     return this.#status !== undefined;
   }
 
-  /** Waits; fails with what it said when that takes too long, or when it ends before. */
+  /** Waits for a condition; rejects with its stderr if that takes too long or the program ends. */
   async until(what: string, condition: () => boolean): Promise<void> {
-    await until(`${what}; it said: ${this.stderr}`, () => condition() || this.isOver, PATIENCE_MS)
+    await until(`${what}; its stderr: ${this.stderr}`, () => condition() || this.isOver, PATIENCE_MS)
       .catch(() => {
-        throw new Error(`Waited in vain until ${what}; it said: ${this.stderr}`);
+        throw new Error(`Waited in vain until ${what}; its stderr: ${this.stderr}`);
       });
-    assert(condition(), `it ended before ${what}; it said: ${this.stderr}`);
+    assert(condition(), `it ended before ${what}; its stderr: ${this.stderr}`);
   }
 
-  /** Waits until it wrote this to stderr. */
+  /** Waits for this text on stderr. */
   async says(text: string): Promise<void> {
     await this.until(`it says "${text}"`, () => this.stderr.includes(text));
   }
@@ -134,21 +134,21 @@ class Program implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
-  /** Nobody reads its stdout from now on; `hang`: but it stays open. */
+  /** Stops reading its stdout and closes it; with `hang` it stays open. */
   async stopReading({ hang }: { hang: boolean }): Promise<void> {
     this.#isReading = false;
     if (!hang) await this.#stdout.cancel();
   }
 
-  /** What it is told on stdin, all of it. */
-  async tell(text: string): Promise<void> {
+  /** Writes its whole stdin. */
+  async writeStdin(text: string): Promise<void> {
     await this.#writer.write(new TextEncoder().encode(text));
     await this.#writer.close();
   }
 
-  /** Its exit code. */
+  /** Resolves with its exit code. */
   async end(): Promise<number> {
-    const { code } = await within(`it ends; it said: ${this.stderr}`, this.#child.status, PATIENCE_MS);
+    const { code } = await within(`it ends; its stderr: ${this.stderr}`, this.#child.status, PATIENCE_MS);
     if (this.#isReading) await within("its output ends", this.#reading);
     return code;
   }
@@ -163,7 +163,7 @@ class Program implements AsyncDisposable {
   }
 }
 
-/** An address where nobody listens. */
+/** An address without a server. */
 function nowhere(): string {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
@@ -171,7 +171,7 @@ function nowhere(): string {
   return `127.0.0.1:${port}`;
 }
 
-/** The address of its status pages. */
+/** The address of its web server. */
 async function statusUrl(program: Program): Promise<string> {
   await program.says("/api/status");
   return String(program.log.find(({ message }) => message === "Started")?.status);
@@ -179,7 +179,7 @@ async function statusUrl(program: Program): Promise<string> {
 
 // ---- settings and arguments
 
-test("main: start tells all that is wrong with its settings at once, before any connection, exit 2", async () => {
+test("main: start reports all wrong settings at once, before any connection, with exit 2", async () => {
   await using simulator = await Simulator.start();
   await using program = new Program(["start"], {
     COINBASE_WS_URL: simulator.url,
@@ -199,14 +199,14 @@ test("main: start tells all that is wrong with its settings at once, before any 
   assertEquals(simulator.connections(), []);
 });
 
-test("main: start without Kafka says how to run without it, exit 2", async () => {
+test("main: start without Kafka names the command that needs none, with exit 2", async () => {
   await using program = new Program(["start"]);
   assertEquals(await program.end(), 2);
   assertStringIncludes(program.stderr, "KAFKA_BROKERS");
   assertStringIncludes(program.stderr, "deno task dev");
 });
 
-test("main: settings are read from .env too, and the environment wins", async () => {
+test("main: settings are also read from .env, and the environment overrides them", async () => {
   await using program = new Program(["start"], { KAFKA_LINGER_MS: "no" }, {
     ".env": "KAFKA_LINGER_MS=1\nQUEUE_CAPACITY=few\nKAFKA_BROKERS=127.0.0.1:9\n",
   });
@@ -285,7 +285,7 @@ for (const args of [["--help"], ["dev", "--help"], ["start", "-h"]]) {
   });
 }
 
-test("main: a port that is taken ends start with exit 2, before any connection; dev takes the next one", async () => {
+test("main: start ends with exit 2 if its port is taken, before any connection; dev uses the next one", async () => {
   await using simulator = await Simulator.start({ ticksPerSecond: 50 });
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
@@ -333,14 +333,14 @@ test("main: replay prints the records of a file and nothing else, and a summary 
   );
 });
 
-test("main: replay reads stdin, and microseconds of the channel that has them", async () => {
+test("main: replay reads stdin, and keeps microseconds on ticker", async () => {
   await using program = new Program(["replay", "-", "--channel", "ticker"]);
-  await program.tell(RECORDING);
+  await program.writeStdin(RECORDING);
   assertEquals(await program.end(), 0);
   assertEquals(program.records.map((record) => JSON.parse(record).w_time), [1791061111.12751, 1791061112.5]);
 });
 
-test("main: replay ends quietly when its reader has seen enough", async () => {
+test("main: replay ends quietly when its reader closes the pipe", async () => {
   const frames = Array.from({ length: 50_000 }, (_, i) => TICKER(i, "1.5", "2026-10-03T20:58:31.127510Z")).join("\n");
   await using program = new Program(["replay", "frames.jsonl"], {}, { "frames.jsonl": frames });
   await program.until("there are records", () => program.stdout !== "");
@@ -348,13 +348,13 @@ test("main: replay ends quietly when its reader has seen enough", async () => {
   assertEquals([await program.end(), program.stderr], [0, ""]);
 });
 
-test("main: replay says that nothing was read, exit 0", async () => {
+test("main: replay of an empty file reports that, with exit 0", async () => {
   await using program = new Program(["replay", "empty.jsonl"], {}, { "empty.jsonl": "" });
   assertEquals([await program.end(), program.stdout], [0, ""]);
   assertStringIncludes(program.stderr, "of 0 lines\nNothing was read: empty.jsonl is empty\n");
 });
 
-test("main: replay of lines none of which is a frame ends with exit 2", async () => {
+test("main: replay ends with exit 2 if no line is a frame", async () => {
   await using program = new Program(["replay", "notes.txt"], {}, { "notes.txt": 'these\nare\n"notes"\n' });
   assertEquals([await program.end(), program.stdout, program.stderr], [
     2,
@@ -366,7 +366,7 @@ test("main: replay of lines none of which is a frame ends with exit 2", async ()
 
 // ---- the live feed
 
-test("main: dev without a store prints the records of a simulator, serves its status, and ends with 0 at SIGTERM", async () => {
+test("main: dev without a store prints records, serves its status, and ends with 0 at SIGTERM", async () => {
   await using simulator = new Program(["simulate", "--port", "0", "--rate", "20"]);
   await simulator.says("listens on ws://");
   const [url = ""] = /ws:\/\/[\d.:]+/.exec(simulator.stderr) ?? [];
@@ -395,7 +395,7 @@ test("main: dev without a store prints the records of a simulator, serves its st
   assertEquals(await simulator.end(), 0);
 });
 
-test("main: dev says that Coinbase cannot be reached, names the demo, and goes on trying", async () => {
+test("main: dev reports that Coinbase cannot be reached, names the demo, and keeps trying", async () => {
   const address = nowhere();
   await using program = new Program(["dev"], { COINBASE_WS_URL: `ws://${address}`, KAFKA_BROKER: "x" });
   await program.says("Cannot reach Coinbase, trying again");
@@ -405,7 +405,7 @@ test("main: dev says that Coinbase cannot be reached, names the demo, and goes o
   assertEquals(response.status, 503);
   assertStringIncludes(await response.text(), "no data from Coinbase");
   assertStringIncludes((await ask<{ hint: string }>(program, "/api/status")).hint, "`deno task demo`");
-  // and there it is
+  // now Coinbase can be reached
   await using _simulator = await Simulator.start({ port: Number(address.split(":")[1]), ticksPerSecond: 50 });
   await program.until("there are records", () => program.records.length > 0);
   program.kill("SIGINT");
@@ -414,10 +414,10 @@ test("main: dev says that Coinbase cannot be reached, names the demo, and goes o
 
 // ---- behind a proxy
 
-/** A name that only a proxy can reach. */
+/** A host name that only a proxy can resolve. */
 const FAR = "coinbase.test";
 
-test("main: dev reaches the exchange through the proxy in HTTP_PROXY, and not through it what NO_PROXY names", async () => {
+test("main: dev uses the proxy in HTTP_PROXY, except for hosts in NO_PROXY", async () => {
   await using simulator = await Simulator.start({ ticksPerSecond: 50 });
   await using proxy = new ForwardProxy(simulator.port);
   const env = { COINBASE_CHANNEL: "ticker", HTTP_PROXY: `http://127.0.0.1:${proxy.port}` };
@@ -426,7 +426,7 @@ test("main: dev reaches the exchange through the proxy in HTTP_PROXY, and not th
     await program.until("there are records", () => program.records.length > 0);
     assertEquals(proxy.requests, [{ line: `GET http://${FAR}/feed HTTP/1.1`, login: undefined }]);
   }
-  // this computer never needs a proxy
+  // loopback addresses never use the proxy
   for (const more of [{ COINBASE_WS_URL: `ws://localhost:${simulator.port}` }, { NO_PROXY: "127.0.0.0/8" }]) {
     await using program = new Program(["dev"], {
       ...env,
@@ -441,7 +441,7 @@ test("main: dev reaches the exchange through the proxy in HTTP_PROXY, and not th
   assertEquals(proxy.requests.length, 1);
 });
 
-test("main: dev goes on when the proxy dies in the middle and comes back, with a gap", async () => {
+test("main: dev continues with a gap when the proxy is killed and started again", async () => {
   await using simulator = await Simulator.start({ ticksPerSecond: 50 });
   await using proxy = new ForwardProxy(simulator.port);
   await using program = new Program(["dev"], {
@@ -513,13 +513,13 @@ Deno.test({
     assert(!program.stderr.includes("my-password"), program.stderr);
     const asked = proxy.requests.length;
     proxy.cut();
-    await program.until("it has asked the proxy again", () => proxy.requests.length > asked);
+    await program.until("it has connected to the proxy again", () => proxy.requests.length > asked);
     const before = program.records.length;
     await program.until("there are more records", () => program.records.length > before);
   },
 });
 
-test("main: dev ends quietly when its reader has seen enough (| head)", async () => {
+test("main: dev ends quietly when its reader closes the pipe (| head)", async () => {
   await using simulator = await Simulator.start({ ticksPerSecond: 50 });
   await using program = new Program(["dev"], { COINBASE_WS_URL: simulator.url, COINBASE_CHANNEL: "ticker" });
   await program.until("there are records", () => program.records.length > 0);
@@ -528,7 +528,7 @@ test("main: dev ends quietly when its reader has seen enough (| head)", async ()
   assertEquals(program.log.filter(({ level }) => level !== "info"), []);
 });
 
-test("main: dev ends within its drain time although nobody reads what it prints (| less)", async () => {
+test("main: dev ends within its drain time although its output is not read (| less)", async () => {
   await using simulator = await Simulator.start({ ticksPerSecond: 500 });
   await using program = new Program(["dev"], {
     COINBASE_WS_URL: simulator.url,
@@ -548,7 +548,7 @@ test("main: dev ends within its drain time although nobody reads what it prints 
   assertStringIncludes(program.stderr, "ticks could not be stored within 500 ms");
 });
 
-test("main: a client that asks for pages and does not read them cannot hold up the end", async () => {
+test("main: a client that does not read its responses cannot delay the end", async () => {
   await using simulator = await Simulator.start();
   await using program = new Program(["dev"], { COINBASE_WS_URL: simulator.url });
   const { hostname, port } = new URL(await statusUrl(program));
@@ -561,7 +561,7 @@ test("main: a client that asks for pages and does not read them cannot hold up t
       last = performance.now();
     }
   })().catch(() => {});
-  await program.until("it no longer takes requests", () => performance.now() - last > 1000);
+  await program.until("it no longer accepts requests", () => performance.now() - last > 1000);
   program.kill("SIGTERM");
   assertEquals(await program.end(), 0);
   await asking;
@@ -569,12 +569,12 @@ test("main: a client that asks for pages and does not read them cannot hold up t
 
 // ---- the store and the page
 
-/** What a path of its API answers. */
+/** The JSON of a path of its API. */
 async function ask<T>(program: Program, path: string): Promise<T> {
   return await (await fetch((await statusUrl(program)).replace("/api/status", path))).json();
 }
 
-test("main: dev keeps what came across kill -9, knows what it missed, and lets no second one at its store", async () => {
+test("main: dev keeps its ticks after kill -9, declares what it missed, and refuses a second program at its store", async () => {
   await using simulator = await Simulator.start({ ticksPerSecond: 20 });
   using folder = new Folder();
   const env = {
@@ -611,7 +611,7 @@ test("main: dev keeps what came across kill -9, knows what it missed, and lets n
   const [, restart] = await closed();
   const after = await ask<Ticks>(third, path);
   assertEquals(after.slice(0, before.length), before);
-  // it begins with the last tick that was stored: perhaps a later one than the last we have asked for
+  // it begins with the last stored tick, which may be later than the last one that the test has read
   const last = after.findLast(({ w_time }) => w_time < (restart?.to ?? 0));
   assertEquals(restart?.from, last?.w_time);
   third.kill("SIGTERM");
@@ -620,7 +620,7 @@ test("main: dev keeps what came across kill -9, knows what it missed, and lets n
   assertEquals(sent, { live: received, sqlite: received });
 });
 
-test("main: demo has a day of history, a page of its own and levers, and leaves nothing behind", async () => {
+test("main: demo has a day of history, a page and levers, and leaves no files behind", async () => {
   using folder = new Folder();
   await using program = new Program(["demo"], { TMPDIR: folder.path, COINBASE_WS_URL: "ws://never.invalid" });
   await program.says("The page is at http://127.0.0.1:");
@@ -649,7 +649,7 @@ test("main: exit 3 when Coinbase refuses every product", async () => {
   assertMatch(String(message), /^Coinbase refuses every product: .* is not a valid product$/);
 });
 
-test("main: exit 4 when CURSOR_FILE names somebody else's file, which is left alone", async () => {
+test("main: exit 4 when CURSOR_FILE is another kind of file, which is left unchanged", async () => {
   using folder = new Folder();
   const path = `${folder.path}/.env.production`;
   await Deno.writeTextFile(path, "KEY=value\n");
@@ -669,7 +669,7 @@ test("main: exit 2 when CURSOR_FILE and STORE_FILE name one file", async () => {
   assertEquals(await Array.fromAsync(Deno.readDir(folder.path)), []);
 });
 
-test("main: exit 4 when Kafka is away for KAFKA_START_TIMEOUT_MS", async () => {
+test("main: exit 4 when Kafka is down for KAFKA_START_TIMEOUT_MS", async () => {
   await using simulator = await Simulator.start();
   const broker = nowhere();
   await using program = new Program(["start"], {
@@ -684,7 +684,7 @@ test("main: exit 4 when Kafka is away for KAFKA_START_TIMEOUT_MS", async () => {
   assertStringIncludes(String(message), broker);
 });
 
-/** A port where whoever comes is heard, and never answered. */
+/** A port that accepts connections and never answers. */
 function mute(): { address: string } & Disposable {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const conns: Deno.Conn[] = [];
@@ -700,7 +700,7 @@ function mute(): { address: string } & Disposable {
   };
 }
 
-test("main: exit 4 also when Kafka hangs for KAFKA_START_TIMEOUT_MS, or something else listens there", async () => {
+test("main: exit 4 when Kafka hangs for KAFKA_START_TIMEOUT_MS, or another server listens there", async () => {
   await using simulator = await Simulator.start();
   using kafka = mute();
   const before = performance.now();
@@ -736,7 +736,7 @@ test("main: an empty file instead of a login ends start with exit 2, before any 
 
 // ---- signals
 
-/** Ticks are waiting for a Kafka that is away. */
+/** Starts a program whose ticks wait for a Kafka that is down. */
 async function waitingForKafka(simulator: Simulator, drainMs: number): Promise<Program> {
   const program = new Program(["start"], {
     COINBASE_WS_URL: simulator.url,
@@ -752,7 +752,7 @@ async function waitingForKafka(simulator: Simulator, drainMs: number): Promise<P
   return program;
 }
 
-test("main: two SIGINT within a millisecond are one, as deno task sends them: it still drains", async () => {
+test("main: two SIGINT within a millisecond, as deno task sends them, count as one: it still drains", async () => {
   await using simulator = await Simulator.start();
   await using program = await waitingForKafka(simulator, 2000);
   const before = performance.now();
@@ -765,11 +765,14 @@ test("main: two SIGINT within a millisecond are one, as deno task sends them: it
   assertMatch(String(message), /^\d+ ticks could not be stored within 2000 ms$/);
 });
 
-test("main: a second signal a second after the first leaves at once", async () => {
+test("main: a second signal one second after the first ends it at once", async () => {
   await using simulator = await Simulator.start();
   await using program = await waitingForKafka(simulator, 60_000);
   program.kill("SIGINT");
-  await program.until("it has hung up", () => simulator.connections().every(({ closed }) => closed !== undefined));
+  await program.until(
+    "it has closed its connections",
+    () => simulator.connections().every(({ closed }) => closed !== undefined),
+  );
   const before = performance.now();
   await program.until("more than a second has passed", () => performance.now() - before > 1100);
   program.kill("SIGTERM");
@@ -779,7 +782,7 @@ test("main: a second signal a second after the first leaves at once", async () =
   assertGreater((left as { kafka: number }).kafka, 7);
 });
 
-test("main: SIGHUP, when a terminal closes, is a SIGTERM: it drains and says so", async () => {
+test("main: SIGHUP of a closing terminal acts like SIGTERM: it drains and logs that", async () => {
   await using simulator = await Simulator.start({ ticksPerSecond: 50 });
   await using program = new Program(["dev"], { COINBASE_WS_URL: simulator.url, COINBASE_CHANNEL: "ticker" });
   await program.until("there are records", () => program.records.length > 0);
@@ -789,7 +792,7 @@ test("main: SIGHUP, when a terminal closes, is a SIGTERM: it drains and says so"
   assertEquals([message, sent], ["Stopped", { stdout: program.records.length }]);
 });
 
-test("main: the first signal is a first one, too, when the reader of stdout had gone before", async () => {
+test("main: the first signal drains although the reader of stdout is gone already", async () => {
   await using simulator = await Simulator.start({ ticksPerSecond: 50 });
   await using program = new Program(["dev"], {
     COINBASE_WS_URL: simulator.url,
@@ -803,7 +806,10 @@ test("main: the first signal is a first one, too, when the reader of stdout had 
     () => program.stdout !== "" && performance.now() - before > 1500,
   );
   await program.stopReading({ hang: false });
-  await program.until("it has hung up", () => simulator.connections().every(({ closed }) => closed !== undefined));
+  await program.until(
+    "it has closed its connections",
+    () => simulator.connections().every(({ closed }) => closed !== undefined),
+  );
   program.kill("SIGINT");
   assertEquals(await program.end(), 5);
 });

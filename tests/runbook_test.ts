@@ -1,4 +1,4 @@
-// docs/runbook.md against the program: an entry for every alert, and for every message of a warning, an error or an end.
+// Compares docs/runbook.md with the program: it has an entry for every alert, and for every warning, error and exit message.
 
 import { assert, assertEquals } from "@std/assert";
 import { SETTINGS } from "../src/config/config.ts";
@@ -17,12 +17,12 @@ function* filesIn(folder: string): Generator<string> {
 }
 
 interface Literal {
-  /** With … where a value stands. */
+  /** With … for every value. */
   readonly text: string;
   readonly end: number;
 }
 
-/** The string or template that begins at `at`, and those added to it; undefined: there is none. */
+/** The string or template that begins at `at`, with those concatenated to it; undefined if there is none. */
 function literalAt(code: string, at: number): Literal | undefined {
   const quote = code[at];
   if (quote !== '"' && quote !== "`") return undefined;
@@ -49,7 +49,7 @@ function literalAt(code: string, at: number): Literal | undefined {
   return next === undefined ? { text: `${text}…`, end: i } : { text: text + next.text, end: next.end };
 }
 
-/** Behind the brace that closes the one at `at`; texts may hold braces too. */
+/** The position after the brace that closes the one at `at`; strings may contain braces as well. */
 function endOfBraces(code: string, at: number): number {
   let depth = 0;
   for (let i = at; i < code.length;) {
@@ -64,10 +64,10 @@ function endOfBraces(code: string, at: number): number {
   throw new SyntaxError("A brace without end");
 }
 
-/** Two values beside one another are one to the reader. */
+/** Adjacent values look like one value. */
 const tidy = (text: string) => text.replace(/…+/g, "…").trim();
 
-/** What a person may read: the text after a call that warns, or of an error that ends something. */
+/** Calls and errors whose text a user may read. */
 const SAYS: readonly RegExp[] = [
   /\.(?:warn|error)\(\s*/g,
   /\.often\(\s*"(?:warn|error)",\s*/g,
@@ -76,7 +76,7 @@ const SAYS: readonly RegExp[] = [
   /\bnew (?:RefusedError|ConnectionError)\(\s*/g,
   /\bnew DrainError\(\s*[^"`,]+,\s*/g,
   /#giveUp\(\s*/g,
-  // said, or thrown, elsewhere
+  // texts that are logged or thrown elsewhere
   /\/[^/\n]+\/,\s+(?="the )/g,
   /(?<=[?:] )(?=`the upgrade was)/g,
   /#fail\((?=`)/g,
@@ -87,10 +87,10 @@ const SAYS: readonly RegExp[] = [
 /** Of settings and arguments. Each says the attempt, the wish and the value, so one entry is enough for all of them. */
 const SETTINGS_SAY: readonly RegExp[] = [/\bnew ConfigError\(\[\s*/g, /\bproblems\.push\(\s*/g];
 
-/** Said otherwise: as news, or to whoever typed a command. */
+/** Other messages: information, and errors of a command line. */
 const ALSO_SAY: readonly RegExp[] = [...SETTINGS_SAY, /\.info\(\s*/g, /\btell\(\s*/g];
 
-/** Of those, what leaves a person with something to do. */
+/** Those of them that need an action, and so an entry. */
 const NEED_ENTRIES: readonly string[] = [
   "Cannot listen on …:…: expected PORT to be a free port, another program uses it",
   "Cannot listen on …:…: expected HOST to be an address of this machine: …",
@@ -99,7 +99,7 @@ const NEED_ENTRIES: readonly string[] = [
   "No cursor yet: what was missed before this start is unknown",
 ];
 
-/** Message -> where it is said. */
+/** The messages in a file, and expressions that this test cannot read. */
 function messagesOf(path: string, source: string, patterns = SAYS): { said: Map<string, string>; unclear: string[] } {
   const code = source.replace(/^\s*\/\/.*$/gm, "").replace(/\/\*[\s\S]*?\*\//g, "");
   const said = new Map<string, string>();
@@ -115,7 +115,7 @@ function messagesOf(path: string, source: string, patterns = SAYS): { said: Map<
   return { said, unclear };
 }
 
-/** Code in the first cell of the rows of all tables of messages. */
+/** The code in the first cell of each row of the tables of messages. */
 function entriesOf(markdown: string): string[] {
   const tables = markdown.match(/^\| message .*\n(?:\|.*\n?)*/gm) ?? [];
   return [...tables.join("\n").matchAll(/^\| `` ?(.+?) ?`` +\||^\| `([^`]+)` +\|/gm)].map(([, double, single]) =>
@@ -126,7 +126,7 @@ function entriesOf(markdown: string): string[] {
 const PAGE = /^src\/web\/page\//;
 
 Deno.test({
-  name: `runbook: every message of a warning, an error or an end has its entry${skipped}`,
+  name: `docs/runbook.md has an entry for every warning, error and exit message, and no other${skipped}`,
   ignore: !readable,
   fn() {
     const said = new Map<string, string>();
@@ -139,7 +139,7 @@ Deno.test({
       unclear.push(...found.unclear);
       for (const message of messagesOf(path, read(path), ALSO_SAY).said.keys()) also.add(message);
     }
-    assertEquals(NEED_ENTRIES.filter((message) => !also.has(message)), [], "nobody says these");
+    assertEquals(NEED_ENTRIES.filter((message) => !also.has(message)), [], "no code has these");
     for (const message of NEED_ENTRIES) said.set(message, "NEED_ENTRIES");
     assert(said.size > 40, "messages were found");
     const entries = new Set(entriesOf(read("docs/runbook.md")));
@@ -147,13 +147,13 @@ Deno.test({
       `${path}: ${message}`
     );
     assertEquals(lacking, [], "docs/runbook.md lacks these");
-    assertEquals([...entries].filter((entry) => !said.has(entry)), [], "docs/runbook.md has these, which nobody says");
+    assertEquals([...entries].filter((entry) => !said.has(entry)), [], "docs/runbook.md has these, but no code does");
     assertEquals(unclear.toSorted(), UNCLEAR.toSorted(), "texts that this test cannot read");
   },
 });
 
 Deno.test({
-  name: `runbook: what is wrong with settings and arguments is said with the attempt, the wish and the value${skipped}`,
+  name: `messages about settings and arguments name the attempt, what was expected, and the value${skipped}`,
   ignore: !readable,
   fn() {
     const said = ["main.ts", ...filesIn("src")].filter((path) => !PAGE.test(path)).flatMap((path) => [
@@ -166,7 +166,7 @@ Deno.test({
   },
 });
 
-/** Each of them hands on a text that is found elsewhere. */
+/** Expressions whose text is found elsewhere. */
 const UNCLEAR: string[] = [
   "src/commands/feed.ts: hint",
   "src/commands/feed.ts: reasonOf",
@@ -188,8 +188,7 @@ function firesWhen({ uid, severity, seconds, fires, forSeconds }: Alert): string
 }
 
 Deno.test({
-  name:
-    `runbook: each alert of src/stack/dashboards/alerts.ts has its entry, in order, and says when it fires${skipped}`,
+  name: `docs/runbook.md has an entry for each alert, in order, that says when it fires${skipped}`,
   ignore: !readable,
   fn() {
     const part = /<!-- alerts -->([\s\S]*?)<!-- \/alerts -->/.exec(read("docs/runbook.md"))?.[1] ?? "";
@@ -205,12 +204,12 @@ Deno.test({
 });
 
 Deno.test({
-  name: `runbook: what it names can be found: settings, tasks, headings${skipped}`,
+  name: `docs/runbook.md names only settings, tasks and headings that exist${skipped}`,
   ignore: !readable,
   fn() {
     const runbook = read("docs/runbook.md");
     const settings = new Set(SETTINGS.map(({ name }) => name));
-    // what is set at Compose and Telegraf instead
+    // variables of Compose, Telegraf and Deno
     const elsewhere = ["ALERT_WEBHOOK_URL", "PRODUCER_METRICS", "TOPIC_RETENTION_MS"]
       .concat("DENO_CERT", "DENO_TLS_CA_STORE", "HTTP_PROXY", "HTTPS_PROXY");
     const named = [...runbook.matchAll(/`([A-Z]+_[A-Z_]+)(?:=[^`]*)?`/g)].map(([, name]) => name ?? "");
@@ -226,7 +225,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `runbook: a supervisor is told to run what the task runs, and exit 5 has the words of that end${skipped}`,
+  name: `docs/runbook.md has the command of the task start, and the message of exit 5${skipped}`,
   ignore: !readable,
   fn() {
     const runbook = read("docs/runbook.md");
@@ -240,7 +239,7 @@ Deno.test({
   },
 });
 
-Deno.test("runbook: texts are read out of the code with their values as …", () => {
+Deno.test("messagesOf() reads texts with … for their values", () => {
   const code = [
     'log.warn(`Cannot ${a ? `x${"}"}` : "y"} it`, {});',
     'log.often("error", "One " +\n  "two", {});',

