@@ -98,51 +98,31 @@ function percentText(value: number): string {
   return `${(Math.floor(value * 100 + 1e-6) / 100).toFixed(2)} %`;
 }
 
-/** A column of the table: its title and its cells. */
-type Column = readonly [title: string, cell: (each: ProductAudit) => string];
-
 function tableText({ products }: AuditReport): string {
-  const numbers = (title: string, of: (each: ProductAudit) => number | undefined): Column => [
-    title,
-    (each) => numberText(of(each)),
+  const has = (of: (each: ProductAudit) => unknown) => products.some((each) => of(each) !== undefined);
+  const hasInflux = has(({ influx }) => influx), hasStore = has(({ store }) => store);
+  const hasOverwritten = products.some(({ influx }) => (influx?.overwritten ?? 0) > 0);
+  const allColumns: [isShown: boolean, title: string, value: (each: ProductAudit) => number | string | undefined][] = [
+    [true, "product", ({ product }) => product],
+    [true, "records", ({ records }) => records],
+    [true, "repeats", ({ repeats }) => repeats],
+    [hasInflux, "InfluxDB", ({ influx }) => influx?.there],
+    [hasInflux, "missing", ({ influx }) => influx?.missing],
+    [hasInflux, "waiting", ({ influx }) => influx?.waiting],
+    [hasOverwritten, "overwritten", ({ influx }) => influx?.overwritten],
+    [hasStore, "store", ({ store }) => store?.there],
+    [hasStore, "missing", ({ store }) => store?.missing],
+    [hasInflux || hasStore, "declared", ({ influx, store }) => (influx?.declared ?? 0) + (store?.declared ?? 0)],
+    [has(({ notSeen }) => notSeen), "not seen", ({ notSeen }) => notSeen?.count],
+    [true, "gaps", ({ gaps }) => gaps.length],
+    [true, "coverage", ({ coverage }) => percentText(coverage)],
   ];
-  const hasInflux = products.some(({ influx }) => influx !== undefined);
-  const hasStore = products.some(({ store }) => store !== undefined);
-  const columns: Column[] = [
-    ["product", ({ product }) => product],
-    numbers("records", ({ records }) => records),
-    numbers("repeats", ({ repeats }) => repeats),
-  ];
-  if (hasInflux) {
-    columns.push(
-      numbers("InfluxDB", ({ influx }) => influx?.there),
-      numbers("missing", ({ influx }) => influx?.missing),
-      numbers("waiting", ({ influx }) => influx?.waiting),
-    );
-    if (products.some(({ influx }) => (influx?.overwritten ?? 0) > 0)) {
-      columns.push(numbers("overwritten", ({ influx }) => influx?.overwritten));
-    }
-  }
-  if (hasStore) {
-    columns.push(
-      numbers("store", ({ store }) => store?.there),
-      numbers("missing", (each) => each.store?.missing),
-    );
-  }
-  if (hasInflux || hasStore) {
-    columns.push(numbers("declared", ({ influx, store }) => (influx?.declared ?? 0) + (store?.declared ?? 0)));
-  }
-  if (products.some(({ notSeen }) => notSeen !== undefined)) {
-    columns.push(numbers("not seen", ({ notSeen }) => notSeen?.count));
-  }
-  columns.push(numbers("gaps", ({ gaps }) => gaps.length), ["coverage", ({ coverage }) => percentText(coverage)]);
-
-  const cells = columns.map(([title, cell], i) => {
-    const own = [title, ...products.map(cell)];
+  const columns = allColumns.filter(([isShown]) => isShown).map(([, title, value], i) => {
+    const own = [title, ...products.map(value).map((each) => typeof each === "string" ? each : numberText(each))];
     const width = Math.max(...own.map(({ length }) => length));
     return own.map((text) => i === 0 ? text.padEnd(width) : text.padStart(width));
   });
-  return [undefined, ...products].map((_, row) => `  ${cells.map((column) => column[row]).join("  ")}\n`).join("");
+  return [undefined, ...products].map((_, row) => `  ${columns.map((column) => column[row]).join("  ")}\n`).join("");
 }
 
 /** A list under a title, or nothing: for each product the first lines, and how many more there are. */
@@ -194,7 +174,7 @@ export function auditText(report: AuditReport): string {
     ),
     listText("Missing in the store, not declared:", report, ({ store }) => holeLines(store)),
     listText(
-      "Trades that the exchange did not send (it numbers trades one by one, but does not promise a ticker for each):",
+      "Trades not seen, outside of declared gaps (the exchange numbers all trades, but does not promise a ticker for each):",
       report,
       (each) => unseenLines(each, false),
     ),

@@ -41,21 +41,19 @@ export async function examine(
 ): Promise<readonly Result[]> {
   await using connections = new AsyncDisposableStack();
   const stages = servers instanceof Error ? brokenSettings(servers) : stagesOf(servers, connections);
-  return await checkAll(stages, { waitMs: servers instanceof Error ? 1000 : servers.waitMs, signal, onResult });
+  return await checkAll(stages, servers instanceof Error ? 1000 : servers.waitMs, signal, onResult);
 }
 
 function brokenSettings({ message }: Error): Record<StageName, Stage> {
-  const settings: Stage = {
-    check() {
-      throw new Problem(
-        message.replaceAll("\n", "; "),
-        "a setting in the environment or in .env cannot be used",
-        "deno task doctor --help and deno task start --help list all settings and their values",
-      );
-    },
+  const check = () => {
+    throw new Problem(
+      message.replaceAll("\n", "; "),
+      "a setting in the environment or in .env cannot be used",
+      "deno task doctor --help and deno task start --help list all settings and their values",
+    );
   };
-  const others = STAGES.map((name): [string, Stage] => [name, { needs: ["settings"], check: settings.check }]);
-  return { ...Object.fromEntries(others) as Record<StageName, Stage>, settings };
+  const needing = Object.fromEntries(STAGES.map((name): [string, Stage] => [name, { needs: ["settings"], check }]));
+  return { ...needing as Record<StageName, Stage>, settings: { check } };
 }
 
 /** The check for a server, or for one that is not used here. */
@@ -196,11 +194,11 @@ export function resultText({ name, state, words, cause, cure }: Result): string 
   return `${title.padEnd(10)}${name.padEnd(12)}${words}\n${line("cause:", cause)}${line("cure:", cure)}`;
 }
 
-/** The last line: what to do first. */
-export function verdictText({ stages, firstBroken, ms }: DoctorReport): string {
+/** The last lines: what to do first. */
+export function verdictText({ stages, ms }: DoctorReport): string {
   const used = stages.filter(({ state }) => state !== "not used").length;
-  if (firstBroken === null) return `All ${used} stages work (checked in ${secondsText(ms / 1000)}).\n`;
-  const others = stages.filter(({ state, name }) => state === "broken" && name !== firstBroken).map(({ name }) => name);
-  const rest = others.length === 0 ? "" : ` Perhaps that also repairs: ${others.join(", ")}.`;
-  return `The first broken stage is ${firstBroken}: fix it first.${rest}\n`;
+  const [first, ...others] = stages.filter(({ state }) => state === "broken");
+  if (first === undefined) return `All ${used} stages work (checked in ${secondsText(ms / 1000)}).\n`;
+  const rest = others.length === 0 ? "" : `Perhaps that also repairs: ${others.map(({ name }) => name).join(", ")}.\n`;
+  return `The first broken stage is ${first.name}. Fix it first: ${first.cure}.\n${rest}`;
 }

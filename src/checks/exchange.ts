@@ -1,26 +1,15 @@
 // The exchange: whether it accepts a connection and answers the subscription, and when each product was last traded. Later
 // stages are compared with these times, so that a product that is not traded does not count as late.
 
+import type { Config } from "../config/config.ts";
 import { waitAtMost } from "../core/abort.ts";
 import { systemClock } from "../core/clock.ts";
 import { secondsText } from "../core/duration.ts";
 import { reasonOf } from "../core/errors.ts";
 import { seriesOf } from "../core/record.ts";
-import { type Exchange, type Refusal, refusesChannel } from "../exchanges/exchange.ts";
+import { type Refusal, refusesChannel } from "../exchanges/exchange.ts";
 import { Socket } from "../pipeline/socket.ts";
 import { type Finding, ok, Problem } from "./stage.ts";
-
-/** What to subscribe to. */
-export interface Subscription {
-  /** The exchange. */
-  readonly exchange: Exchange;
-  /** Address of its feed. */
-  readonly feedUrl: string;
-  /** One of its channels. */
-  readonly channel: string;
-  /** At least one. */
-  readonly products: readonly string[];
-}
 
 /** The longest time until the exchange accepts the connection, ms. */
 const HANDSHAKE_MS = 5000;
@@ -35,7 +24,7 @@ const TRY_LATER = "try again in a minute; if it stays so, look at the exchange's
  * @param lastTrades receives the time of each product's last trade, unix seconds by the exchange's clock
  */
 export async function checkExchange(
-  { exchange, feedUrl, channel, products }: Subscription,
+  { exchange, feedUrl, channel, products }: Pick<Config, "exchange" | "feedUrl" | "channel" | "products">,
   lastTrades: Map<string, number>,
   signal: AbortSignal,
 ): Promise<Finding> {
@@ -54,7 +43,7 @@ export async function checkExchange(
       `open the exchange's status page; without internet access run deno task demo, or set ${setting}_WS_URL to a simulator`,
     );
   }
-  /** The exchange's words by product, or by themselves if they name none: it may refuse a product once for each channel. */
+  // Messages by product, because a product may be refused once for each channel. A message that names no product is its own key.
   const refusals = new Map<string, string>();
   let channelRefusal: Refusal | undefined;
   const answered = Promise.withResolvers<void>();

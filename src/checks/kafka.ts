@@ -76,7 +76,7 @@ export async function checkTopics(view: KafkaView, names: readonly string[], sig
       );
     }
     refuseBadTopic(name, topic);
-    facts[name] = { partitions: topic.partitions, config: shownConfig(topic) };
+    facts[name] = topic;
     const copies = Math.min(...topic.partitions.map((each) => each.copies));
     words.push(
       `${name}: ${count(topic.partitions.length, "partition")}, ${count(copies, "copy", "copies")}, keeps ${
@@ -157,12 +157,6 @@ function keptFor({ config }: TopicView): string {
   const retentionMs = Number(config?.["retention.ms"] ?? NaN), bytes = Number(config?.["retention.bytes"] ?? -1);
   const time = Number.isNaN(retentionMs) ? "?" : retentionMs < 0 ? "forever" : secondsText(retentionMs / 1000);
   return bytes < 0 ? time : `${time} or ${bytes} bytes per partition`;
-}
-
-function shownConfig({ config }: TopicView): Record<string, string> | undefined {
-  if (config === undefined) return undefined;
-  const names = ["cleanup.policy", "retention.ms", "retention.bytes", "min.insync.replicas", "max.message.bytes"];
-  return Object.fromEntries(names.flatMap((name) => config[name] === undefined ? [] : [[name, config[name]]]));
 }
 
 function count(number: number, one: string, many = `${one}s`): string {
@@ -249,7 +243,7 @@ async function readTail(
   };
 }
 
-/** A group's offsets are read twice, this far apart: a group that reads has moved on by then, ms. */
+/** A group's offsets are read twice, this far apart, to see whether they move, ms. */
 const SECOND_READ_MS = 2500;
 /** A record that has waited for longer than this is not being read, seconds. */
 const UNREAD_SECONDS = 20;
@@ -295,10 +289,8 @@ export async function checkTelegraf(
       continue;
     }
     const oldestUnreadSeconds = await refuseStuckGroup(view, { group, topic }, first, last, now, signal);
-    facts[group] = {
-      ...{ topic, ...last, next: Object.fromEntries(last.next), oldestUnreadSeconds },
-      never: Object.fromEntries(last.never),
-    };
+    const partitions = { next: Object.fromEntries(last.next), never: Object.fromEntries(last.never) };
+    facts[group] = { topic, ...last, ...partitions, oldestUnreadSeconds };
     const speed = Math.round((last.read - first.read) / SECOND_READ_MS * 1000);
     const reading = last.lag > speed * 5 && speed > 0 ? `, reads ${speed} a second` : "";
     words.push(`${group}: ${count(last.members, "member")}, ${last.lag} behind${reading}`);
@@ -393,7 +385,7 @@ async function readProgress(
   return { state: group.state, members: group.members, ...lagIn(bounds, group.committed) };
 }
 
-/** Adds up all partitions, each by itself: being ahead in one does not make up for another. */
+/** Adds up all partitions separately: being ahead in one does not make up for another. */
 export function lagIn(bounds: readonly Bounds[], committed: GroupView["committed"]): Lag {
   let lag = 0, read = 0;
   const next = new Map<number, number>();

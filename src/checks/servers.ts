@@ -84,8 +84,8 @@ const port = int(1, 65_535);
 /** The settings of doctor and audit, beside the program's. Only the `--help` of these two lists them. */
 export const CHECK_SETTINGS = {
   influxUrl: setting("INFLUX_URL", webAddress(), "", "Address of InfluxDB"),
-  influxOrg: setting("INFLUX_ORG", text("a name"), "crypto", "Its organization"),
-  influxBucket: setting("INFLUX_BUCKET", text("a name"), "coinbase-bucket", "Its bucket"),
+  influxOrg: setting("INFLUX_ORG", text("a name"), "crypto", "Organization in InfluxDB"),
+  influxBucket: setting("INFLUX_BUCKET", text("a name"), "coinbase-bucket", "Bucket in InfluxDB"),
   influxToken: setting(
     "INFLUX_TOKEN",
     secret("a token"),
@@ -107,8 +107,13 @@ export const CHECK_SETTINGS = {
   ),
   grafanaUser: setting("GRAFANA_USER", text("a name"), "admin", "User name for Grafana, if GRAFANA_PASSWORD is set"),
   grafanaPassword: setting("GRAFANA_PASSWORD", secret("a password"), "", "Password for Grafana"),
-  grafanaDatasource: setting("GRAFANA_DATASOURCE", text("a uid"), "influxdb", "Its data source"),
-  grafanaDashboard: setting("GRAFANA_DASHBOARD", text("a uid"), "prices", "The dashboard whose panels must show data"),
+  grafanaDatasource: setting("GRAFANA_DATASOURCE", text("a uid"), "influxdb", "The uid of the data source in Grafana"),
+  grafanaDashboard: setting(
+    "GRAFANA_DASHBOARD",
+    text("a uid"),
+    "prices",
+    "The uid of the dashboard whose panels must show data",
+  ),
   telegrafGroup: setting("TELEGRAF_GROUP", text("a name"), "telegraf", "Telegraf's consumer group for prices"),
   telegrafGapsGroup: setting(
     "TELEGRAF_GAPS_GROUP",
@@ -122,7 +127,7 @@ export const CHECK_SETTINGS = {
     "",
     "Address of the program's status pages; if it is not set, they are looked for at PORT and the ports after it",
   ),
-  waitMs: setting("DOCTOR_WAIT_MS", int(500, 120_000), "8000", "The longest look at one stage, ms"),
+  waitMs: setting("DOCTOR_WAIT_MS", int(500, 120_000), "8000", "The longest check of one stage, ms"),
   kafkaPort: setting("KAFKA_PORT", port, "9092", "The stack's port of Kafka, as for Compose"),
   kafkaPort2: setting("KAFKA_PORT_2", port, "9093", "The stack's port of the second broker"),
   kafkaPort3: setting("KAFKA_PORT_3", port, "9094", "The stack's port of the third broker"),

@@ -84,20 +84,17 @@ export function ok(words: string, facts?: Finding["facts"]): Finding {
   return { state: "ok", words, facts };
 }
 
-/** How to check all stages. */
-export interface CheckOptions {
-  /** The longest time for one stage, ms. */
-  readonly waitMs: number;
-  /** Ends all checks. */
-  readonly signal: AbortSignal;
-  /** Called for every stage in order, as soon as it and all before it are done. */
-  readonly onResult: (result: Result) => void;
-}
-
-/** Checks all stages, independent ones at the same time. Rejects only if `onResult` throws. */
+/**
+ * Checks all stages, independent ones at the same time. Rejects only if `onResult` throws.
+ *
+ * @param waitMs the longest time for one stage, ms
+ * @param onResult called for every stage in order, as soon as it and all before it are done
+ */
 export async function checkAll(
   stages: Readonly<Record<StageName, Stage>>,
-  { waitMs, signal, onResult }: CheckOptions,
+  waitMs: number,
+  signal: AbortSignal,
+  onResult: (result: Result) => void,
 ): Promise<Result[]> {
   const running = new Map<StageName, Promise<Result>>();
   const run = async (name: StageName): Promise<Result> => {

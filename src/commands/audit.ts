@@ -37,14 +37,6 @@ const HOUR = 3600;
 /** During a long read, the time between two messages, ms. */
 const PROGRESS_MS = 5000;
 
-/** What `--json` prints if there is no report. */
-interface AuditFailure {
-  readonly ok: false;
-  /** As on stderr. */
-  readonly error: string;
-  readonly exitCode: number;
-}
-
 /**
  * Returns the exit code: 0 nothing is missing, 1 something undeclared is missing or there is no data. Throws a ConfigError for
  * arguments and settings that cannot be used, a SinkError if a server cannot be read.
@@ -69,7 +61,7 @@ export async function runAudit(
   } catch (error) {
     // a program that reads stdout may not see stderr
     if (asJson && !signal.aborted) {
-      const failure: AuditFailure = { ok: false, error: reasonOf(error), exitCode: exitCodeFor(error) };
+      const failure = { ok: false, error: reasonOf(error), exitCode: exitCodeFor(error) };
       await output.write(`${JSON.stringify(failure)}\n`);
     }
     throw error;

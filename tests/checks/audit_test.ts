@@ -1,4 +1,4 @@
-// `deno task audit` on the real Kafka, Telegraf and InfluxDB: known records with known holes, and the whole road.
+// `deno task audit` on the real Kafka, Telegraf and InfluxDB: known records with known holes, and the whole pipeline.
 
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
@@ -81,7 +81,7 @@ Deno.test({
     // ten a second for a thousand seconds, each a trade
     const timeOf = (n: number) => start * 1e6 + n * 100_000 + 7;
     const all = Array.from({ length: 10_000 }, (_, n) => n);
-    // the exchange told nobody of these trades, or the link was away
+    // the exchange did not send these trades, or the connection was down
     const untold = (n: number) => n === 5000 || (n >= 5100 && n < 5110) || (n >= 7000 && n < 7200);
     const sent = all.filter((n) => !untold(n));
     // InfluxDB lacks these; what is from 8000 on is declared
@@ -122,7 +122,7 @@ Deno.test({
           missed: false,
         }),
       ]);
-      // what is no price counts for nothing
+      // what is not a price is only counted as unreadable
       await produce(
         kafka.broker,
         TOPIC,
@@ -149,7 +149,7 @@ Deno.test({
         overwritten: 0,
         shared: [],
       });
-      // nobody reads here: nobody knows what was read
+      // nothing reads here, so it is unknown what was read
       assertMatch(report.remarks.join("; "), /Kafka knows no group telegraf: .* counts as missing/);
       assertEquals(btc?.notSeen?.count, 1 + 10 + 200);
       assertEquals(
@@ -168,7 +168,7 @@ Deno.test({
       assertEquals([report.totals.missing, report.totals.declared], [31, 10]);
     });
 
-    await t.step("in words: ranges, no floods of lines", async () => {
+    await t.step("as text: ranges, not a line for every record", async () => {
       const text = await auditWords(settings, "--from", from, "--to", to);
       tell(`\n${text}`);
       assertMatch(text, /BTC-USD: 30 records, \d{4}-\d\d-\d\d [\d:]{8}\.000007 to /);
@@ -206,41 +206,44 @@ Deno.test({
       assertMatch(report.remarks.join(), /no topic none_here: nothing is declared/);
     });
 
-    await t.step("what Telegraf's group has no place for waits, also where its place is beyond the end", async () => {
-      // each has a place somewhere, or Kafka would not know it
-      await Promise.all([
-        setPlaces(kafka.broker, "elsewhere", GAPS_TOPIC, { 0: 0 }),
-        setPlaces(kafka.broker, "done", TOPIC, { 0: 0, 1: 0 }),
-        setPlaces(kafka.broker, "astray", TOPIC, { 0: 1000, 1: 1000 }),
-      ]);
-      const seen = async (group: string) => {
-        const { totals, remarks, code } = await audit(
-          { ...settings, TELEGRAF_GROUP: group },
-          "--from",
-          from,
-          "--to",
-          to,
+    await t.step(
+      "records without an offset of Telegraf's group wait, also if its offset is beyond the end",
+      async () => {
+        // each has an offset somewhere, or Kafka would not know it
+        await Promise.all([
+          setPlaces(kafka.broker, "elsewhere", GAPS_TOPIC, { 0: 0 }),
+          setPlaces(kafka.broker, "done", TOPIC, { 0: 0, 1: 0 }),
+          setPlaces(kafka.broker, "astray", TOPIC, { 0: 1000, 1: 1000 }),
+        ]);
+        const seen = async (group: string) => {
+          const { totals, remarks, code } = await audit(
+            { ...settings, TELEGRAF_GROUP: group },
+            "--from",
+            from,
+            "--to",
+            to,
+          );
+          return { counts: [code, totals.missing, totals.waiting, totals.declared], remarks: remarks.join("; ") };
+        };
+        assertEquals((await seen("elsewhere")).counts, [1, 0, 31, 10]);
+        const done = await seen("done");
+        assertEquals([done.counts, done.remarks], [[1, 31, 0, 10], ""]);
+        const astray = await seen("astray");
+        assertEquals(astray.counts, [1, 0, 31, 10]);
+        assertMatch(
+          astray.remarks,
+          /group astray waits at offset \d+ of partition 0 of ticker_batch, which ends at \d+ \(and beyond the end of 1 more partition\): .*--group astray --topic ticker_batch --reset-offsets --to-earliest/,
         );
-        return { counts: [code, totals.missing, totals.waiting, totals.declared], remarks: remarks.join("; ") };
-      };
-      assertEquals((await seen("elsewhere")).counts, [1, 0, 31, 10]);
-      const done = await seen("done");
-      assertEquals([done.counts, done.remarks], [[1, 31, 0, 10], ""]);
-      const astray = await seen("astray");
-      assertEquals(astray.counts, [1, 0, 31, 10]);
-      assertMatch(
-        astray.remarks,
-        /group astray waits at offset \d+ of partition 0 of ticker_batch, which ends at \d+ \(and beyond the end of 1 more partition\): .*--group astray --topic ticker_batch --reset-offsets --to-earliest/,
-      );
-    });
+      },
+    );
 
-    await t.step("trades of one time are overwritten, not repeated, and not unseen", async () => {
+    await t.step("trades of the same time count as overwritten, not as repeated or unseen", async () => {
       // of ten a second each tenth has the time of the one before it; ten are sent again
       const begin = start + 1100;
       const ticks = Array.from({ length: 100 }, (_, n) => (
         { product: "SOL-USD", timeUs: timeOf(11_000 + (n % 10 === 9 ? n - 1 : n)), trade: 2_000_000 + n }
       ));
-      // one is told of just before the range, after the next one
+      // one comes just before the range, after the next one
       const early = { product: "SOL-USD", timeUs: timeOf(10_999), trade: 2_000_100 };
       const last = { product: "SOL-USD", timeUs: timeOf(11_101), trade: 2_000_101 };
       await produceTicks(kafka.broker, TOPIC, [early, ...ticks, ...ticks.slice(5, 15), last]);
@@ -260,7 +263,7 @@ Deno.test({
       assertMatch(words, /10 of 111 records are overwritten in InfluxDB by another trade of the same time\.\n$/);
     });
 
-    await t.step("a topic that was made again: what only InfluxDB has is said", async () => {
+    await t.step("a topic that was made again: points that only InfluxDB has are reported", async () => {
       await kafka.createTopic("again");
       const tick = (n: number, product = "DOT-USD") => ({ product, timeUs: timeOf(n), trade: 3_000_000 + n });
       const before = Array.from({ length: 300 }, (_, n) => tick(12_000 + n));
@@ -278,7 +281,7 @@ Deno.test({
             "and none of ADA-USD\\): it was deleted and made again",
         ),
       );
-      // all of it is there: no word
+      // all of it is there: no remark
       assertEquals(
         (await audit(
           { ...settings, KAFKA_TOPIC: "again", TELEGRAF_GROUP: "done" },
@@ -291,7 +294,7 @@ Deno.test({
       );
     });
 
-    await t.step("servers that cannot be read: one sentence, exit code 4, and with --json an object", async () => {
+    await t.step("servers that cannot be read: one sentence, exit code 4, with --json an object", async () => {
       const cases: [Record<string, string>, RegExp][] = [
         [{ KAFKA_BROKERS: "127.0.0.1:9" }, /Kafka at 127\.0\.0\.1:9 cannot be used/],
         [{ KAFKA_TOPIC: "none_here" }, /has no topic none_here/],
@@ -317,7 +320,7 @@ Deno.test({
 
 Deno.test({
   name:
-    `deno task audit on the whole road: nothing is missing, what Telegraf has not read waits, a store is held against it${skipped}`,
+    `deno task audit on the whole pipeline: nothing is missing, what Telegraf has not read waits, a store is compared${skipped}`,
   ignore: missing !== undefined,
   async fn(t) {
     await using simulator = await Simulator.start({ seed: 5, ticksPerSecond: 20, products: ["BTC-USD", "ETH-USD"] });
@@ -360,7 +363,7 @@ Deno.test({
       }
     });
 
-    await t.step("Telegraf is away: its records wait, and are not called lost", async () => {
+    await t.step("Telegraf is down: its records wait and do not count as lost", async () => {
       await telegraf.stop();
       const from = String(Math.floor(Date.now() / 1000));
       await wait(400);
@@ -377,7 +380,7 @@ Deno.test({
       );
     });
 
-    await t.step("a link that breaks: what was not seen is declared", async () => {
+    await t.step("the connection breaks: what was not seen is declared", async () => {
       const from = String(Math.floor(Date.now() / 1000));
       await wait(100);
       // for so long that each product trades meanwhile: of one that does not, nothing is missing

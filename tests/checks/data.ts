@@ -66,7 +66,7 @@ async function administer(broker: string, work: (admin: Admin) => Promise<unknow
   }
 }
 
-/** Gives a group that nobody reads in a place in each of these partitions: so far from the partition's end. */
+/** Sets the offsets of a group without members in these partitions: each this far from the partition's end. */
 export async function setPlaces(
   broker: string,
   groupId: string,

@@ -140,7 +140,7 @@ Deno.test({
 
     await t.step("exchange", async () => {
       const away = { ...all, COINBASE_WS_URL: `ws://127.0.0.1:${freePorts("none").none}` };
-      // what the program follows counts, so it is asked for elsewhere
+      // the address that a running program uses counts, so this program must not be found
       const { PROGRAM_URL: _, ...alone } = away;
       const settings = { ...alone, PORT: String(freePorts("none").none) };
       await expectBroken("exchange", /refused/i, settings);
@@ -194,7 +194,7 @@ Deno.test({
       const damaged = `${folder}/damaged.sqlite`;
       await Deno.writeTextFile(damaged, "this is no database at all, whatever it may once have been");
       await expectBroken("store", /expected a store of this program/, { ...all, STORE_FILE: damaged });
-      // pages in the middle are gone, though it opens
+      // pages in the middle are damaged, although it can be opened
       const half = `${folder}/half.sqlite`;
       await copyStore(store, half);
       const bytes = await Deno.readFile(half);
@@ -218,7 +218,7 @@ Deno.test({
     await t.step("program", async () => {
       const none = `http://127.0.0.1:${freePorts("none").none}`;
       await expectBroken("program", /connection refused/, { ...all, PROGRAM_URL: none });
-      // it takes connections, and says nothing
+      // it accepts connections and sends nothing
       using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
       const { port } = listener.addr as Deno.NetAddr;
       await expectBroken("program", /does not answer/, {
@@ -252,7 +252,7 @@ Deno.test({
         )),
       );
       await expectBroken("records", /BTC-USD is 10 min behind/, { ...all, KAFKA_TOPIC: "fresh" });
-      // nobody could be asked which products are followed
+      // no program answers that could say which products it follows
       await kafka.createTopic("stale");
       await produce(kafka.broker, "stale", [JSON.stringify({ product: "BTC-USD", w_time: old, price: 1 })]);
       const { COINBASE_PRODUCTS: _, PROGRAM_URL: __, ...rest } = all;
@@ -262,7 +262,7 @@ Deno.test({
         /(?:behind|old|nothing|no prices); these are the default products, because the program does not answer and COINBASE_PRODUCTS is not set$/,
       );
       assertMatch(wordsOf(unasked, "settings"), /; these are the default products/);
-      // anybody may write a time that has not come yet
+      // any program may write a time in the future
       const inYears = Math.floor(Date.now() / 1000) + 3 * 365 * 86_400;
       await produce(kafka.broker, TOPIC, [JSON.stringify({ product: "BTC-USD", w_time: inYears, price: 1 })]);
       const ahead = await report(all);
@@ -272,7 +272,7 @@ Deno.test({
         /; not counted, because their w_time is in the future: BTC-USD in 109[45] d$/,
       );
       assertMatch(wordsOf(ahead, "points"), /^(?!.*not counted)/);
-      // nothing was traded since: it is quiet, and nothing is lost
+      // not traded since: that is no fault
       simulator.levers.quiet("XRP-USD", true);
     });
 
@@ -299,7 +299,7 @@ Deno.test({
         cure ?? "",
         /^stop Telegraf; .*--group astray --topic ticker_batch --reset-offsets --to-earliest --execute; .*--group astray-gaps/,
       );
-      // a partition that Telegraf does not know of
+      // a partition that Telegraf has not noticed yet
       await addPartitions(kafka.broker, TOPIC, 2);
       const marker = JSON.stringify({ product: "added", w_time: Math.floor(Date.now() / 1000), price: 1 });
       await produce(kafka.broker, TOPIC, Array.from({ length: 20 }, () => marker));

@@ -1,4 +1,4 @@
-// What the doctor says of an exchange that refuses what is asked for.
+// What the doctor says about an exchange that refuses the subscription.
 
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { checkExchange } from "../../src/checks/exchange.ts";

@@ -1,4 +1,4 @@
-// What the doctor says of a program and its store.
+// What the doctor says about a program and its store.
 
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { checkProgram, checkStore, checkTicks } from "../../src/checks/program.ts";
