@@ -10,7 +10,6 @@ export interface ProductAudit {
   readonly records: number;
   /** Those of them that repeat a trade or, on ticker_batch, a second. */
   readonly repeats: number;
-  /** InfluxDB; undefined: not compared. */
   readonly influx?:
     | Compared & {
       /** Trades that another trade of the same time has replaced, outside of declared gaps. */
@@ -30,7 +29,6 @@ export interface ProductAudit {
     | undefined;
   /** Trades between the first and last record that no record names; undefined: the channel does not send every trade. */
   readonly notSeen?: { readonly count: number; readonly ranges: readonly Unseen[] } | undefined;
-  /** The declared gaps. */
   readonly gaps: readonly Span[];
   /** The part of the range that lies in no gap, percent. */
   readonly coverage: number;
@@ -38,13 +36,11 @@ export interface ProductAudit {
 
 /** What `deno task audit --json` prints. */
 export interface AuditReport {
-  /** Nothing undeclared is missing. */
   readonly ok: boolean;
   /** Unix seconds, included. */
   readonly from: number;
   /** Unix seconds, excluded. */
   readonly to: number;
-  /** What was read. */
   readonly sources: readonly string[];
   /** What limits the answer, one sentence each. */
   readonly remarks: readonly string[];
@@ -52,7 +48,6 @@ export interface AuditReport {
   readonly unreadable: number;
   /** Records that Telegraf has rejected, according to InfluxDB; undefined: InfluxDB was not read. */
   readonly rejected?: number | undefined;
-  /** Sums over all products. */
   readonly totals: {
     readonly records: number;
     readonly missing: number;
@@ -63,7 +58,6 @@ export interface AuditReport {
     /** The mean of all products, percent. */
     readonly coverage: number;
   };
-  /** By name. */
   readonly products: readonly ProductAudit[];
 }
 
@@ -158,7 +152,7 @@ function unseenLines({ notSeen }: ProductAudit, isDeclared: boolean): string[] {
     });
 }
 
-/** The whole report. */
+/** The whole report, as it is printed. */
 export function auditText(report: AuditReport): string {
   const { from, to, sources, remarks, products, unreadable, rejected = 0 } = report;
   return [

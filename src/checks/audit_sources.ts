@@ -30,7 +30,6 @@ export class ProductRecords {
   /** Some times are no whole seconds, so they come from the channel that sends every trade. */
   hasFractions = false;
 
-  /** Adds a record of the range. */
   add(timeUs: number, trade: number | undefined, isWaiting: boolean): void {
     if (timeUs % 1e6 !== 0) this.hasFractions = true;
     (isWaiting ? this.waiting : this.read).add(timeUs, trade);
@@ -282,7 +281,6 @@ export class StoredTicks implements Disposable {
     }
   }
 
-  /** Closes it. */
   [Symbol.dispose](): void {
     closeQuietly(this.#db);
   }

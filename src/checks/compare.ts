@@ -2,13 +2,12 @@
 
 import { joined, type Times } from "./times.ts";
 
-/** A gap in which something may be missing, unix seconds. Both ends are included. */
+/** A gap in which something may be missing, from the record written for it; unix seconds, both ends included. */
 export interface Span {
   /** Minus infinity: unknown. */
   readonly from: number;
   /** Infinity: the gap is still open. */
   readonly to: number;
-  /** As in the gap. */
   readonly reason: string;
 }
 
@@ -18,7 +17,6 @@ export interface Hole {
   readonly from: number;
   /** Time of the last. */
   readonly to: number;
-  /** How many. */
   readonly count: number;
 }
 
@@ -28,7 +26,6 @@ export interface Unseen {
   readonly firstTrade: number;
   /** And of the last. */
   readonly lastTrade: number;
-  /** How many. */
   readonly count: number;
   /** Time of the record before them, unix seconds. */
   readonly from: number;
@@ -40,7 +37,6 @@ export interface Unseen {
 
 /** Several trades of one product at the same time, of which InfluxDB keeps one. */
 export interface Shared {
-  /** Unix seconds. */
   readonly at: number;
   /** The exchange's numbers of all of them, rising. */
   readonly trades: readonly number[];

@@ -14,17 +14,12 @@ import { checkAll, type Finding, ok, Problem, type Result, type Stage, type Stag
 
 /** What `deno task doctor --json` prints. */
 export interface DoctorReport {
-  /** No stage is broken. */
   readonly ok: boolean;
-  /** What was checked. */
   readonly form: Form;
   /** What that is, and how it was found. */
   readonly decided: string;
-  /** The first broken stage; null: none. */
   readonly firstBroken: StageName | null;
-  /** All stages, in the order of the pipeline. */
   readonly stages: readonly Result[];
-  /** How long it took, ms. */
   readonly ms: number;
 }
 

@@ -30,25 +30,20 @@ export interface Expected {
   readonly productsRemark: string;
   /** The last trade at the exchange, or the newest record in Kafka; empty: unknown. */
   readonly latest: Times;
-  /** Wall clock, ms. */
   readonly now: () => number;
 }
 
 /** What one read found. */
 export interface Newest {
-  /** The newest time of each product. */
   readonly newest: Times;
   /** Older prices were not read, so they may be there, unix seconds. */
   readonly readFrom?: number;
-  /** Added to what is said. */
   readonly remark?: string;
-  /** Added to the facts. */
   readonly facts?: Readonly<Record<string, unknown>>;
 }
 
 /** A topic, bucket or store. */
 export interface Destination {
-  /** Its name. */
   readonly name: string;
   /** The longest time that a price needs to arrive there, ms. */
   readonly delayMs: number;

@@ -14,7 +14,6 @@ export class Gaps {
     this.#latest.set(id, gap);
   }
 
-  /** All products with gaps. */
   products(): string[] {
     return [...new Set(Array.from(this.#latest.values(), ({ product }) => product))];
   }

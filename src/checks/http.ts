@@ -9,7 +9,6 @@ export interface HttpServer {
   readonly name: string;
   /** Why it does not answer. */
   readonly cause: string;
-  /** What to do about it. */
   readonly cure: string;
 }
 

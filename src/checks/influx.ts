@@ -8,12 +8,10 @@ import { type Finding, ok, Problem } from "./stage.ts";
 
 /** InfluxDB has answered a request with an error. */
 export class InfluxRefusal extends Error {
-  /** Its class. */
   override name = "InfluxRefusal";
   /** Status of the HTTP answer. */
   readonly status: number;
 
-  /** InfluxDB's own words. */
   constructor(status: number, message: string) {
     super(message);
     this.status = status;
@@ -24,7 +22,6 @@ export class InfluxRefusal extends Error {
 export interface Bucket {
   /** Sixteen hexadecimal digits. */
   readonly id: string;
-  /** Its name. */
   readonly name: string;
   /** How long points are kept; without a rule forever. */
   readonly retentionRules?: readonly { readonly everySeconds?: number }[];
@@ -37,10 +34,8 @@ interface Permission {
 
 /** One server, read with one token. */
 export class Influx {
-  /** Where it is. */
   readonly server: InfluxServer;
 
-  /** Sends nothing yet. */
   constructor(server: InfluxServer) {
     this.server = server;
   }

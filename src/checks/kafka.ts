@@ -248,11 +248,9 @@ const SECOND_READ_MS = 2500;
 /** A record that has waited for longer than this is not being read, seconds. */
 const UNREAD_SECONDS = 20;
 
-/** A consumer group and its topic. */
+/** A consumer group and the topic that it reads. */
 export interface TopicGroup {
-  /** Name of the group. */
   readonly group: string;
-  /** The topic that it reads. */
   readonly topic: string;
 }
 

@@ -21,13 +21,11 @@ import { valueIn } from "../stack/secrets.ts";
 /** What is checked: the containers of `deno task stack`, the program with its store, or servers named by settings. */
 export type Form = "stack" | "embedded" | "servers";
 
-/** InfluxDB. */
+/** InfluxDB, with the token that reads it. */
 export interface InfluxServer {
   /** Without a slash at its end. */
   readonly url: string;
-  /** Name of the organization. */
   readonly org: string;
-  /** Name of the bucket. */
   readonly bucket: string;
   /** May read the bucket. */
   readonly token: string;
@@ -37,7 +35,7 @@ export interface InfluxServer {
   readonly writeToken: string | undefined;
 }
 
-/** Grafana. */
+/** Grafana, with its login and the names of what is checked there. */
 export interface GrafanaServer {
   /** Without a slash at its end. */
   readonly url: string;
@@ -53,19 +51,15 @@ export interface GrafanaServer {
 
 /** Everything that is checked. Undefined: not used here. */
 export interface Servers {
-  /** The form of installation. */
   readonly form: Form;
   /** The program's settings; if it runs, its own exchange, channel and products. */
   readonly config: Config;
   /** To be added where a product lacks something: that these are only the default products. Otherwise empty. */
   readonly productsRemark: string;
-  /** Kafka. */
   readonly kafka: KafkaPlace | undefined;
   /** Telegraf's consumer groups; the second may be empty. */
   readonly groups: { readonly prices: string; readonly gaps: string };
-  /** InfluxDB. */
   readonly influx: InfluxServer | undefined;
-  /** Grafana. */
   readonly grafana: GrafanaServer | undefined;
   /** Address of the program's status pages, without a slash at its end. */
   readonly programUrl: string | undefined;
@@ -73,7 +67,6 @@ export interface Servers {
   readonly hasPage: boolean;
   /** The store; undefined: there is none, or it is the demo's. */
   readonly storeFile: string | undefined;
-  /** The longest check of one stage, ms. */
   readonly waitMs: number;
   /** Texts that no output may contain. */
   readonly secrets: readonly string[];
@@ -145,7 +138,6 @@ export function describeCheckSettings(): string {
 
 /** What was found running, see discover.ts. */
 export interface Found {
-  /** What to check. */
   readonly form: Form;
   /** What that is, and how it was found: words that follow "Checking". */
   readonly why: string;
@@ -167,9 +159,7 @@ export interface RunningProgram {
   readonly hasStore: boolean;
   /** Its prices are simulated, and its store is temporary. */
   readonly demo: boolean;
-  /** Address of the exchange. */
   readonly feedUrl: string;
-  /** Channel of the exchange. */
   readonly channel: string;
   /** Ids of the exchange. */
   readonly products: readonly string[];

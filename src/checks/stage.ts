@@ -53,21 +53,15 @@ export interface Stage {
 
 /** What was found at a stage. */
 export interface Result extends Finding {
-  /** Which stage. */
   readonly name: StageName;
-  /** How long the check took, ms. */
   readonly ms: number;
 }
 
 /** Something is broken, and the check knows why. The message says what was seen. */
 export class Problem extends Error {
-  /** Its class. */
   override name = "Problem";
-  /** As in {@link Finding}. */
   override readonly cause: string;
-  /** As in {@link Finding}. */
   readonly cure: string;
-  /** As in {@link Finding}. */
   readonly facts: Finding["facts"];
 
   /** One line each, without a full stop. */

@@ -13,7 +13,6 @@ export interface Times {
 
 /** A trade that a record names. */
 export interface TradeAt {
-  /** Microseconds since the epoch. */
   readonly timeUs: number;
   /** The exchange's number of the trade. */
   readonly trade: number;
@@ -24,7 +23,6 @@ export class NumberList {
   #numbers = new Float64Array(1024);
   #length = 0;
 
-  /** Adds one at the end. */
   push(number: number): void {
     if (this.#length === this.#numbers.length) {
       const larger = new Float64Array(this.#length * 2);
@@ -42,12 +40,10 @@ export class NumberList {
 
 /** Times and trades of records, in the order in which they were read. */
 export class RecordTimes {
-  /** Microseconds since the epoch. */
   readonly times: NumberList = new NumberList();
   /** NaN: the record names no trade. */
   readonly trades: NumberList = new NumberList();
 
-  /** Adds a record. */
   add(timeUs: number, trade: number | undefined): void {
     this.times.push(timeUs);
     this.trades.push(trade ?? NaN);
