@@ -1,22 +1,22 @@
-// The program: runs the command that the first argument names, ends it at a signal, and sets the exit code.
+// Runs the command that the first argument names, stops it when a signal arrives, and sets the exit code.
 
 import { type Context, SECOND_SIGNAL_EXIT, stdio } from "./src/commands/command.ts";
 import { commandOf } from "./src/commands/mod.ts";
 import { systemClock as clock } from "./src/core/clock.ts";
 import { ConfigError, exitCodeFor, SinkError } from "./src/core/errors.ts";
 
-/** A second signal so much later is one, ms: under `deno task` one Ctrl-C arrives twice within a millisecond. */
+/** A signal counts as the second one after this time, ms: under `deno task` one Ctrl-C arrives twice within a millisecond. */
 const SECOND_SIGNAL_MS = 1000;
-/** SIGHUP comes when a terminal is closed. Of nohup nothing is left by then: Deno undoes it at its own start. */
+/** SIGHUP is sent when a terminal is closed. `nohup` does not prevent it, because Deno resets it when it starts. */
 const SIGNALS = Deno.build.os === "windows" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** Deno would send requests to this computer through HTTP_PROXY too: those of the demo, and those of the doctor. */
+/** Without this, Deno would send requests to this computer through HTTP_PROXY too, for example those of demo and doctor. */
 function keepLoopbackOffTheProxy(): void {
   const listed = Deno.env.get("NO_PROXY") ?? Deno.env.get("no_proxy");
   Deno.env.set("NO_PROXY", [...(listed ? [listed] : []), "localhost", "127.0.0.1", "::1"].join());
 }
 
-/** The first signal stops the command, a second one ends the program at once. */
+/** The first signal stops the command, the second one ends the program at once. */
 function listenToSignals(context: Context): void {
   let signalledAt: number | undefined;
   for (const name of SIGNALS) {
@@ -31,7 +31,7 @@ function listenToSignals(context: Context): void {
   }
 }
 
-/** The exit code. What went wrong is said on stderr. */
+/** Returns the exit code, and writes what went wrong to stderr. */
 async function main([name, ...args]: readonly string[]): Promise<number> {
   keepLoopbackOffTheProxy();
   const context: Context = { stop: new AbortController(), onSecondSignal: () => {} };
@@ -46,5 +46,5 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
   }
 }
 
-// at the end, so that a handle that a library still holds does not keep the process alive
+// an explicit exit: a handle that a library still holds must not keep the process alive
 if (import.meta.main) Deno.exit(await main(Deno.args));

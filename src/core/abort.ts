@@ -1,8 +1,8 @@
-// Waiting that ends with a signal or after a time, also for what knows neither.
+// Waits for promises that do not take a signal, until a signal aborts or a time is over.
 
 import type { Clock } from "./clock.ts";
 
-/** Resolves or rejects as the promise, or with the signal's reason as soon as it aborts: then nobody hears of the promise any more. */
+/** Settles like the promise, or rejects with the signal's reason as soon as it aborts. The result of the promise is then ignored. */
 export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(signal.reason);
@@ -15,7 +15,7 @@ export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal)
   }
 }
 
-/** Resolves or rejects as the promise, though after `ms` it resolves all the same; rejects with the signal's reason once it aborts. */
+/** Settles like the promise, but resolves after `ms` at the latest. Rejects with the reason of a signal that aborts. */
 export async function waitAtMost(
   ms: number,
   promise: Promise<unknown>,

@@ -1,18 +1,18 @@
-// Attempt number -> delay. Pure: the randomness is handed in.
+// The delay before the next attempt.
 
-/** The bounds of a growing delay. */
+/** The limits of a growing delay. */
 export interface BackoffLimits {
-  /** Upper bound of the first delay, ms. */
+  /** The longest first delay, ms. */
   readonly baseMs: number;
-  /** No delay is longer, ms. */
+  /** The longest delay, ms. */
   readonly capMs: number;
 }
 
 /**
- * Delay before attempt number `attempt` (0 is the first repetition), ms: full jitter between 0 and a bound that
- * doubles with each attempt up to the cap. Full jitter, so that many clients thrown out together do not return together.
+ * The delay before retry number `attempt` (from 0), ms: random between 0 and a limit that doubles with each attempt up to the
+ * cap. Random, so that many clients that lose their connection together do not all return at the same moment.
  *
- * @param random 0 included to 1 excluded, as `Math.random()` gives it
+ * @param random 0 (included) to 1 (excluded), as from `Math.random()`
  */
 export function backoffMs(attempt: number, { baseMs, capMs }: BackoffLimits, random: number): number {
   return random * Math.min(capMs, baseMs * 2 ** Math.min(attempt, 30));

@@ -1,16 +1,16 @@
-// The only door to time. Everything that waits or asks for the time is handed a Clock; tests hand in their own.
+// All code that waits or reads the time gets a Clock; tests pass their own.
 
-/** Time as the program sees it. */
+/** Reads the time and waits. */
 export interface Clock {
-  /** Wall clock, ms since the epoch, UTC. It may jump: use it for what is written down, never for how long something took. */
+  /** Wall clock, ms since the epoch, UTC. It may jump: use it for timestamps, never to measure how long something takes. */
   now(): number;
-  /** Monotonic ms since some start; never jumps. Use it for ages and deadlines. */
+  /** Monotonic clock, ms since an arbitrary start. Use it for ages and deadlines. */
   elapsed(): number;
-  /** Resolves after `ms`; rejects with `signal.reason` once the signal aborts, at once if it already has. */
+  /** Resolves after `ms`; rejects with `signal.reason` as soon as the signal aborts. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
 
-/** The machine's own clocks. */
+/** The clocks of this computer. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   elapsed: () => performance.now(),

@@ -1,12 +1,12 @@
-// How long something took, in words.
+// Durations as text.
 
-/** A duration in words short enough for a column: `0.4 s`, `12 s`, `3 min`, `2 h`, `5 d`. */
+/** A duration as short text, rounded down: `0.4 s`, `12 s`, `3 min`, `2 h`, `5 d`. */
 export function secondsText(seconds: number): string {
   if (seconds < 9.95) return `${Math.max(0, seconds).toFixed(1)} s`;
   return wholeSecondsText(seconds);
 }
 
-/** As {@link secondsText}, without parts of a second: `0 s`, `12 s`, `3 min`. */
+/** The same in whole seconds: `0 s`, `12 s`, `3 min`. */
 export function wholeSecondsText(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   if (whole < 120) return `${whole} s`;

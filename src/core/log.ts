@@ -1,43 +1,41 @@
-// The Logger type and the one import of @std/log: human lines on a terminal, JSON lines otherwise, always on stderr (stdout
-// belongs to records).
+// The program's log: text or JSON lines on stderr (stdout is for records). The only import of @std/log.
 
 import { BaseHandler, getLogger, type LevelName, type LogRecord, setup } from "@std/log";
 import type { Clock } from "./clock.ts";
 
-/** Who must act: *error* data was lost or a person is needed; *warn* unexpected, nothing lost; *info* started, connected, stopped; *debug* the rest. */
+/** *error*: data was lost or a person must act; *warn*: unexpected, nothing lost; *info*: started, connected, stopped; *debug*: the rest. */
 export type Level = "debug" | "info" | "warn" | "error";
 
-/** Values beside the constant text of a message; no secrets, no whole payloads. */
+/** The variable parts of a message: no secrets, no whole payloads. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** What the program logs through. */
+/** Writes log lines. For the levels see {@link Level}. */
 export interface Logger {
-  /** The rest. */
+  /** Level debug. */
   debug(message: string, fields?: Fields): void;
-  /** Started, connected, stopped. */
+  /** Level info. */
   info(message: string, fields?: Fields): void;
-  /** Unexpected, nothing lost. */
+  /** Level warn. */
   warn(message: string, fields?: Fields): void;
-  /** Data was lost or a person is needed. */
+  /** Level error. */
   error(message: string, fields?: Fields): void;
-  /** For what may come in storms: the same message at most once per 10 s, with the number of those in between in `suppressed`. */
+  /** For messages that may repeat fast: the same one at most once per 10 s. `suppressed` counts those in between. */
   often(level: Level, message: string, fields?: Fields): void;
 }
 
-/** How lines look and which are written. */
+/** Options of {@link createLogger}. */
 export interface LogOptions {
-  /** `text` for people, `json` for machines. */
+  /** `text` is for people, `json` for machines. */
   readonly format: "text" | "json";
   /** The lowest level that is written. */
   readonly level: Level;
-  /** Tells how long a repeating message must wait. */
+  /** Measures the 10 s of `often()`. */
   readonly clock: Clock;
-  /** Takes each line; default stderr. */
+  /** Writes one line; default to stderr. */
   readonly write?: (line: string) => void;
 }
 
 const OFTEN_MS = 10_000;
-const LEVEL_NAMES: Readonly<Record<Level, LevelName>> = { debug: "DEBUG", info: "INFO", warn: "WARN", error: "ERROR" };
 
 class LineHandler extends BaseHandler {
   readonly #write: (line: string) => void;
@@ -48,12 +46,12 @@ class LineHandler extends BaseHandler {
   }
 
   override log(line: string): void {
-    // words of an exchange or a broker may not make a second line or command a terminal
+    // text from an exchange or a broker must not start a new line or contain terminal commands
     this.#write(line.replace(/\p{Cc}/gu, (code) => `\\u${code.charCodeAt(0).toString(16).padStart(4, "0")}`));
   }
 }
 
-/** A value as a log field: errors with their causes, everything else as JSON has it. */
+/** A value as a log field: an error as its name, message and cause. */
 function plain(value: unknown): unknown {
   if (!(value instanceof Error)) return value;
   const cause = value.cause instanceof Error ? `: ${value.cause.message}` : "";
@@ -86,17 +84,17 @@ function toStderr(line: string): void {
   try {
     Deno.stderr.writeSync(encoder.encode(`${line}\n`));
   } catch {
-    // nobody reads us: the feed goes on
+    // stderr is closed: the program continues without a log
   }
 }
 
-/** Sets the program's log up; the last call counts. */
+/** Sets up the log of the program; each call replaces the one before. */
 export function createLogger({ format, level, clock, write = toStderr }: LogOptions): Logger {
-  const name = LEVEL_NAMES[level];
+  const name = level.toUpperCase() as LevelName;
   const handler = new LineHandler(name, format === "json" ? asJson : asText, write);
   setup({ handlers: { lines: handler }, loggers: { default: { level: name, handlers: ["lines"] } } });
   const logger = getLogger();
-  const told = new Map<string, { at: number; count: number }>();
+  const last = new Map<string, { at: number; count: number }>();
   const log: Logger = {
     debug: (message, fields) => void logger.debug(message, fields),
     info: (message, fields) => void logger.info(message, fields),
@@ -104,7 +102,7 @@ export function createLogger({ format, level, clock, write = toStderr }: LogOpti
     error: (message, fields) => void logger.error(message, fields),
     often(atLevel, message, fields) {
       const now = clock.elapsed();
-      const before = told.get(message);
+      const before = last.get(message);
       if (before !== undefined && now - before.at < OFTEN_MS) {
         before.count++;
         return;
@@ -113,7 +111,7 @@ export function createLogger({ format, level, clock, write = toStderr }: LogOpti
         message,
         before === undefined || before.count === 0 ? fields : { ...fields, suppressed: before.count },
       );
-      told.set(message, { at: now, count: 0 });
+      last.set(message, { at: now, count: 0 });
     },
   };
   return log;

@@ -37,7 +37,7 @@ export interface Tick {
   readonly ask?: number | undefined;
 }
 
-/** How far one product has got: the fields of its last tick that the next run needs. */
+/** The fields of a product's last tick that the next run needs. */
 export type Position = Pick<
   Tick,
   "exchange" | "product" | "sequence" | "price" | "exchangeTimeUs" | "receivedTime" | "recordTimeUs" | "tradeId"
@@ -230,7 +230,7 @@ export class GapTimes {
   /** A new open gap of a product. */
   openGap(
     now: number,
-    { exchange, product, from, reason }: Omit<Gap, "kind" | "opened" | "to" | "dropped" | "missed">,
+    { exchange, product, from, reason }: Pick<Gap, "exchange" | "product" | "from" | "reason">,
   ): Gap {
     const opened = this.next(now, exchange, product);
     return { kind: "gap", exchange, product, opened, from, to: null, reason, dropped: 0, missed: true };

@@ -12,12 +12,12 @@ export interface Sink extends AsyncDisposable {
   readonly dropReason?: GapReason;
   /** Why its server slows it down at present (a quota); it may still keep up. */
   readonly throttled?: string | undefined;
-  /** One attempt to connect; does nothing if connected. Rejects with a SinkError. The signal bounds the attempt. */
+  /** One attempt to connect; does nothing if connected. Rejects with a SinkError. The signal ends the attempt. */
   connect(signal: AbortSignal): Promise<void>;
   /**
-   * Resolves when the whole batch is stored; reconnects if needed. Rejects with a SinkError: after `retry` the same
-   * batch is written again (some of it may then be stored twice), after `drop` in smaller parts until one record is left.
-   * The signal bounds the attempt, not the life of the connection.
+   * Resolves when the whole batch is stored; reconnects if needed. Rejects with a SinkError. After `retry` the same batch is
+   * written again, and some of it may then be stored twice. After `drop` it is written in smaller parts, until the rejected
+   * record is alone. The signal ends the attempt, not the connection.
    */
   write(batch: readonly FeedEvent[], signal: AbortSignal): Promise<void>;
   /**

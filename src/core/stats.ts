@@ -1,18 +1,18 @@
-// The counters of the whole program: plain fields, since the hot path adds to them, and read by logs, status, metrics, tests.
+// The counters of the program. They are plain fields, because the hot path increments them. Log, status and metrics read them.
 
 import { REJECT_REASONS, type RejectReason } from "./record.ts";
 
 /** Upper bounds of the delay buckets, seconds. */
 export const DELAY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-/** How often each delay was seen. */
+/** A histogram of delays. */
 export class Delays {
-  /** One count per bucket of {@link DELAY_BUCKETS}, and a last one for all that took longer; not cumulative. */
+  /** The count of each bucket of {@link DELAY_BUCKETS}, and of all longer delays; not cumulative. */
   readonly counts: number[] = new Array(DELAY_BUCKETS.length + 1).fill(0);
-  /** Of all delays, seconds. */
+  /** Sum of all delays, seconds. */
   sum = 0;
 
-  /** A negative delay (a clock that lags behind the exchange's) counts as 0. */
+  /** Adds one delay. A negative one (our clock is behind) counts as 0. */
   add(seconds: number): void {
     let bucket = 0;
     while (bucket < DELAY_BUCKETS.length && seconds > (DELAY_BUCKETS[bucket] as number)) bucket++;
@@ -21,55 +21,55 @@ export class Delays {
   }
 }
 
-/** What became of the events of one sink. */
+/** The counters of one sink. */
 export class SinkStats {
   /** Ticks confirmed by the sink. */
   sent = 0;
-  /** Good ticks shed because the queue was full. */
+  /** Ticks dropped because the queue was full. */
   dropped = 0;
-  /** Ticks taken and never confirmed: refused by the sink for their own sake, or left at the end. */
+  /** Ticks that were queued and never confirmed: the sink rejected them, or they were left at the end. */
   lost = 0;
   /** Gap records confirmed. */
   gapsSent = 0;
   /** Failed attempts to write a batch. */
   failures = 0;
-  /** From the arrival of a tick to its confirmation. */
+  /** The time from the arrival of a tick to its confirmation. */
   readonly delay = new Delays();
 }
 
 /** All counters; they only rise. */
 export class Stats {
-  /** Frames off the socket or lines of a file. */
+  /** Frames from the socket, or lines of a file. */
   frames = 0;
-  /** Frames that were not for us: types we do not know, products we did not ask for. */
+  /** Frames of an unknown type, or of a product that was not subscribed to. */
   ignored = 0;
   /** Heartbeats, acknowledgements and refusals. */
   control = 0;
-  /** Tickers that report no trade: without a time, or of a product that was never traded. */
+  /** Tickers without a trade: they have no time, or the product was never traded. */
   withoutTrade = 0;
-  /** Ticks that passed every check and went on the road. */
+  /** New ticks that passed every check. */
   received = 0;
-  /** That product's last tick once more. */
+  /** Ticks that were the product's previous tick again. */
   repeated = 0;
-  /** By reason. */
+  /** Rejected frames and ticks by reason. */
   readonly rejected = Object.fromEntries(REJECT_REASONS.map((reason) => [reason, 0])) as Record<RejectReason, number>;
-  /** Connections that were opened after the first one. */
+  /** Connections after the first one. */
   reconnects = 0;
-  /** Gaps that were opened; those of unknown start only where older ticks are stored. */
+  /** Gaps that were opened. A gap with an unknown start counts only if older ticks of the product are stored. */
   gaps = 0;
-  /** From the exchange's time of a tick to its arrival; repeats are left out, since they tell of old trades. */
+  /** The time from the trade, by the exchange's clock, to the arrival of its tick; without repeats, which are old trades. */
   readonly arrival = new Delays();
-  /** By the name of the sink. */
+  /** The counters of each sink by its name. */
   readonly sinks = new Map<string, SinkStats>();
 
-  /** The counters of one sink, made at the first call. */
+  /** The counters of one sink; the first call creates them. */
   sink(name: string): SinkStats {
     let stats = this.sinks.get(name);
     if (stats === undefined) this.sinks.set(name, stats = new SinkStats());
     return stats;
   }
 
-  /** Rejected frames of all reasons. */
+  /** The sum over all reasons. */
   get rejectedTotal(): number {
     return Object.values(this.rejected).reduce((sum, count) => sum + count, 0);
   }
