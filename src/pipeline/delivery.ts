@@ -39,11 +39,11 @@ export interface SinkStatus {
   /** See {@link SinkState}. */
   readonly state: SinkState;
   /** Why it is not ok, in words. */
-  readonly trouble?: string;
+  readonly trouble?: string | undefined;
   /** Why its gap records cannot be written, if they are written separately. */
-  readonly gapsTrouble?: string;
+  readonly gapsTrouble?: string | undefined;
   /** Why its server slows it down at present (a quota); it may still keep up. */
-  readonly throttled?: string;
+  readonly throttled?: string | undefined;
   /** Events in the queue. */
   readonly queueDepth: number;
   /** Most events that the queue holds. */
@@ -129,9 +129,9 @@ export class Delivery {
     return {
       name: this.sink.name,
       state: this.#state === "ok" && trouble !== undefined ? "failing" : this.#state,
-      ...(trouble === undefined ? {} : { trouble }),
-      ...(this.#gapsTrouble === undefined ? {} : { gapsTrouble: this.#gapsTrouble }),
-      ...(throttled === undefined ? {} : { throttled }),
+      trouble,
+      gapsTrouble: this.#gapsTrouble,
+      throttled,
       queueDepth: this.queue.depth,
       queueCapacity: this.queue.capacity,
     };
@@ -264,11 +264,12 @@ export class Delivery {
 
   /** Retries the batch until it is stored, except for records that the sink rejects for good. */
   async #deliver(batch: readonly FeedEvent[], deadline: AbortSignal): Promise<void> {
-    const { log } = this.#options;
+    const { clock, log } = this.#options;
     if (batch.length === 0) return;
     for (let attempt = 0;; attempt++) {
+      this.#writingSince = clock.elapsed();
       try {
-        await this.#write(batch, deadline);
+        await this.sink.write(batch, deadline).finally(() => this.#writingSince = undefined);
         this.#confirm(batch);
         return;
       } catch (error) {
@@ -282,16 +283,6 @@ export class Delivery {
         this.#trouble = error.message;
       }
       await this.#pause(attempt, deadline);
-    }
-  }
-
-  /** One attempt to write; notes when it began. */
-  async #write(batch: readonly FeedEvent[], deadline: AbortSignal): Promise<void> {
-    this.#writingSince = this.#options.clock.elapsed();
-    try {
-      await this.sink.write(batch, deadline);
-    } finally {
-      this.#writingSince = undefined;
     }
   }
 

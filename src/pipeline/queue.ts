@@ -1,6 +1,7 @@
 // The bounded ring between a source and one sink. Pushing never waits; the consumer takes batches. When the ring is full, the
 // oldest tick is dropped, counted, and declared in a gap. Gaps are never dropped, only merged per product.
 
+import { unlessAborted } from "../core/abort.ts";
 import { type FeedEvent, type Gap, type GapReason, recordTime, seriesOf, type Tick } from "../core/record.ts";
 import type { RunContext } from "./context.ts";
 
@@ -64,8 +65,11 @@ export class EventQueue {
   #size = 0;
   #ticks = 0;
   #closed = false;
-  #wake: (() => void) | undefined;
-  readonly #room = new Set<AbortController>();
+  /** Wakes the consumer when the ring has this many events, or is closed. */
+  #wake = () => {};
+  #wakeSize = 0;
+  /** Aborted when the consumer takes something. */
+  #room = new AbortController();
   // both by series
   readonly #shed = new Map<string, Shed>();
   readonly #kept = new Map<string, Gap[]>();
@@ -106,21 +110,18 @@ export class EventQueue {
     this.#ring[tail < capacity ? tail : tail - capacity] = event;
     this.#size++;
     if (event.kind === "tick") this.#ticks++;
-    this.#signal();
+    if (this.#size >= this.#wakeSize) this.#wake();
   }
 
   /** No more events will be pushed: `batches()` ends when the queue is empty. */
   close(): void {
     this.#closed = true;
-    this.#signal();
+    this.#wake();
   }
 
   /** Resolves when the consumer has taken something, or after `ms`. */
   async room(ms: number): Promise<void> {
-    const taken = new AbortController();
-    this.#room.add(taken);
-    await this.#options.clock.sleep(ms, taken.signal).catch(() => {});
-    this.#room.delete(taken);
+    await this.#options.clock.sleep(ms, this.#room.signal).catch(() => {});
   }
 
   /** Removes and returns, oldest first, all merged gaps and at most `max` events of the ring. The caller owns the array. */
@@ -138,7 +139,8 @@ export class EventQueue {
       events[i] = event;
     }
     this.#size -= count;
-    for (const waiting of this.#room) waiting.abort();
+    this.#room.abort();
+    this.#room = new AbortController();
     const shed = this.#shed.size > 0 ? this.#takeShed(events) : [];
     return kept.length + shed.length > 0 ? [...kept, ...shed, ...events] : events;
   }
@@ -149,7 +151,7 @@ export class EventQueue {
       signal.throwIfAborted();
       if (this.#isEmpty()) {
         if (this.#closed) return;
-        await this.#changed(signal);
+        await this.#grown(1, signal);
         continue;
       }
       if (limits.lingerMs > 0) await this.#fill(limits, signal);
@@ -161,38 +163,22 @@ export class EventQueue {
     return this.#size === 0 && this.#kept.size === 0 && this.#shed.size === 0;
   }
 
-  #signal(): void {
-    const wake = this.#wake;
-    if (wake === undefined) return;
-    this.#wake = undefined;
-    wake();
-  }
-
-  async #changed(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    this.#wake = resolve;
-    try {
-      await promise;
-    } finally {
-      this.#wake = undefined;
-      signal.removeEventListener("abort", onAbort);
-    }
+  /** Resolves when the ring has this many events, or is closed. */
+  #grown(size: number, signal: AbortSignal): Promise<void> {
+    this.#wakeSize = size;
+    return unlessAborted(new Promise((resolve) => this.#wake = resolve), signal);
   }
 
   /** Waits until the batch is full, the linger time is over, or the queue is closed. */
   async #fill({ maxBatch, lingerMs }: BatchLimits, signal: AbortSignal): Promise<void> {
+    if (this.#size >= maxBatch || this.#closed) return;
     const over = new AbortController();
     const stop = AbortSignal.any([signal, over.signal]);
-    const linger = this.#options.clock.sleep(lingerMs, stop).catch(() => {}).finally(() => over.abort());
-    while (this.#size < maxBatch && !this.#closed && !stop.aborted) {
-      await this.#changed(stop).catch(() => {});
+    try {
+      await Promise.race([this.#options.clock.sleep(lingerMs, stop), this.#grown(maxBatch, stop)]);
+    } finally {
+      over.abort();
     }
-    over.abort();
-    await linger;
-    signal.throwIfAborted();
   }
 
   #evict(): void {

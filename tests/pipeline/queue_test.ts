@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual, assertRejects } from "@std/assert";
+import { systemClock } from "../../src/core/clock.ts";
 import { EventQueue } from "../../src/pipeline/queue.ts";
 import { type FeedEvent, type Gap, GapTimes, recordTime, type Tick } from "../../src/core/record.ts";
 import { FakeClock, settle } from "../fakes/clock.ts";
@@ -258,6 +259,29 @@ Deno.test("EventQueue.batches() lets a batch fill for the linger, and no longer"
   await done;
   assertEquals(batches, [2, 5, 1], "nor does the last one");
   assertEquals(clock.sleeping, 0);
+});
+
+Deno.test("EventQueue.batches() misses no event that comes while a linger ends", async () => {
+  const queue = new EventQueue({ capacity: 100, clock: systemClock, gapTimes: new GapTimes() });
+  let taken = 0;
+  const done = (async () => {
+    for await (const batch of queue.batches({ maxBatch: 5, lingerMs: 1 }, new AbortController().signal)) {
+      taken += batch.length;
+    }
+  })();
+  for (let i = 1; i <= 100; i++) {
+    queue.push(at(i));
+    // the next event comes as soon as this one is taken, at the latest
+    const deadline = performance.now() + 10_000;
+    while (taken < i) {
+      assert(performance.now() < deadline, `event ${i} is not taken`);
+      if (i % 2 === 0) await Promise.resolve();
+      await systemClock.sleep(0, new AbortController().signal);
+    }
+  }
+  queue.close();
+  await done;
+  assertEquals(taken, 100);
 });
 
 for (const lingerMs of [0, 50]) {
