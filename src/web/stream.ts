@@ -537,10 +537,12 @@ export class Streams {
     reader.known = { events: noted, until, elapsed: clock.elapsed() + KNOWN_MS };
   }
 
-  /** What the reader has missed, then what comes. Between the last look at memory and the first live event nothing waits: no hole. */
+  /** Sends what the reader has missed, then live events. */
   async #resume(reader: Reader, wish: Wish, lastEventId: number): Promise<void> {
-    const missed = await this.#missed(wish, lastEventId);
+    const missedNow = await this.#missed(wish, lastEventId);
     if (reader.isEnded) return;
+    // in one go: an event that arrives between the two would be missing
+    const missed = missedNow();
     this.#join(reader, wish);
     if (typeof missed !== "string") {
       const events = wish.everyMs === undefined ? missed : mergeTicks(missed, wish.everyMs);
@@ -553,28 +555,32 @@ export class Streams {
     this.#sendNewest(reader, wish);
   }
 
-  /** What arrived after this moment; a text: why that cannot be told. */
-  async #missed({ products }: Wish, lastEventId: number): Promise<readonly FeedEvent[] | string> {
+  /** Reads the store if necessary. The function that it returns gives all events after this moment, or why that is not possible. */
+  async #missed({ products }: Wish, lastEventId: number): Promise<() => readonly FeedEvent[] | string> {
     const { live, store, gate } = this.#options;
     const series = [...products.keys()];
     const from = live.safeWatermark(lastEventId);
-    if (from === undefined) return "the clock was set back, or the id is none of ours";
-    const inMemory = live.after(from, series);
-    if (inMemory.isWhole) return inMemory.events;
-    let stored: readonly FeedEvent[] | undefined;
-    try {
-      stored = await gate.run(() => store.since([...products.values()], from, BACKFILL_LIMIT));
-    } catch (error) {
-      if (error instanceof HttpError) return error.message;
-      throw error;
+    if (from === undefined) return () => "the clock was set back, or the id is none of ours";
+    let stored: readonly FeedEvent[] | undefined = [];
+    if (!live.after(from, series).isWhole) {
+      try {
+        stored = await gate.run(() => store.since([...products.values()], from, BACKFILL_LIMIT));
+      } catch (error) {
+        if (!(error instanceof HttpError)) throw error;
+        const { message } = error;
+        return () => message;
+      }
     }
-    if (stored === undefined) return TOO_MUCH;
-    const { events, left } = live.after(from, series);
-    const known = new Known();
-    for (const event of stored) known.add(event);
-    const isLate = (tick: Tick) => tick.exchangeTimeUs / 1000 < from - LATE_MS;
-    if (left.some((tick) => !known.has(tick) && !isLate(tick))) return "the store is too far behind";
-    return [...stored, ...events.filter((event) => !known.has(event))];
+    return () => {
+      const { events, isWhole, left } = live.after(from, series);
+      if (isWhole) return events;
+      if (stored === undefined) return TOO_MUCH;
+      const known = new Known();
+      for (const event of stored) known.add(event);
+      const isLate = (tick: Tick) => tick.exchangeTimeUs / 1000 < from - LATE_MS;
+      if (left.some((tick) => !known.has(tick) && !isLate(tick))) return "the store is too far behind";
+      return [...stored, ...events.filter((event) => !known.has(event))];
+    };
   }
 
   /** The first words: when to come again, and how things are. */
