@@ -247,7 +247,7 @@ browserTest("nothing moves when a state takes more words, nor for a scroll bar",
   simulator.levers.wrongProductErrors("DOT-USD");
   await tab.until(
     "the states take more words",
-    () => /stopped telling of ADA-USD; .*refused DOT-USD/.test(__page.strip()?.text ?? ""),
+    () => /sends no more ticks of ADA-USD; .*refused DOT-USD/.test(__page.strip()?.text ?? ""),
     undefined,
     30_000,
   );

@@ -105,7 +105,7 @@ browserTest(
       await state("BTC-USD", "stalled");
       await tab.until(
         "the strip names it",
-        () => /^live.*; Coinbase stopped telling of BTC-USD$/.test(__page.strip()?.text ?? "") || __page.strip(),
+        () => /^live.*; Coinbase sends no more ticks of BTC-USD$/.test(__page.strip()?.text ?? "") || __page.strip(),
       );
       assertMatch(await page.innerText("#age"), /^no more ticks from the exchange; last tick \d+ s ago$/);
       assertEquals(await page.getAttribute('[data-product="ETH-USD"]', "data-state"), "live");

@@ -3,7 +3,6 @@
 
 import {
   CandlestickSeries,
-  type CandlestickSeriesPartialOptions,
   createChartEx,
   CrosshairMode,
   defaultHorzScaleBehavior,
@@ -392,27 +391,31 @@ export class Chart {
   }
 
   #addPrices(): ISeriesApi<"Candlestick", Time> | ISeriesApi<"Line", Time> {
-    const common = { priceLineStyle: LineStyle.Dotted, priceLineColor: this.#colors.muted } as const;
-    if (this.#style === "line") {
-      return this.#chart.addSeries(LineSeries, { ...common, color: this.#colors.line, lineWidth: 2 }, 0);
-    }
-    return this.#chart.addSeries(CandlestickSeries, { ...common, ...this.#candleColors() }, 0);
+    const options = this.#priceOptions();
+    return this.#style === "line"
+      ? this.#chart.addSeries(LineSeries, options, 0)
+      : this.#chart.addSeries(CandlestickSeries, options, 0);
   }
 
-  #candleColors(): CandlestickSeriesPartialOptions {
-    const { up, down } = this.#colors;
+  /** Of both styles: a series ignores what it does not know. */
+  #priceOptions() {
+    const { up, down, line, muted } = this.#colors;
     return {
+      priceLineStyle: LineStyle.Dotted,
+      priceLineColor: muted,
+      color: line,
+      lineWidth: 2,
       upColor: up,
       downColor: down,
       borderUpColor: up,
       borderDownColor: down,
       wickUpColor: up,
       wickDownColor: down,
-    };
+    } as const;
   }
 
   #paint(): void {
-    const { text, muted, grid, line, panel, regions, font, fontSize } = this.#colors;
+    const { text, muted, grid, panel, regions, font, fontSize } = this.#colors;
     this.#regions.colors = regions;
     this.#regions.font = `${fontSize}px ${font}`;
     this.#chart.applyOptions({
@@ -429,8 +432,7 @@ export class Chart {
         horzLine: { color: muted, labelBackgroundColor: "#4a5568" },
       },
     });
-    if (this.#style === "line") this.#prices.applyOptions({ color: line, priceLineColor: muted });
-    else this.#prices.applyOptions({ ...this.#candleColors(), priceLineColor: muted });
+    this.#prices.applyOptions(this.#priceOptions());
   }
 
   /** Draws one candle that changed or was added at the end. Returns false if all must be drawn instead. */

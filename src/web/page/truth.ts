@@ -105,7 +105,7 @@ export function truthOf({ link, status, statusAt, states, now }: TruthInput): Tr
     return { level: "bad", kind: "stalled", text: `connected, but ${exchange} sends no prices` };
   }
   if (stalled.length > 0) {
-    troubles.push({ kind: "stalled", level: "warn", text: `${exchange} stopped telling of ${names(stalled)}` });
+    troubles.push({ kind: "stalled", level: "warn", text: `${exchange} sends no more ticks of ${names(stalled)}` });
   }
   if (refused.length > 0) {
     troubles.push({ kind: "refused", level: "warn", text: `${exchange} refused ${names(refused)}` });

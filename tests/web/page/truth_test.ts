@@ -75,7 +75,7 @@ const CASES: [level: string, text: string, given: Case][] = [
   ["bad", "connected, but Coinbase sends no prices", { states: [{ product: "BTC-USD", state: "stalled" }] }],
   [
     "warn",
-    "live from Coinbase; Coinbase stopped telling of BTC-USD",
+    "live from Coinbase; Coinbase sends no more ticks of BTC-USD",
     { states: [{ product: "BTC-USD", state: "stalled" }, { product: "ETH-USD", state: "live" }] },
   ],
   [
