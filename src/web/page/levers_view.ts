@@ -1,9 +1,10 @@
 /// <reference lib="dom" />
 // The panel of the demo's levers: a button or switch for each, what it teaches and what to watch.
 
+import type { Lever } from "../demo_api.ts";
 import { api, messageOf } from "./api.ts";
 import { byId, make, setText } from "./dom.ts";
-import { leversOf, type WireLever } from "./wire.ts";
+import { leversOf } from "./wire.ts";
 
 /** How long a button shows that it was pulled, ms. */
 const DONE_MS = 3000;
@@ -20,7 +21,7 @@ export async function loadLevers(): Promise<void> {
   }
 }
 
-function drawLevers(levers: readonly WireLever[]): void {
+function drawLevers(levers: readonly Lever[]): void {
   const names = levers.map(({ name }) => name).join();
   if (list.dataset["names"] !== names) {
     list.dataset["names"] = names;
@@ -33,7 +34,7 @@ function drawLevers(levers: readonly WireLever[]): void {
   }
 }
 
-function leverItem({ name, title, teaches, watch, kind }: WireLever): HTMLElement {
+function leverItem({ name, title, teaches, watch, kind }: Lever): HTMLElement {
   const button = make("button", `lever-button ${kind}`, make("span", "", title));
   button.type = "button";
   button.dataset["lever"] = name;

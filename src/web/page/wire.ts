@@ -1,30 +1,18 @@
-// What the API and the stream tell a page, as it travels, and the checks at this edge. Field by field: README, "API".
+// The JSON that the API and the stream send, and the checks of the answers. docs/api.md explains each field.
 
 import type { Interval } from "../../core/candle.ts";
 import { ageMs, type Gap, type RejectReason } from "../../core/record.ts";
 import type { SinkStatus } from "../../pipeline/delivery.ts";
-import type { ProductNote, ProductState, SourceStatus } from "../../pipeline/source.ts";
+import type { ProductStatus, SourceStatus } from "../../pipeline/source.ts";
+import type { SinkStats, Stats } from "../../core/stats.ts";
+import type { Lever } from "../demo_api.ts";
 
-/** One of `/api/products`. */
-export interface ProductRow {
-  /** The name that records bear: `BTC-USD`, `kraken:BTC/USD`. */
-  readonly product: string;
+/** One of `/api/products`. The product has the name that records use: `BTC-USD`, `kraken:BTC/USD`. */
+export interface ProductRow extends Omit<ProductStatus, "gap"> {
   /** Lower case. */
   readonly exchange: string;
-  /** Last price, quote currency. */
-  readonly price?: number;
-  /** Exchange time of that price, unix seconds. */
-  readonly time?: number;
   /** Since the price 24 hours ago, percent. */
   readonly change24h?: number;
-  /** Age of its last trade, seconds. */
-  readonly ageSeconds?: number;
-  /** See {@link ProductState}. */
-  readonly state: ProductState;
-  /** Why the exchange refused it, in its words. */
-  readonly refused?: string;
-  /** See {@link ProductNote}. */
-  readonly note?: ProductNote;
 }
 
 /** One of `/api/ticks`, and the stream's event `tick`. */
@@ -88,90 +76,31 @@ export interface WireReset {
 /** One of `/api/gaps`, and the stream's event `gap`: the gap record. */
 export type WireGap = Omit<Gap, "kind" | "exchange">;
 
-/** How one product stands, in the stream's event `status`. */
-export interface WireState {
-  /** As in {@link ProductRow}. */
-  readonly product: string;
-  /** See {@link ProductState}. */
-  readonly state: ProductState;
-  /** Why the exchange refused it, in its words. */
-  readonly refused?: string;
-  /** See {@link ProductNote}. */
-  readonly note?: ProductNote;
-}
+/** The state of one product, in the stream's event `status`. */
+export type WireState = Pick<ProductStatus, "product" | "state" | "refused" | "note">;
 
-/** The counters of one sink. */
-export interface WireSinkCounters {
-  /** Ticks confirmed. */
-  readonly sent: number;
-  /** Ticks shed because its queue was full. */
-  readonly dropped: number;
-  /** Ticks taken and never confirmed. */
-  readonly lost: number;
-  /** Gap records confirmed. */
-  readonly gapsSent: number;
-  /** Failed attempts to write. */
-  readonly failures: number;
-}
-
-/** The counters of the whole program; they only rise, and start over with it. */
-export interface WireCounters {
-  /** Frames off the socket. */
-  readonly frames: number;
-  /** Frames that were not for us. */
-  readonly ignored: number;
-  /** Heartbeats, acknowledgements and refusals. */
-  readonly control: number;
-  /** Tickers that report no trade. */
-  readonly withoutTrade: number;
-  /** Ticks that passed every check. */
-  readonly received: number;
-  /** Not taken, by reason. */
-  readonly rejected: Readonly<Partial<Record<RejectReason, number>>>;
-  /** That product's last tick once more. */
-  readonly repeated: number;
-  /** Connections after the first. */
-  readonly reconnects: number;
-  /** Gaps that were opened; those of unknown start only where older ticks are stored. */
-  readonly gaps: number;
-  /** By the name of the sink. */
-  readonly sinks: Readonly<Record<string, WireSinkCounters>>;
-}
+/** All counters. They only rise, and start at 0 with the program. */
+export type WireCounters =
+  & Readonly<Omit<Stats, "arrival" | "rejected" | "rejectedTotal" | "sink" | "sinks">>
+  & {
+    readonly rejected: Readonly<Partial<Record<RejectReason, number>>>;
+    /** By the name of the sink. */
+    readonly sinks: Readonly<Record<string, Omit<SinkStats, "delay">>>;
+  };
 
 /** `/api/status`, and the stream's event `status`. */
 export interface WireStatus extends Omit<SourceStatus, "products"> {
   /** The server's clock, unix seconds. */
   readonly now: number;
-  /** How far the exchange is away, from its heartbeats, seconds. */
-  readonly delaySeconds?: number;
-  /** As `/readyz`. */
   readonly ready: boolean;
-  /** Why it is not ready, in words. */
+  /** Why it is not ready. */
   readonly reasons: readonly string[];
   /** Prices are simulated. */
   readonly demo: boolean;
-  /** Each sink as it stands. */
   readonly sinks: readonly SinkStatus[];
-  /** See {@link WireCounters}. */
   readonly counters: WireCounters;
-  /** In the stream: those that changed since the event before, at first all. */
+  /** In the stream: products whose state changed since the last event; at first all. */
   readonly products?: readonly WireState[];
-}
-
-/** One lever of the demo, as `/api/demo` tells it. */
-export interface WireLever {
-  /** As in its path. */
-  readonly name: string;
-  /** A few words for its button. */
-  readonly title: string;
-  /** One sentence. */
-  readonly teaches: string;
-  /** One sentence. */
-  readonly watch: string;
-  /** Of a switch: how it stands. */
-  readonly on?: boolean;
-  /** `pulse`: does something once. `switch`: stays on. */
-  readonly kind: "pulse" | "switch";
 }
 
 /** How old a tick of the stream is by the server's clock (`now`, ms), ms: as the API counts it. */
@@ -198,7 +127,7 @@ function listOf<T>(value: unknown, what: string, examples: Readonly<Record<strin
   const fits = (each: unknown) =>
     isObject(each) && Object.entries(examples).every(([name, example]) => typeof each[name] === typeof example);
   if (Array.isArray(value) && value.every(fits)) return value as T[];
-  throw new WireError(`Cannot use the server's ${what} as they must be a list of objects that this page knows`);
+  throw new WireError(`Cannot use the server's ${what}: expected a list of objects that this page knows`);
 }
 
 /** Checks the answer of `/api/products`. */
@@ -217,6 +146,6 @@ export function gapsOf(value: unknown): WireGap[] {
 }
 
 /** Checks the answer of `/api/demo`. */
-export function leversOf(value: unknown): WireLever[] {
+export function leversOf(value: unknown): Lever[] {
   return listOf(isObject(value) ? value["levers"] : value, "levers", { name: "", title: "", teaches: "", watch: "" });
 }
