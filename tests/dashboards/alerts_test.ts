@@ -9,7 +9,7 @@ import { influxMissing, InfluxServer } from "../servers/influxdb.ts";
 import { interpolate, withOptions } from "./grafana.ts";
 import { gatherLine, metricLine, PRODUCER, rejectedLine, type Sample, telegrafLine, tickLine } from "./producer.ts";
 
-/** A feed as it has been for fifteen minutes up to `now`, told every 10 s. Functions take the seconds before `now`. */
+/** The metrics of the fifteen minutes up to `now`, one sample every 10 s. Functions take the seconds before `now`. */
 interface Story {
   /** By product. */
   readonly products?: Readonly<Record<string, ProductStory>>;
@@ -30,20 +30,20 @@ interface Story {
   readonly telegrafRejected?: (ago: number) => number;
   /** Records that were none, seconds before `now`. */
   readonly records?: readonly number[];
-  /** Other producers, by address; of Telegraf they tell nothing. */
+  /** Other producers, by address; they say nothing about Telegraf. */
   readonly others?: Readonly<Record<string, Story>>;
   /** It answered once long ago too, seconds before `now`. */
   readonly heard?: number;
   /** Where it does not answer Telegraf does not ask it any more. */
   readonly unasked?: boolean;
-  /** Telegraf tells of itself, and asks. */
+  /** Telegraf stores its own metrics, and scrapes. */
   readonly telegraf?: (ago: number) => boolean;
   /** How many addresses more Telegraf asks in vain. */
   readonly unheard?: number;
 }
 
 interface ProductStory {
-  /** Undefined: the producer does not tell of the product. */
+  /** Undefined: the producer does not report the product. */
   readonly state?: string | ((ago: number) => string | undefined);
   /** Seconds between its ticks, the last shortly before `now`; or when its only ticks came, seconds before `now`. */
   readonly ticks?: number | readonly number[];
@@ -78,7 +78,7 @@ function* linesOf(story: Story, now: number): Generator<string> {
       // metrics may be dropped: that is none of our business
       yield telegrafLine({ at, field, value: SPAN - ago, tags: { alias: "metrics" } });
     }
-    // told before the look of that moment has ended
+    // stored before the scrape of that moment has ended
     yield gatherLine(at, "prometheus", errors);
     errors += unanswered(story, ago);
     // of Kafka, say
@@ -209,7 +209,7 @@ const STORIES: readonly (readonly [name: string, story: Story, fires: Fired])[] 
     { "no-ticks": [""] },
   ],
   [
-    "a list of products without heartbeats of their own, and nothing was traded: nobody knows, and none is stalled",
+    "products without heartbeats of their own, and nothing was traded: unknown, and none is stalled",
     { products: { "BTC-USD": { ticks: [300], state: "waiting" }, "ETH-USD": { ticks: [40_000], state: "waiting" } } },
     {},
   ],
@@ -224,7 +224,7 @@ const STORIES: readonly (readonly [name: string, story: Story, fires: Fired])[] 
     {},
   ],
   [
-    "connected, and the exchange sends nothing of one product, while nobody knows of the others",
+    "connected, and the exchange sends nothing for one product, while the others are unknown",
     { products: { "BTC-USD": { ticks: [300], state: "stalled" }, "ETH-USD": { ticks: [300], state: "waiting" } } },
     { "no-ticks": [""], "product-stalled": ["BTC-USD"] },
   ],
@@ -335,7 +335,7 @@ const STORIES: readonly (readonly [name: string, story: Story, fires: Fired])[] 
     {},
   ],
   [
-    "Telegraf is dead: nobody knows of any producer",
+    "Telegraf is down: nothing is known about any producer",
     {
       telegraf: (ago) => ago > 240,
       told: (ago) => ago > 240,
@@ -491,13 +491,13 @@ Deno.test({
   },
 });
 
-Deno.test("each alert has a story that makes it fire, and the quiet ones are silent", () => {
+Deno.test("each alert has a case in which it fires, and quiet markets fire none", () => {
   const fired = new Set(STORIES.flatMap(([, , fires]) => Object.keys(fires)));
   assertEquals([...fired].toSorted(), ALERTS.map(({ uid }) => uid).toSorted());
   for (const [name, , fires] of STORIES) if (/quiet for|was traded/.test(name)) assertEquals(fires, {});
 });
 
-Deno.test("only one rule speaks when InfluxDB cannot be asked, and all rules stand in the file", () => {
+Deno.test("only one rule fires if InfluxDB cannot be queried, and the file contains all rules", () => {
   assertEquals(ALERTS.filter(({ firesOnErrors }) => firesOnErrors).map(({ uid }) => uid), ["no-ticks"]);
   assertEquals([...rules.matchAll(/^ {6}- uid: (.+)$/gm)].map(([, uid]) => uid), ALERTS.map(({ uid }) => uid));
   // Grafana does not start with another interval, nor without a range

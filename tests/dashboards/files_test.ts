@@ -1,4 +1,4 @@
-// What stands in grafana-provisioning, without any server.
+// The files in grafana-provisioning, without any server.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import pipeline from "../../grafana-provisioning/dashboards/json/pipeline.json" with { type: "text" };
@@ -14,7 +14,7 @@ import { PANELS, PIPELINE_PANELS } from "../../src/stack/dashboards/ids.ts";
 import { QUERIES } from "../../src/stack/dashboards/queries.ts";
 import { goDuration, goTime, interpolate, windowPeriodMs } from "./grafana.ts";
 
-Deno.test("grafana-provisioning holds what `deno task dashboards` writes", () => {
+Deno.test("grafana-provisioning contains what `deno task dashboards` generates", () => {
   const committed: typeof FILES = {
     "alerting/rules.yaml": rules,
     "dashboards/json/pipeline.json": pipeline,
@@ -22,7 +22,7 @@ Deno.test("grafana-provisioning holds what `deno task dashboards` writes", () =>
   };
   assertEquals(Object.keys(FILES), Object.keys(committed));
   for (const [path, text] of Object.entries(FILES)) {
-    assertEquals(committed[path], text, `${path} is not what is written: run deno task dashboards`);
+    assertEquals(committed[path], text, `${path} is out of date: run deno task dashboards`);
   }
 });
 
@@ -140,11 +140,11 @@ for (const { title, type, fieldConfig: { defaults, overrides }, options, targets
   }
 }
 
-Deno.test("no query fills what is missing with the value before it", () => {
+Deno.test("no query fills missing values with the previous one", () => {
   for (const [name, query] of Object.entries(QUERIES)) assert(!query.includes("usePrevious"), name);
 });
 
-Deno.test("in a cell that may be empty stands a dash or nothing, not the text for an empty table", () => {
+Deno.test("a cell that may be empty shows a dash or nothing, not the text for an empty table", () => {
   const market = panelOf(PANELS.market, prices);
   for (const column of ["last", "change", "age", "Trend #B"]) {
     assertEquals(setIn(market, column, "noValue"), "-", column);
@@ -156,7 +156,7 @@ Deno.test("in a cell that may be empty stands a dash or nothing, not the text fo
   }
 });
 
-Deno.test("all columns of a table can be seen on a page that is 800 pixels wide", () => {
+Deno.test("all columns of a table are visible on a page that is 800 pixels wide", () => {
   for (const panel of ALL_PANELS.filter(({ type }) => type === "table")) {
     // 24 columns of the grid take 775 there; 8 between panels, and 8 at each side of a table
     const room = panel.gridPos.w * 775 / 24 - 8 - 16;
@@ -176,7 +176,7 @@ Deno.test("all columns of a table can be seen on a page that is 800 pixels wide"
   assert(Number(setIn(panelOf(PIPELINE_PANELS.products, pipeline), "state", "custom.width")) >= 12 * 7 + 12);
 });
 
-Deno.test("bars have a greatest width, and no axis has labels at 0 and at a threshold beside it", () => {
+Deno.test("bars have a maximum width, and no axis has overlapping labels at 0 and at a threshold", () => {
   for (const { title, fieldConfig: { defaults: { custom = {} } } } of ALL_PANELS) {
     if (custom.drawStyle === "bars") assertEquals(custom.barMaxWidth, 12, title);
     assert(custom.scaleDistribution?.type !== "symlog", title);
@@ -185,13 +185,13 @@ Deno.test("bars have a greatest width, and no axis has labels at 0 and at a thre
   assertEquals([min, custom?.scaleDistribution?.type], [0.001, "log"]);
 });
 
-Deno.test("a product that waits is not shown as trouble", () => {
+Deno.test("a waiting product is not shown as a problem", () => {
   for (const id of [PIPELINE_PANELS.states, PIPELINE_PANELS.products]) {
     assertMatch(JSON.stringify(panelOf(id, pipeline)), new RegExp(`"text":"waiting","color":"${COLORS.faint}"`));
   }
 });
 
-Deno.test("prices of one product have the decimals that the second query says, and nothing of the panel is stronger", () => {
+Deno.test("prices of one product have the decimals that the second query returns, and no override changes that", () => {
   for (const id of [PANELS.price, PANELS.summary, PANELS.candles, PANELS.timeline]) {
     const { title, targets, transformations, fieldConfig: { defaults, overrides } } = panelOf(id, prices);
     assertEquals(transformations?.[0]?.id, "configFromData", title);
@@ -210,18 +210,18 @@ Deno.test("prices of one product have the decimals that the second query says, a
   }
 });
 
-Deno.test("an alert is sent within seconds, and those of different products apart", () => {
+Deno.test("an alert is sent within seconds, and alerts of different products are sent separately", () => {
   assertMatch(notifications, /^ {4}group_by: \[grafana_folder, alertname, product\]$/m);
   // Grafana's own are 30 s and 5 min
   for (const name of ["group_wait", "group_interval"]) assertMatch(notifications, new RegExp(`^ {4}${name}: 5s$`, "m"));
 });
 
-Deno.test("each dashboard leads to the other", () => {
+Deno.test("each dashboard links to the other", () => {
   assertMatch(prices, /"url": "\/d\/pipeline"/);
   assertMatch(pipeline, /"url": "\/d\/prices"/);
 });
 
-Deno.test("each alert points at a panel that exists, and at the runbook", () => {
+Deno.test("each alert links to an existing panel and to the runbook", () => {
   for (const { panel: [uid, id] } of ALERTS) {
     const ids = DASHBOARDS.find((each) => each.uid === uid)?.ids ?? {};
     assert(Object.values(ids).includes(id), `${uid} ${id}`);
@@ -234,17 +234,17 @@ Deno.test("each alert points at a panel that exists, and at the runbook", () => 
   for (const { title } of ALERTS) assertStringIncludes(content, `### ${title}\n`);
 });
 
-Deno.test("a query of several texts has its imports before everything else, each once, and no product where it asks for all", () => {
+Deno.test("a composed query begins with its imports, each once, and names no product if it is for all", () => {
   for (const [name, query] of Object.entries(QUERIES)) {
     const code = query.replace(/^\/\/.*$/gm, "").replace(/\n{2,}/g, "\n").trim();
     const imports = code.match(/^import ".*"$/gm) ?? [];
     assertEquals(new Set(imports).size, imports.length, name);
     assert(code.startsWith(imports.join("\n")), name);
-    if (/^(?:pipeline|alert)/.test(name)) assert(!query.includes("${"), `${name} asks for one product`);
+    if (/^(?:pipeline|alert)/.test(name)) assert(!query.includes("${"), `${name} is for one product`);
   }
 });
 
-Deno.test("the variables are the product, asked again at each refresh, and the interval", () => {
+Deno.test("the variables are the product, queried again at each refresh, and the interval", () => {
   const [product, interval] = dashboard.templating.list;
   assertEquals([product?.name, product?.refresh, interval?.name], ["product", 2, "Interval"]);
   assertEquals(interval?.query, "auto,1s,5s,15s,30s,1m,5m,15m,1h,4h,1d");
@@ -259,7 +259,7 @@ Deno.test("the dashboard says what a sampled candle is, and never calls ticks a 
   ]);
 });
 
-Deno.test("what differs between installations comes from the environment, the token from its file", () => {
+Deno.test("what differs between installations comes from the environment, and the token from its file", () => {
   for (const name of ["INFLUX_URL", "INFLUX_ORG", "INFLUX_BUCKET"]) {
     assertMatch(datasource, new RegExp(`: \\$${name}$`, "m"));
   }
@@ -268,7 +268,7 @@ Deno.test("what differs between installations comes from the environment, the to
   for (const query of Object.values(QUERIES)) assert(!query.includes("coinbase-bucket"));
 });
 
-Deno.test("dashboards lie in no folder, since Grafana makes a second one of that name for alerts", () => {
+Deno.test("dashboards are in no folder, because Grafana would create a second one of that name for alerts", () => {
   assert(!/^\s*folder/m.test(provider));
 });
 

@@ -39,7 +39,7 @@ const PRODUCTS = ["BTC-USD", "ETH-USD", "NEW-USD", "XRP-USD", "NO-USD"];
 const FIRST: Readonly<Record<string, number>> = { "BTC-USD": START, "ETH-USD": START + 600, "NEW-USD": START + 5500 };
 /** The producer is started again: its counters begin anew. */
 const RESTART = START + 4000;
-/** The producer is dead, and tells nothing. */
+/** The producer is down, and reports nothing. */
 const DEAD = [START + 4600, START + 4810] as const;
 const isDead = (at: number) => at >= DEAD[0] && at < DEAD[1];
 /** The link is down, and no heartbeat comes. */
@@ -133,7 +133,7 @@ const GAPS: readonly StoredGap[] = ([
   // where there is no older tick nothing can be missing
   ["NO-USD", null, null, "refused"],
   ["NEW-USD", null, 5500, "restart"],
-  // nobody knows where the last run ended
+  // it is unknown where the last run ended
   ["BTC-USD", null, 3900, "restart"],
   ["XRP-USD", 3000, 3700, "restart"],
 ] as const).map(([product, from, to, reason, dropped = 0], i) => ({
@@ -289,7 +289,7 @@ Deno.test({
           ["acknowledged", "feed_ticks_sent_total", { sink: "kafka" }],
         ] as const
       ) {
-        // over a restart nobody knows the rate
+        // the rate is unknown across a restart
         const known = rises(field, tags).filter(({ at }) => at - RESTART < 0 || at - RESTART >= 10);
         const expected = byWindow(known, length, (list) => mean(list.map(({ rise, seconds }) => rise / seconds)));
         assertSeries(seriesOf(rows, name), withNulls(expected, length), name);
@@ -405,7 +405,7 @@ Deno.test({
     };
     const gapsOf = (product: string) =>
       counted.filter((gap) => gap.product === product && (gap.to === null || gap.to >= END - HOUR)).length;
-    /** From the oldest look on that told of a tick of the product which is not stored. */
+    /** From the first sample that reported a tick of the product which is not stored. */
     const unstoredOf = (product: string) => {
       const last = Math.floor(stored.findLast((tick) => tick.product === product)?.at ?? NaN);
       const look = metrics.find(({ at, field, value, tags }) =>

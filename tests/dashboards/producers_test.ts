@@ -112,7 +112,7 @@ Deno.test({
   async fn(t) {
     await using influx = await InfluxServer.start();
     const lines = Object.entries(PRODUCERS).flatMap(([url, told]) => [...linesOf(url, told)]);
-    // all that was told of is stored
+    // every reported tick is stored
     for (const product of ["ONE-USD", "TWO-USD", "BOTH-USD", "MOVED-USD"]) lines.push(tickLine(END - 1, product));
     lines.push(gapLine({
       product: "ONE-USD",
@@ -135,7 +135,7 @@ Deno.test({
     };
     /** Second of the range -> value. */
     const seriesOf = (rows: readonly FluxRow[], name: string, column = "_field") => {
-      // null: nobody told in that window
+      // null: no report in that window
       const own = rows.filter((row) => row[column] === name && row._value !== null);
       const found = own.map((row): [number, number] => [
         Date.parse(String(row._time)) / 1000 - START,

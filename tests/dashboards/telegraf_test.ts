@@ -37,7 +37,7 @@ const asked = new Set(
   Object.values(QUERIES).flatMap((query) => [...query.matchAll(/feed\(field: "(\w+)"/g)].map(([, name]) => name ?? "")),
 );
 
-Deno.test("every metric that a query asks for is one that the producer tells, with the labels that it filters by", () => {
+Deno.test("the producer has every metric in a query, with the labels that the query filters by", () => {
   const text = renderMetrics({ stats: busyStats(), source: sourceAt(1), sinks: [SINK] });
   const told = new Map(
     [...text.matchAll(/^(feed_\w+)(\{.*\})? /gm)].map(([, name = "", labels = ""]) => [name, labels]),
@@ -128,7 +128,10 @@ Deno.test({
       );
     };
     assertEquals((await firing("rejected")).map(({ source, _value }) => [source, _value]), [["topic", 1]]);
-    await until("the tick is missed", async () => (await firing("delay")).some(({ stage }) => stage === "stored"));
+    await until(
+      "the missing tick is noticed",
+      async () => (await firing("delay")).some(({ stage }) => stage === "stored"),
+    );
     for (const uid of ["kafka-away", "product-stalled", "reconnect-storm", "drops", "no-metrics"]) {
       assertEquals(await firing(uid), [], uid);
     }
@@ -181,7 +184,7 @@ Deno.test({
     const since = Date.now();
     const sinceThen = () => Math.max(1, Math.floor((Date.now() - since) / 1000) - 11);
     await until(
-      "the dead one is told too",
+      "the dead one is named too",
       async () => sinceThen() > 25 && (await silent(sinceThen())).join() === [NEVER, eighth.url].join(),
       90_000,
     );

@@ -207,7 +207,7 @@ for (const files of COMBINATIONS) {
   });
 }
 
-/** What a service must be besides hardened: whoever changes one of these has changed how the stack runs. */
+/** What else is expected of a service: changing one of these changes how the stack runs. */
 interface Expected {
   readonly test?: readonly string[];
   readonly stopSignal?: string;
@@ -224,7 +224,7 @@ interface Expected {
 
 const BROKERS = "broker:19092";
 
-/** Where several producers tell of themselves, after the first. */
+/** The addresses of more producers, after the first. */
 const MORE_PRODUCERS = [2, 3, 4, 5, 6, 7, 8].map((number) => `PRODUCER_METRICS_${number}`);
 
 const EXPECTED: Record<string, Expected> = {
@@ -469,7 +469,7 @@ testUnless(missing, "all files load together, as the tasks that end everything n
   for (const name of ["zookeeper", "broker-3", "telegraf-2", "coinbase-simulator"]) assert(name in services, name);
 });
 
-testUnless(missing, "the stack has the services, images, ports and networks that its pages tell of", async () => {
+testUnless(missing, "the stack has the services, images, ports and networks that its pages describe", async () => {
   const { services, networks, name } = await merge([BASE, ZOOKEEPER, DEMO], await example());
   assertEquals(name, "crypto-data-streaming");
   assertEquals(Object.keys(networks).sort(), ["broker-kafka", "influx"]);
@@ -496,7 +496,7 @@ testUnless(missing, "the stack has the services, images, ports and networks that
     "influxdb:2.7.12",
     "telegraf:1.39.3",
   ]);
-  // both listeners must be told to clients as they can reach them, KRaft or not
+  // both listeners must be advertised under addresses that clients can reach, with KRaft or without
   for (const { services } of [base, await merge([BASE, ZOOKEEPER], await example())]) {
     const advertised = services["broker"]?.environment?.["KAFKA_ADVERTISED_LISTENERS"];
     assertEquals(advertised, "INTERNAL://broker:19092,EXTERNAL://localhost:9092");
@@ -508,7 +508,7 @@ testUnless(missing, "the stack has the services, images, ports and networks that
 
 testUnless(
   missing,
-  "each Telegraf asks as many producers as telegraf.conf knows, from .env and the environment",
+  "each Telegraf scrapes as many producers as telegraf.conf lists, from .env and the environment",
   async () => {
     const conf = await Deno.readTextFile("telegraf/telegraf.conf");
     const urls = /^ {2}urls = \[\n((?: {4}.*\n)+) {2}\]\n {2}metric_version/m.exec(conf)?.[1]?.trim().split("\n") ?? [];
@@ -569,7 +569,7 @@ testUnless(missing, "ports and settings of the stack come from .env and the envi
 
 testUnless(
   missing,
-  "the override of docs/managed-kafka.md: no broker of our own, and nobody waits for one",
+  "the override of docs/managed-kafka.md: no broker of our own, and no service waits for one",
   async () => {
     const page = await Deno.readTextFile("docs/managed-kafka.md");
     const [, override = ""] = /<!-- managed -->\s*```yaml\n([^]*?)```/.exec(page) ?? [];
@@ -580,7 +580,7 @@ testUnless(
       ".env": "KAFKA_BOOTSTRAP=kafka.example:9096\nKAFKA_SASL_MECHANISM=SCRAM-SHA-512\nKAFKA_USERNAME=feed\n" +
         "KAFKA_PASSWORD='a$b'\nTELEGRAF_KAFKA_USERNAME=telegraf\nTELEGRAF_KAFKA_PASSWORD='c$d'\n",
     });
-    // with a profile that nobody asks for
+    // with a profile that is not enabled
     const idle = Object.entries(services).filter(([, { profiles = [] }]) => profiles.length > 0);
     const started = Object.entries(services).filter(([, { profiles = [] }]) => profiles.length === 0);
     assertEquals(idle.map(([name]) => name).sort(), ["broker", "init-kafka"]);

@@ -74,7 +74,7 @@ async function copyInto(app: string, instructions: readonly [string, string][]):
 const unfetched = missing ?? await registryMissing();
 testUnless(
   unfetched,
-  "the Dockerfile's steps give a program that starts without the network, and no more",
+  "the Dockerfile's steps produce a program that starts without the network, and nothing else",
   async () => {
     const instructions = parseDockerfile(await Deno.readTextFile("Dockerfile"));
     const only = (name: string) => instructions.filter(([each]) => each === name).map(([, rest]) => rest);

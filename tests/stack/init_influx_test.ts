@@ -1,4 +1,4 @@
-// influxdb/*.sh as they are: init-influx.sh on a real InfluxDB, the other two by themselves.
+// influxdb/*.sh unchanged: init-influx.sh on a real InfluxDB, the other two alone.
 
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { influxMissing, InfluxServer } from "../servers/influxdb.ts";
@@ -114,7 +114,7 @@ testUnless(missing, "init-influx.sh keeps what works and replaces what does not"
   assertEquals(await stage.read("grafana/org"), "new\\org");
 });
 
-testUnless(missing, "init-influx.sh changes the retention only when it is told to", async () => {
+testUnless(missing, "init-influx.sh changes the retention only if INFLUX_RETENTION is set", async () => {
   await using stage = await makeStage();
   const { influx } = stage;
   for (

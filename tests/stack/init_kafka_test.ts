@@ -53,7 +53,7 @@ async function describe(broker: string, topic: string): Promise<string> {
 
 testUnless(
   missing,
-  "init-kafka.sh on three brokers makes topics as docker-compose.cluster.yml wants them",
+  "init-kafka.sh on three brokers creates topics as docker-compose.cluster.yml sets them",
   async () => {
     await using cluster = await KafkaCluster.start();
     const tools = await Deno.makeTempDir();

@@ -1,9 +1,9 @@
 /// <reference lib="dom" />
-// For a machine with Docker, and no part of the tests: starts the stack, waits, asks each query of the dashboards through
-// Grafana and how its alert rules are, takes a picture of each dashboard where there is a Chromium, and ends the stack. The
-// last line counts.
+// For a machine with Docker, not part of the tests: starts the stack, waits, runs each query of the dashboards through Grafana,
+// checks the alert rules, takes a picture of each dashboard if Chromium is installed, and stops the stack. The last line has the
+// counts.
 //
-//   deno run -A tests/stack/run.ts [--demo] [--cluster] [--zookeeper] [--keep]       --keep: does not end the stack
+//   deno run -A tests/stack/run.ts [--demo] [--cluster] [--zookeeper] [--keep]       --keep: does not stop the stack
 
 import type { Page } from "playwright-core";
 import { Chromium, chromiumMissing } from "../browser/chromium.ts";
