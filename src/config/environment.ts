@@ -104,7 +104,7 @@ export function problemsInDotEnv(
       : "";
     problems.push(`Cannot use ${name} in .env, because ${why}: put the whole value in single quotes${orFile}`);
   }
-  // after a quote that is not closed, lines cannot be told apart
+  // after a quote that is not closed, it is unknown where a line ends
   if (problems.length > 0) return problems;
   for (const [i, line] of text.replace(DOT_ENV_LINE, blank).split(/\r?\n/).entries()) {
     if (/^\s*(?:#|$)/.test(line)) continue;

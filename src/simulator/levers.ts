@@ -101,7 +101,7 @@ function toggleProduct(does: string, name: "isPublished" | "isTrading") {
   });
 }
 
-/** A trade whose time is wrong by so many ms. */
+/** A lever that makes a trade with a time that is wrong by `ms`. */
 function shifted(does: string, sign: 1 | -1) {
   return row(does, [number("ms", 0, YEARS_MS)], [PRODUCT], (exchange, ms, id) => {
     const product = exchange.product(id);

@@ -197,7 +197,7 @@ Deno.test("readConfig() refuses to start without a broker where Kafka is needed"
   assertEquals(read({ KAFKA_BROKERS: "a:9092" }, {}, "start").brokers, ["a:9092"]);
 });
 
-Deno.test("readConfig() gives start a store only where one is named, and needs no cursor without Kafka and name", () => {
+Deno.test("readConfig() gives start a store only if STORE_FILE is set, and a cursor only with Kafka or a name", () => {
   const kafka = { KAFKA_BROKERS: "a:9092" };
   const files = (...args: Parameters<typeof read>) => [read(...args).storeFile, read(...args).cursorFile];
   assertEquals(files(kafka, {}, "start"), [undefined, undefined]);
@@ -207,7 +207,7 @@ Deno.test("readConfig() gives start a store only where one is named, and needs n
   assertEquals(files(), ["data/prices.sqlite", undefined]);
 });
 
-Deno.test("readConfig() takes login from the environment or, without the line end, from files", () => {
+Deno.test("readConfig() reads the login from the environment or, without the line end, from files", () => {
   const login = { KAFKA_USERNAME: "me", KAFKA_SASL_MECHANISM: "SCRAM-SHA-512" };
   const sasl = { mechanism: "scram-sha-512", username: "me", password: "hunter2" } as const;
   assertEquals(read({ ...login, KAFKA_PASSWORD: "hunter2" }).sasl, sasl);
@@ -216,7 +216,7 @@ Deno.test("readConfig() takes login from the environment or, without the line en
   assertEquals(read(both, { "/run/pw": "hunter2" }).sasl, sasl, "an empty text counts as not set");
 });
 
-Deno.test("readConfig() refuses every file that is empty: a secret that was not written is not the same as none", () => {
+Deno.test("readConfig() refuses every file that is empty: a secret that was not written is not the same as no secret", () => {
   const names = SETTINGS.filter(({ secret, file }) => secret || file).map(({ name }) => `${name}_FILE`);
   assertEquals(names.length, 5);
   const values = { ...SSL, ...Object.fromEntries(names.map((name) => [name, "/empty"])) };
@@ -227,7 +227,7 @@ Deno.test("readConfig() refuses every file that is empty: a secret that was not 
   );
 });
 
-Deno.test("readConfig() reads no file for a setting that is no secret", () => {
+Deno.test("readConfig() reads no file for a setting that is not secret", () => {
   assertEquals(read({ KAFKA_TOPIC_FILE: "/x" }, { "/x": "other" }).topic, "ticker_batch");
 });
 
@@ -262,7 +262,7 @@ for (const { name, values, files, said } of LOGIN) {
   });
 }
 
-Deno.test("readConfig() refuses a path that begins with ~, as nothing expands it here", () => {
+Deno.test("readConfig() refuses a path that begins with ~, which only a shell expands", () => {
   const paths = [
     "STORE_FILE",
     "CURSOR_FILE",
@@ -280,12 +280,12 @@ Deno.test("readConfig() refuses a path that begins with ~, as nothing expands it
   assertEquals(read({ STORE_FILE: "./~x/~" }).storeFile, "./~x/~");
 });
 
-Deno.test("readConfig() narrows the products to the shard's, and all shards together have each once", () => {
+Deno.test("readConfig() has only the products of its shard, and all shards together have each product once", () => {
   const products = [1, 2, 3].flatMap((number) => read({ SHARD: `${number}/3` }).products);
   assertEquals(products.toSorted(), ALL_PRODUCTS.toSorted());
 });
 
-Deno.test("readConfig() refuses a shard that would have nothing to do, and says who has it", () => {
+Deno.test("readConfig() refuses a shard without products, and names the shards that have them", () => {
   assertEquals(problemsOf({ SHARD: "1/3", COINBASE_PRODUCTS: "BTC-USD,ETH-USD" }), [
     "Cannot use SHARD=1/3: none of the 2 products belongs to this shard, they belong to 2, 3; use fewer shards or more " +
     "products",
@@ -345,13 +345,13 @@ Deno.test("readConfig() takes certificates from the environment, from files, and
 const encrypted = PEM.key.replaceAll("PRIVATE", "ENCRYPTED PRIVATE");
 const BAD_PEM: { name: string; values: Record<string, string>; files?: Files; said: string }[] = [
   {
-    name: "a path in the place of an authority",
+    name: "a path instead of an authority",
     values: { KAFKA_SSL_CA: "/etc/ssl/ca.pem" },
     said: "Cannot use KAFKA_SSL_CA: expected PEM certificates, got one word; if it is a path, set " +
       "KAFKA_SSL_CA_FILE instead",
   },
   {
-    name: "a path in the place of a key",
+    name: "a path instead of a key",
     values: { KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: "/run/secrets/hunter2" },
     said: "Cannot use KAFKA_SSL_KEY: expected a PEM private key without a passphrase, got one word; " +
       "if it is a path, set KAFKA_SSL_KEY_FILE instead",
@@ -391,7 +391,7 @@ const BAD_PEM: { name: string; values: Record<string, string>; files?: Files; sa
     said: "Cannot use KAFKA_SSL_KEY: expected the key of KAFKA_SSL_CERT, got the key of another one",
   },
   {
-    name: "a certificate in the place of the key",
+    name: "a certificate instead of the key",
     values: { KAFKA_SSL_CERT: PEM.cert, KAFKA_SSL_KEY: PEM.cert },
     said: "Cannot use KAFKA_SSL_KEY: expected a PEM private key without a passphrase, got text without " +
       '"-----BEGIN PRIVATE KEY-----"',

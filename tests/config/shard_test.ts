@@ -1,5 +1,5 @@
-// Shards: each product is followed by exactly one, whatever else is followed; they hold about as many each, and few products
-// move when one is added.
+// Shards: each product belongs to exactly one, whatever else is followed; they are about equally large, and few products
+// move when a shard is added.
 
 import { assert, assertEquals } from "@std/assert";
 import { coinbase } from "../../src/exchanges/coinbase.ts";
@@ -65,7 +65,7 @@ Deno.test("productsOf(): the default products are shared evenly by as many shard
   }
 });
 
-// another answer at an upgrade would leave products to nobody, or to two, until all shards are upgraded
+// with another result after an upgrade, products would have no shard, or two, until all are upgraded
 const KNOWN: [product: string, of: number, shard: number][] = [
   ["BTC-USD", 3, 3],
   ["ETH-USD", 3, 2],

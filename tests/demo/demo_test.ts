@@ -1,4 +1,4 @@
-// The demo with the real store: a day of candles at the start, and live prices that go on from it.
+// The demo with the real store: a day of candles at the start, and live prices that continue from it.
 
 import { assert, assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
 import type { Candle } from "../../src/core/candle.ts";
@@ -44,7 +44,7 @@ const kept = (tick: Tick) => [tick.sequence, tick.price, tick.exchangeTimeUs, ti
 const plain = ({ openTime, open, high, low, close, ticks }: Candle) => ({ openTime, open, high, low, close, ticks });
 
 demoTest(
-  "has a day of history in its store at the start, and takes the file away with it",
+  "has a day of history in its store at the start, and removes the file at the end",
   async (dir) => {
     const written: Tick[] = [];
     {
@@ -74,7 +74,7 @@ demoTest(
 );
 
 demoTest(
-  "goes on live where the history ends: prices, sequences and trade ids, and nothing was missed between",
+  "continues live where the history ends: prices, sequences and trade ids, and nothing was missed between",
   async (dir) => {
     await using lesson = await startLesson({
       dir,
@@ -104,7 +104,7 @@ demoTest(
   },
 );
 
-demoTest("has the same prices each time, and others with another seed", async (dir) => {
+demoTest("has the same prices each time, and other prices with another seed", async (dir) => {
   const prices = async (seed: number) => {
     await using demo = await start(dir, { seed, historyMs: 600_000 });
     const written: Tick[] = [];
@@ -145,7 +145,7 @@ demoTest("stops in the middle of its history when the signal aborts, or when it 
   );
 });
 
-demoTest("stores what comes live while its levers are pulled, each tick once", async (dir) => {
+demoTest("stores live ticks while its levers are pulled, each tick once", async (dir) => {
   let store: Store | undefined;
   await using lesson = await startLesson({
     dir,
@@ -185,7 +185,7 @@ demoTest("logs the progress of its history if that takes longer, and not before"
 });
 
 demoTest(
-  "writes its history as a source, says how far it is, takes no lever until then, and then feeds",
+  "writes its history as a source with its progress, refuses levers until it is complete, and then runs the feed",
   async (dir) => {
     await using demo = await start(dir, { historyMs: 3_600_000 });
     const written: Tick[] = [];

@@ -25,7 +25,7 @@ async function leftover(dir: string, name: string, files: readonly string[]): Pr
   return name;
 }
 
-folderTest("is there until it is disposed of, and then gone with all that is in it", async (dir) => {
+folderTest("exists until it is disposed of, and is removed with everything in it", async (dir) => {
   const folder = await DemoFolder.make(Date.now(), dir);
   await Deno.writeTextFile(`${folder.path}/prices.sqlite`, "x");
   assertEquals((await names(dir)).length, 1);
@@ -35,7 +35,7 @@ folderTest("is there until it is disposed of, and then gone with all that is in 
 });
 
 folderTest(
-  "takes those of dead demos away, and leaves those that run, are young or are somebody else's",
+  "removes those of dead demos, and keeps those that run, are young or belong to someone else",
   async (dir) => {
     await using running = await DemoFolder.make(Date.now(), dir);
     await leftover(dir, "price-feed-demo-killed", ["running.lock", "prices.sqlite"]);
@@ -54,7 +54,7 @@ folderTest(
   },
 );
 
-folderTest("that cannot be made is said in one sentence, as a setting", async (dir) => {
+folderTest("that cannot be made is reported in one sentence, like a setting", async (dir) => {
   await Deno.writeTextFile(`${dir}/file`, "x");
   for (const where of [`${dir}/missing`, `${dir}/file`]) {
     const error = await assertRejects(() => DemoFolder.make(Date.now(), where), ConfigError);
@@ -68,7 +68,7 @@ folderTest("that cannot be made is said in one sentence, as a setting", async (d
   assertEquals(await names(dir), ["file"]);
 });
 
-folderTest("follows no link out of the folder", async (dir) => {
+folderTest("follows no link to another folder", async (dir) => {
   await Deno.mkdir(`${dir}/precious`);
   await Deno.writeTextFile(`${dir}/precious/running.lock`, "");
   await Deno.symlink(`${dir}/precious`, `${dir}/price-feed-demo-link`);
@@ -78,7 +78,7 @@ folderTest("follows no link out of the folder", async (dir) => {
 
 const mayRun = may && Deno.permissions.querySync({ name: "run" }).state === "granted";
 Deno.test({
-  name: `DemoFolder of a killed process goes with the next one${mayRun ? "" : " [skipped: needs --allow-run]"}`,
+  name: `DemoFolder of a killed process is removed by the next one${mayRun ? "" : " [skipped: needs --allow-run]"}`,
   ignore: !mayRun,
   async fn() {
     const dir = await Deno.makeTempDir();
@@ -95,7 +95,7 @@ Deno.test({
       }).spawn();
       const reader = child.stdout.getReader();
       await reader.read();
-      // it lives: nobody takes its folder
+      // the process runs: its folder is kept
       {
         await using _folder = await DemoFolder.make(LATER, dir);
         assertEquals((await names(dir)).length, 2);

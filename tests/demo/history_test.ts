@@ -1,4 +1,4 @@
-// The history is what the feed would have read, and candles from it are right.
+// The history is what the feed would have read, and candles made from it are correct.
 
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { HISTORY_BATCH, readHistory } from "../../src/demo/history.ts";
@@ -22,7 +22,7 @@ function samplesOf(seed: number, hours: number): Sample[] {
 
 const samples = samplesOf(4, 2);
 
-Deno.test("readHistory() gives what the exchange's decoder reads in each frame, with the times of the channel", () => {
+Deno.test("readHistory() returns what the exchange's decoder reads in each frame, with the times of the channel", () => {
   const frames = samples.flatMap(({ at, trades }) => trades.map(({ text }) => ({ at, text })));
   const decoded = frames.flatMap(({ at, text }) => coinbase.decode(text, at).ticks);
   assertEquals(decoded.length, 3 * 1441);
@@ -32,7 +32,7 @@ Deno.test("readHistory() gives what the exchange's decoder reads in each frame, 
   assertEquals(micros.map(({ recordTimeUs }) => recordTimeUs), decoded.map(({ exchangeTimeUs }) => exchangeTimeUs));
 });
 
-Deno.test("readHistory() gives ticks of the exchange whose frames it reads", () => {
+Deno.test("readHistory() returns ticks of the exchange whose frames it reads", () => {
   const names = [...readHistory(samples, second, "ticker")].flat().map(({ exchange }) => exchange);
   assertEquals(new Set(names), new Set([second.name]));
 });
@@ -43,7 +43,7 @@ Deno.test("readHistory() is the same for the same seed", () => {
   ]);
 });
 
-Deno.test("readHistory() makes a batch when it is asked for one, and none that is large", () => {
+Deno.test("readHistory() makes each batch when it is requested, and no large one", () => {
   let taken = 0;
   const counted = function* () {
     for (const sample of samples) {
@@ -60,7 +60,7 @@ Deno.test("readHistory() makes a batch when it is asked for one, and none that i
   assert(sizes.every((size) => size < HISTORY_BATCH + 3), String(sizes));
 });
 
-Deno.test("candles of the history hold the prices that its frames tell", () => {
+Deno.test("candles of the history have the prices in its frames", () => {
   const ticks = [...readHistory(samples, coinbase, "ticker_batch")].flat().filter(({ product }) =>
     product === "BTC-USD"
   );

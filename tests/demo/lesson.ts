@@ -25,7 +25,7 @@ export const skipped: string = mayDemo ? "" : " [skipped: needs --allow-net --al
 
 /** What differs from lesson to lesson. */
 export interface LessonOptions extends Partial<DemoOptions> {
-  /** Default 1500: nobody waits for a real silence. */
+  /** Default 1500: a real silence would take too long. */
   readonly staleAfterMs?: number;
   /** Default 20000. */
   readonly queueCapacity?: number;
@@ -46,7 +46,7 @@ export interface Lesson extends AsyncDisposable {
   ticks(): Tick[];
   /** Gaps stored, in order. */
   gaps(): Gap[];
-  /** One product as the source tells of it. */
+  /** The status of one product in the source. */
   product(name: string): ProductStatus;
   /** The lane of a sink; default of the one that collects. */
   lane(name?: string): SinkStatus;

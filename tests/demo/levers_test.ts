@@ -1,4 +1,4 @@
-// Each lever of the demo, through the real feed: it changes what it says it changes, and it heals.
+// Each lever of the demo with the real feed: it has the effect it promises, and the feed recovers.
 
 import { assert, assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
 import { systemClock } from "../../src/core/clock.ts";
@@ -38,7 +38,7 @@ async function heals(lesson: Lesson, products = PRODUCTS): Promise<void> {
 }
 
 leverTest(
-  "hangUp ends the connection; the feed tries until it is taken again, and the gap is declared",
+  "hangUp ends the connection; the feed tries until it is accepted again, and the gap is declared",
   {},
   async (lesson) => {
     assertEquals(await lesson.pull("hangUp"), { reached: 1, awaySeconds: 2.5 });
@@ -57,7 +57,7 @@ leverTest(
   },
 );
 
-leverTest("silence sends nothing on an open connection until it is off", {}, async (lesson) => {
+leverTest("silence sends nothing on an open connection until it is switched off", {}, async (lesson) => {
   assertEquals(lesson.lever("silence")?.on, false);
   assertEquals(await lesson.pull("silence", { on: true }), { on: true });
   assertEquals(lesson.lever("silence")?.on, true);
@@ -69,7 +69,7 @@ leverTest("silence sends nothing on an open connection until it is off", {}, asy
   assertEquals(lesson.lever("silence")?.on, false);
 });
 
-leverTest("loseProduct stops one product, which is stalled while the others live on", {}, async (lesson) => {
+leverTest("loseProduct stops one product, which is stalled while the others stay live", {}, async (lesson) => {
   assertEquals(lesson.lever("loseProduct")?.title, `${ETH} stops`);
   assertEquals(await lesson.pull("loseProduct", { on: true }), { on: true, product: ETH });
   await until("it is stalled", () => lesson.product(ETH).state === "stalled");
@@ -80,7 +80,7 @@ leverTest("loseProduct stops one product, which is stalled while the others live
   await heals(lesson);
 });
 
-leverTest("wrongProduct has the last product refused for good, and the others go on", {}, async (lesson) => {
+leverTest("wrongProduct has the last product refused for good, and the others continue", {}, async (lesson) => {
   assertEquals(await lesson.pull("wrongProduct"), { reached: 1, product: SOL });
   await until("it is refused", () => lesson.product(SOL).state === "refused");
   assertEquals(lesson.product(SOL).refused, `Failed to subscribe: ${SOL} is delisted`);
@@ -91,7 +91,7 @@ leverTest("wrongProduct has the last product refused for good, and the others go
   assertEquals(lesson.stats.reconnects, 0);
 });
 
-leverTest("junk is rejected with reasons, and costs no connection and no tick", {}, async (lesson) => {
+leverTest("junk is rejected with reasons, and no connection or tick is lost", {}, async (lesson) => {
   assertEquals(await lesson.pull("junk"), { reached: 1, frames: 31 });
   // what the lever promises is what is counted, and they add up
   const { teaches, watch } = lesson.lever("junk") ?? {};
@@ -137,7 +137,7 @@ leverTest("outOfOrder sends trades in the wrong order and one late; candles do n
   }
 });
 
-leverTest("slowDisk makes the store wait and nothing else, and lets go at once", {}, async (lesson) => {
+leverTest("slowDisk makes only the store wait, and ends at once", {}, async (lesson) => {
   assertEquals(lesson.lever("slowDisk")?.on, false);
   await lesson.pull("slowDisk", { on: true });
   assertEquals(lesson.lever("slowDisk")?.on, true);
@@ -154,7 +154,7 @@ leverTest("slowDisk makes the store wait and nothing else, and lets go at once",
 });
 
 for (const channel of ["ticker", "ticker_batch"]) {
-  leverTest(`flood brings many times the usual rate on ${channel}, and is over by itself`, {
+  leverTest(`flood brings many times the usual rate on ${channel}, and ends after its time`, {
     channel,
     pace: { ticksPerSecond: 10, batchMs: 500 },
     // on a busy machine, heartbeats may wait behind the flood
@@ -205,7 +205,7 @@ leverTest("after lever, several at once, and all heal", {}, async (lesson) => {
   await heals(lesson, PRODUCTS.slice(0, 2));
 });
 
-leverTest("that was left on does not hold up the end, and loses nothing", {}, async (lesson) => {
+leverTest("that was left on does not delay the shutdown, and loses nothing", {}, async (lesson) => {
   await lesson.pull("slowDisk", { on: true });
   await until("ticks wait", () => lesson.stats.received > lesson.counts.sent + 10);
   await lesson.pull("silence", { on: true });
@@ -221,7 +221,7 @@ function panelOf(simulator: Simulator): LeverPanel {
 }
 
 Deno.test({
-  name: "LeverPanel lists what there is to move, in plain words",
+  name: "LeverPanel.list() has the levers of this demo, with plain descriptions",
   ignore: !mayListen,
   async fn() {
     await using simulator = await Simulator.start({ products: PRODUCTS });
@@ -255,7 +255,7 @@ for (
   ] as const
 ) {
   Deno.test({
-    name: `LeverPanel.pull(${name}, ${JSON.stringify(args)}) rejects and moves nothing`,
+    name: `LeverPanel.pull(${name}, ${JSON.stringify(args)}) rejects and changes nothing`,
     ignore: !mayListen,
     async fn() {
       await using simulator = await Simulator.start({ products: PRODUCTS });
@@ -269,7 +269,7 @@ for (
 
 for (const name of ["explode", "constructor", "__proto__", ""]) {
   Deno.test({
-    name: `LeverPanel.pull() answers false to the lever "${name}", which there is not`,
+    name: `LeverPanel.pull() returns false for the lever "${name}", which does not exist`,
     ignore: !mayListen,
     async fn() {
       await using simulator = await Simulator.start({ products: PRODUCTS });

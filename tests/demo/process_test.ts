@@ -1,4 +1,4 @@
-// The demo as a process: its page while the history is made, told to stop meanwhile, without a place for it, and its stream.
+// The demo as a process: its page while the history is made, a signal at that time, no folder for its store, and its stream.
 
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { inTempDir } from "../fakes/folder.ts";
@@ -42,7 +42,7 @@ function test(name: string, fn: (dir: string) => Promise<void>): void {
   });
 }
 
-test("the demo says that an exchange has no simulator, ends with 2 and leaves nothing behind", async (dir) => {
+test("the demo reports that an exchange has no simulator, ends with 2 and leaves nothing behind", async (dir) => {
   await Deno.mkdir(`${dir}/tmp`);
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
@@ -85,7 +85,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-test("the demo without a place for its store ends with 2 and one sentence", async (dir) => {
+test("the demo without a folder for its store ends with 2 and one sentence", async (dir) => {
   const child = start(`${dir}/missing`, dir);
   let told = "";
   for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) told += text;
@@ -99,7 +99,7 @@ test("the demo without a place for its store ends with 2 and one sentence", asyn
 
 const read = (response: Response) => response.json();
 
-test("the demo's page answers while its history is made; then the day is whole, and no gap claims a loss", async () => {
+test("the demo's page works while its history is made; then the day is complete, and no gap reports a loss", async () => {
   await using program = await Program.start({ command: "demo", settings: { KAFKA_BROKERS: "" } });
   const status = () => program.get<{ historyDone?: number; link: string; products: ProductStatus[] }>("/api/status");
   const candles = () => program.get<WireCandle[]>("/api/candles?product=BTC-USD&interval=1h&limit=100");
@@ -142,7 +142,7 @@ test("the demo's page answers while its history is made; then the day is whole, 
   assertEquals(changes.filter(({ change24h }) => change24h === undefined), []);
 });
 
-test("the demo's stream tells of each gap of the store before /api/gaps does: slow disk and flood", async () => {
+test("the demo's stream has each gap of the store before /api/gaps does: slow disk and flood", async () => {
   await using program = await Program.start({ command: "demo", settings: { KAFKA_BROKERS: "" } });
   await using stream = await Stream.open(`${program.url}/api/stream?everyMs=1000`, {});
   const lost = (gaps: readonly Gap[]) =>
@@ -160,7 +160,7 @@ test("the demo's stream tells of each gap of the store before /api/gaps does: sl
   await until("the history is complete", async () => (await fetch(`${program.url}/readyz`).then(read)).ready, 60_000);
   await pull("slowDisk", { on: true });
   await pull("flood", {});
-  await until("the stream tells of ticks that the store lost", () => streamed().size > 0, 60_000);
+  await until("the stream reports ticks that the store lost", () => streamed().size > 0, 60_000);
   assertEquals(await stored(), new Map(), "no write has been made since");
   await pull("slowDisk", { on: false });
   await until("each gap is closed, in the store as on the stream", async () => {

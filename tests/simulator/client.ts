@@ -1,6 +1,6 @@
-// A plain client for the simulator's own tests: the standard WebSocket, what it heard, and waits that have a deadline.
+// A client for the simulator's own tests: the standard WebSocket, the frames it received, and waits with a deadline.
 
-/** True when a test may open sockets; tests that need them are ignored otherwise. */
+/** Whether tests may open sockets; tests that need them are ignored otherwise. */
 export const mayListen: boolean = Deno.permissions.querySync({ name: "net", host: "127.0.0.1" }).state === "granted";
 
 /** Waits until the condition holds; fails, naming it, when that takes too long. */
@@ -43,7 +43,7 @@ export class Client implements AsyncDisposable {
     this.#socket.onmessage = ({ data }) => {
       this.frames.push(typeof data === "string" ? data : `binary ${(data as ArrayBuffer).byteLength}`);
     };
-    // a broken line tells an error first and then closes
+    // a broken connection has an error event first, and then closes
     this.#socket.onerror = (event) => event.preventDefault();
     this.#ended = new Promise((resolve) => {
       this.#socket.onclose = ({ code, reason }) => {

@@ -35,10 +35,10 @@ const CASES: [string, unknown, { errors?: string[]; reply?: string }][] = [
     product_ids: ["BTC-USD"],
     channels: ["ticker_batch"],
   }, { reply: reply({ ticker_1000: ["BTC-USD"] }) }],
-  ["takes the old name too", { type: "subscribe", product_ids: ["BTC-USD"], channels: ["ticker_1000"] }, {
+  ["accepts the old name, too", { type: "subscribe", product_ids: ["BTC-USD"], channels: ["ticker_1000"] }, {
     reply: reply({ ticker_1000: ["BTC-USD"] }),
   }],
-  ["tells of each bad product on each channel, and goes on with the good ones", {
+  ["reports each bad product on each channel, and accepts the good ones", {
     type: "subscribe",
     product_ids: ["XRP-GBP", "BTC-USD"],
     channels: ["ticker", "heartbeat"],
@@ -46,7 +46,7 @@ const CASES: [string, unknown, { errors?: string[]; reply?: string }][] = [
     errors: [failed("XRP-GBP is not a valid product"), failed("XRP-GBP is not a valid product")],
     reply: reply({ ticker: ["BTC-USD"], heartbeat: ["BTC-USD"] }),
   }],
-  ["takes an empty list of a channel for an empty name", {
+  ["reads the empty list of a channel as one empty name", {
     type: "subscribe",
     product_ids: ["BTC-USD"],
     channels: [{ name: "ticker", product_ids: [] }],
@@ -108,7 +108,7 @@ for (
   });
 }
 
-Deno.test("Subscriptions.answer() adds later subscribes, lists all of them, and takes away what is unsubscribed", () => {
+Deno.test("Subscriptions.answer() adds later subscribes, lists all subscriptions, and removes what is unsubscribed", () => {
   const subscriptions = new Subscriptions();
   const say = (message: unknown) => subscriptions.answer(JSON.stringify(message), listings());
   say({ type: "subscribe", product_ids: ["BTC-USD"], channels: ["ticker"] });
@@ -126,7 +126,7 @@ Deno.test("Subscriptions.answer() adds later subscribes, lists all of them, and 
   assertEquals(last.frames, [reply({})]);
 });
 
-Deno.test("Subscriptions.answer() refuses all for one bad product when the exchange is as in 2017", () => {
+Deno.test("Subscriptions.answer() refuses everything for one bad product with refuseAll", () => {
   const subscriptions = new Subscriptions();
   const message = {
     type: "subscribe",

@@ -10,7 +10,7 @@ async function pull(simulator: Simulator, name: string, body: string): Promise<[
 }
 
 Deno.test({
-  name: "GET / tells the state and names every lever that there is",
+  name: "GET / returns the state and every lever",
   ignore,
   async fn() {
     await using simulator = await Simulator.start({ ticksPerSecond: 0 });
@@ -29,7 +29,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "GET /sent gives what left as JSON lines, from an index on",
+  name: "GET /sent returns the sent ticks as JSON lines, from an index on",
   ignore,
   async fn() {
     await using simulator = await Simulator.start({ ticksPerSecond: 0 });
@@ -49,7 +49,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "POST /levers/<name> pulls the lever and tells how many were reached",
+  name: "POST /levers/<name> pulls the lever and returns how many clients it reached",
   ignore,
   async fn() {
     await using simulator = await Simulator.start({ ticksPerSecond: 0 });
@@ -103,7 +103,7 @@ for (
   ] as const
 ) {
   Deno.test({
-    name: `${method} ${path} is answered with ${status} and a reason`,
+    name: `${method} ${path} returns ${status} and a reason`,
     ignore,
     async fn() {
       await using simulator = await Simulator.start();
@@ -115,7 +115,7 @@ for (
 }
 
 Deno.test({
-  name: "POST /levers/explode is answered with the names of all levers",
+  name: "POST /levers/explode returns the names of all levers",
   ignore,
   async fn() {
     await using simulator = await Simulator.start();
@@ -152,7 +152,7 @@ for (
   ] as const
 ) {
   Deno.test({
-    name: `HTTP answers ${what} with ${status}, and a lever is pulled only then`,
+    name: `HTTP answers ${what} with ${status}, and only 200 pulls the lever`,
     ignore,
     async fn() {
       await using simulator = await Simulator.start();

@@ -23,19 +23,19 @@ function leverTest(
   });
 }
 
-/** What the client of Deno 2.9.6 tells when the line broke; the standard says 1006. */
+/** The close code of the client of Deno 2.9.6 when the connection broke; the standard says 1006. */
 const BROKEN = 0;
 
 const BOTH = { channels: ["ticker", "heartbeat"] };
 
-/** Waits until so many more heartbeats have come: whatever should not come had its time by then. */
+/** Waits for so many more heartbeats: long enough for frames that must not arrive. */
 async function beats(client: Client, count: number): Promise<void> {
   const wanted = client.of("heartbeat").length + count;
   await until(`${count} heartbeats have come`, () => client.of("heartbeat").length >= wanted);
 }
 
 for (const code of [undefined, 1000, 1001, 1012, 4000]) {
-  leverTest(`hangUp(${code ?? ""}) closes with ${code ?? 1001} behind what was sent`, {}, async (simulator, client) => {
+  leverTest(`hangUp(${code ?? ""}) closes with ${code ?? 1001} after what was sent`, {}, async (simulator, client) => {
     simulator.levers.trade("BTC-USD", 100);
     assertEquals(simulator.levers.hangUp(code), 1);
     await until("it is closed", () => client.closed !== undefined);
@@ -44,14 +44,14 @@ for (const code of [undefined, 1000, 1001, 1012, 4000]) {
   });
 }
 
-leverTest("hangUp(1006) cuts the line without a Close", {}, async (simulator, client) => {
+leverTest("hangUp(1006) cuts the connection without a Close", {}, async (simulator, client) => {
   assertEquals(simulator.levers.hangUp(1006), 1);
   await until("it is closed", () => client.closed !== undefined);
   assertEquals([client.closed?.code, simulator.connections()[0]?.closed], [BROKEN, 1006]);
 });
 
 leverTest(
-  "silent() sends nothing at all and keeps the connection; what was missed is missed",
+  "silent() sends nothing and keeps the connection; what was not sent is never sent",
   BOTH,
   async (sim, client) => {
     sim.levers.silent(true);
@@ -73,7 +73,7 @@ leverTest(
 );
 
 Deno.test({
-  name: "levers.silent() leaves a client's Close unanswered until it is lifted",
+  name: "levers.silent() leaves a client's Close unanswered until it is switched off",
   ignore: !mayListen,
   async fn() {
     await using simulator = await Simulator.start({ ticksPerSecond: 0 });
@@ -108,7 +108,7 @@ leverTest("refuseUpgrade() answers new connections with a status", {}, async (si
 });
 
 Deno.test({
-  name: "levers.mute() takes new connections and tells them nothing, ever",
+  name: "levers.mute() accepts new connections and never sends them anything",
   ignore: !mayListen,
   async fn() {
     await using simulator = await Simulator.start({ ticksPerSecond: 50, heartbeatMs: 20, subscribeWithinMs: 50 });
@@ -139,7 +139,7 @@ leverTest("hangUpAtOnce() opens and closes new connections", {}, async (simulato
   assertEquals(last.closed, undefined);
 });
 
-leverTest("loseProduct() stops a product's tickers while heartbeats tell of its trades", {
+leverTest("loseProduct() stops a product's tickers while its heartbeats name new trades", {
   ...BOTH,
   ticksPerSecond: 100,
 }, async (simulator, client) => {
@@ -155,7 +155,7 @@ leverTest("loseProduct() stops a product's tickers while heartbeats tell of its 
 });
 
 leverTest(
-  "quiet() stops a product's trades: heartbeats stay equal",
+  "quiet() stops a product's trades: its heartbeats name the same trade",
   { ...BOTH, ticksPerSecond: 100 },
   async (sim, client) => {
     sim.levers.quiet("BTC-USD", true);
@@ -179,7 +179,7 @@ leverTest("trade() makes trades, at a price if one is given", {}, async (simulat
   assertEquals(simulator.sent().map(({ price }) => price).slice(2), ["12345.60", "12345.60"]);
 });
 
-leverTest("junk() sends frames that are no tickers, text and binary", {}, async (simulator, client) => {
+leverTest("junk() sends text and binary frames that are not tickers", {}, async (simulator, client) => {
   const before = client.frames.length;
   assertEquals(simulator.levers.junk(INVALID_FRAMES.length + 1), 1);
   await until("they are there", () => client.frames.length === before + INVALID_FRAMES.length + 1);
@@ -198,7 +198,7 @@ for (const bytes of [0, 10, 125, 126, 65_535, 65_536, 12 * 1024 * 1024]) {
   });
 }
 
-leverTest("cutOff() sends half a ticker of a trade that is then missed", {}, async (simulator, client) => {
+leverTest("cutOff() sends half a ticker and never the whole one", {}, async (simulator, client) => {
   assertEquals(simulator.levers.cutOff(), 1);
   simulator.levers.trade("BTC-USD");
   await until("the next is there", () => client.tickers().length === 2);
@@ -208,14 +208,14 @@ leverTest("cutOff() sends half a ticker of a trade that is then missed", {}, asy
   assertEquals([second, simulator.sentCount], [(first ?? 0) + 2, 2]);
 });
 
-leverTest("breakOff() breaks the line in the middle of a frame", {}, async (simulator, client) => {
+leverTest("breakOff() cuts the connection in the middle of a frame", {}, async (simulator, client) => {
   const before = client.frames.length;
   assertEquals(simulator.levers.breakOff(), 1);
   await until("it is closed", () => client.closed !== undefined);
   assertEquals([client.closed?.code, client.frames.length], [BROKEN, before]);
 });
 
-leverTest("repeat() sends the last ticker again, and sent() knows it once", {}, async (simulator, client) => {
+leverTest("repeat() sends the last ticker again, and sent() has it once", {}, async (simulator, client) => {
   simulator.levers.trade("BTC-USD");
   assertEquals(simulator.levers.repeat(3), 1);
   await until("they are there", () => client.tickers().length === 5);
@@ -254,19 +254,23 @@ for (const channel of ["ticker", "ticker_batch"]) {
   }
 }
 
-leverTest("wrongProductErrors() delists a product for all, until it is listed again", {}, async (simulator, client) => {
-  assertEquals(simulator.levers.wrongProductErrors("BTC-USD"), 1);
-  assertEquals(simulator.levers.trade("BTC-USD"), 0);
-  await until("it is told", () => client.of("error").length === 1);
-  const error = { type: "error", message: "Failed to subscribe", reason: "BTC-USD is delisted" };
-  assertEquals(client.of("error"), [error]);
-  await using other = await Client.subscribe(simulator.url, ["BTC-USD", "ETH-USD"], ["ticker"]);
-  assertEquals(other.of("error"), [error]);
-  assertEquals(simulator.connections().map(({ subscribed }) => subscribed), [{}, { ticker: ["ETH-USD"] }]);
-  simulator.levers.wrongProductErrors("BTC-USD", false);
-  await using third = await Client.subscribe(simulator.url, ["BTC-USD"], ["ticker"]);
-  assertEquals([third.of("error").length, third.tickers().length], [0, 1]);
-});
+leverTest(
+  "wrongProductErrors() delists a product for all clients, until it is listed again",
+  {},
+  async (simulator, client) => {
+    assertEquals(simulator.levers.wrongProductErrors("BTC-USD"), 1);
+    assertEquals(simulator.levers.trade("BTC-USD"), 0);
+    await until("it is told", () => client.of("error").length === 1);
+    const error = { type: "error", message: "Failed to subscribe", reason: "BTC-USD is delisted" };
+    assertEquals(client.of("error"), [error]);
+    await using other = await Client.subscribe(simulator.url, ["BTC-USD", "ETH-USD"], ["ticker"]);
+    assertEquals(other.of("error"), [error]);
+    assertEquals(simulator.connections().map(({ subscribed }) => subscribed), [{}, { ticker: ["ETH-USD"] }]);
+    simulator.levers.wrongProductErrors("BTC-USD", false);
+    await using third = await Client.subscribe(simulator.url, ["BTC-USD"], ["ticker"]);
+    assertEquals([third.of("error").length, third.tickers().length], [0, 1]);
+  },
+);
 
 leverTest("refuseAll() refuses a whole subscribe for one bad product", {}, async (simulator) => {
   simulator.levers.refuseAll(true);
@@ -286,7 +290,7 @@ leverTest("dataFirst() sends the last trades before the reply", {}, async (simul
 });
 
 leverTest(
-  "slowDown() holds up each frame and keeps the order, also when it is lifted",
+  "slowDown() delays each frame and keeps the order, even when it ends",
   {},
   async (simulator, client) => {
     simulator.levers.slowDown(300);
@@ -302,7 +306,7 @@ leverTest(
   },
 );
 
-leverTest("flood() sends exactly so many extra ticks, of products that are wanted", {}, async (simulator, client) => {
+leverTest("flood() sends exactly so many extra ticks, of subscribed products", {}, async (simulator, client) => {
   assertEquals(simulator.levers.flood(20_000, 500), 10_000);
   await until("they are there", () => client.frames.length === 10_002);
   await until("all are in sent()", () => simulator.sentCount === 10_001);
@@ -321,7 +325,7 @@ leverTest("heartbeats() switches them off and on", BOTH, async (simulator, clien
   await beats(client, 2);
 });
 
-leverTest("clockOffset() shifts all times, forth and back", BOTH, async (simulator, client) => {
+leverTest("clockOffset() shifts all times, forwards and backwards", BOTH, async (simulator, client) => {
   for (const offset of [3_600_000, -3_600_000, 0]) {
     simulator.levers.clockOffset(offset);
     const seen = client.tickers().length;
@@ -347,7 +351,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "levers.hangUp() throws for a code that it refuses over HTTP as well",
+  name: "levers.hangUp() throws for a code that it also refuses over HTTP",
   ignore: !mayListen,
   async fn() {
     await using simulator = await Simulator.start();

@@ -14,14 +14,14 @@ Deno.test("Product has the same prices for the same seed", () => {
   assert(prices(7).join() !== prices(8).join());
 });
 
-Deno.test("Product has the same prices however its trades are spread over orders", () => {
+Deno.test("Product has the same prices however many trades an order has", () => {
   const product = productOf("BTC-USD", 7, NOW_MS);
   const walked: string[] = [];
   product.advance(1_000_000, 1, (afterMs) => Math.floor(afterMs * 1000), ({ price }) => walked.push(price));
   assertEquals(walked.slice(0, 200), prices(7));
 });
 
-Deno.test("Product.advance() makes trades at its rate, and at no rate none", () => {
+Deno.test("Product.advance() makes trades at the given rate, and none at a rate of 0", () => {
   const product = productOf("BTC-USD", 7, NOW_MS);
   for (let i = 0; i < 1000; i++) product.advance(10, 50, () => i);
   assert(product.traded >= 498 && product.traded <= 502, `${product.traded} trades in 10 s`);
@@ -74,7 +74,7 @@ Deno.test("Product numbers continue above those of an earlier run", () => {
   assert(second.sequence > sequence && second.tradeId > tradeId);
 });
 
-Deno.test("Product prices stay above zero, and the book stays around them", () => {
+Deno.test("Product prices stay above zero, and lie between the best bid and ask", () => {
   for (const id of [...DEFAULT_PRODUCTS, "NEW-EUR"]) {
     const product = productOf(id, 11, NOW_MS);
     const start = Number(tradeAt(product, 0).price);
@@ -90,7 +90,7 @@ Deno.test("Product prices stay above zero, and the book stays around them", () =
   }
 });
 
-Deno.test("Product times rise, except for trades of one order, which share theirs", () => {
+Deno.test("Product times rise, except within one order, whose trades share a time", () => {
   const product = productOf("SOL-USD", 1, NOW_MS);
   const first = tradeAt(product, 5_000_000);
   assertEquals(tradeAt(product, 5_000_100, { isSameOrder: true }).time, first.time);

@@ -1,4 +1,4 @@
-// The time before the exchange opens: what it tells, and that the live prices go on from there.
+// The time before the exchange opens: its samples, and that the live prices continue from there.
 
 import { assert, assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
 import type { Trade } from "../../src/simulator/market.ts";
@@ -24,13 +24,13 @@ function tradesOf(samples: readonly Sample[], product: string): Trade[] {
   return samples.flatMap(({ trades }) => trades.filter((trade) => trade.product === product));
 }
 
-Deno.test("Past tells the same for the same seed and time, and other prices for another seed", () => {
+Deno.test("Past makes the same samples for the same seed and time, and other prices for another seed", () => {
   assertEquals(samplesOf(3, HOUR), samplesOf(3, HOUR));
   const [same, other] = [samplesOf(3, HOUR), samplesOf(4, HOUR)].map((samples) => tradesOf(samples, "BTC-USD"));
   assert(same?.at(-1)?.price !== other?.at(-1)?.price);
 });
 
-Deno.test("Past tells the prices of one product alike, whatever else is listed", () => {
+Deno.test("Past makes the same prices of a product, whatever else is listed", () => {
   const alone = samplesOf(3, HOUR, 1, ["BTC-USD"]);
   assertEquals(
     tradesOf(samplesOf(3, HOUR), "BTC-USD").map(({ text }) => text),
@@ -38,7 +38,7 @@ Deno.test("Past tells the prices of one product alike, whatever else is listed",
   );
 });
 
-Deno.test("Past begins with a trade of each product, and then tells the last one of each 5 s", () => {
+Deno.test("Past begins with a trade of each product, followed by the last one of each 5 s", () => {
   const samples = samplesOf(3, HOUR);
   assertEquals(samples.map(({ at }) => at), Array.from({ length: 721 }, (_, i) => NOW - HOUR + i * 5000));
   for (const { at, trades } of samples) {
@@ -60,7 +60,7 @@ Deno.test("Past begins with a trade of each product, and then tells the last one
   }
 });
 
-Deno.test("Past tells nothing of a product that was not traded in a sample's time", () => {
+Deno.test("Past has no trade of a product in a sample if there was none", () => {
   const samples = samplesOf(3, HOUR, 0.05);
   const told = tradesOf(samples, "BTC-USD");
   // one taker in 20 s
@@ -69,7 +69,7 @@ Deno.test("Past tells nothing of a product that was not traded in a sample's tim
   assertEquals(samplesOf(3, HOUR, 0).map(({ trades }) => trades.length), [3, ...Array.from({ length: 720 }, () => 0)]);
 });
 
-Deno.test("Past ends with tickers that name its first price as that of 24 hours ago", () => {
+Deno.test("Past of a day ends with tickers whose open_24h is its first price", () => {
   const samples = samplesOf(6, 24 * HOUR, 0.2);
   for (const product of PRODUCTS) {
     const trades = tradesOf(samples, product);
@@ -96,7 +96,7 @@ function numbersOf(ticker: Record<string, unknown> | undefined) {
   return { price: Number(price), open: Number(open_24h), sequence: Number(sequence), tradeId: Number(trade_id) };
 }
 
-Deno.test("Past that is closed tells its last trades out of turn, and lets nobody trade from then on", () => {
+Deno.test("Past.close() makes an early last sample, and there are no trades after it", () => {
   const from = NOW - HOUR;
   const market = marketOf(PRODUCTS, 3, from);
   const past = new Past(market, { from, ticksPerSecond: 1, batchMs: 5000 });
@@ -114,7 +114,7 @@ Deno.test("Past that is closed tells its last trades out of turn, and lets nobod
 });
 
 Deno.test({
-  name: "Simulator goes on live where its past has ended, without a seam",
+  name: "Simulator continues live where its past has ended",
   ignore: !mayListen,
   async fn() {
     await using simulator = await Simulator.start({
@@ -149,14 +149,14 @@ Deno.test({
       assertEquals([shown.tradeId, shown.sequence], [before.tradeId, before.sequence]);
       assertEquals(next.tradeId, shown.tradeId + 1);
       assertLess(Math.abs(next.price / Number(before.price) - 1), 0.005);
-      // the price of 24 hours ago is the one that the past tells of, to the minute
+      // the price of 24 hours ago is the one in the past, to the minute
       assertLess(Math.abs(shown.open / Number(first.get(product)?.price) - 1), 0.005);
     }
   },
 });
 
 Deno.test({
-  name: "Simulator samples ticker_batch on from its past, at the same distance",
+  name: "Simulator continues the samples of its past at the same interval",
   ignore: !mayListen,
   async fn() {
     const options = { pastMs: 60_000, batchMs: 400, ticksPerSecond: 50, products: ["BTC-USD"] };
@@ -174,7 +174,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Simulator with a past is closed until that was told, and opens for a client that comes before",
+  name: "Simulator with a past trades nothing until a client subscribes, even if the past was not read to its end",
   ignore: !mayListen,
   async fn() {
     await using simulator = await Simulator.start({ pastMs: HOUR, ticksPerSecond: 100, products: ["BTC-USD"] });
@@ -195,7 +195,7 @@ Deno.test({
   },
 });
 
-Deno.test("Simulator.start() rejects a past beside a recording, and one that has not begun", async () => {
+Deno.test("Simulator.start() rejects a past with a recording, and a negative one", async () => {
   const recording = { frames: [], speed: 1 };
   await assertRejects(() => Simulator.start({ pastMs: 1000, recording }), RangeError, "recording");
   await assertRejects(() => Simulator.start({ pastMs: -1 }), RangeError, "pastMs");
@@ -216,7 +216,7 @@ function correlation(a: readonly number[], b: readonly number[]): number {
   return sum((i) => da(i) * db(i)) / Math.sqrt(sum((i) => da(i) ** 2) * sum((i) => db(i) ** 2));
 }
 
-Deno.test("Market moves as markets do: calm and nervous times, products together, some per cent a day", () => {
+Deno.test("Prices move as in real markets: calm and volatile times, products together, a few per cent a day", () => {
   const all = { together: 0, nerves: 0 };
   for (let seed = 1; seed <= 4; seed++) {
     const samples = samplesOf(seed, 24 * HOUR, 1, ["ETH-USD", "BTC-USD"]);

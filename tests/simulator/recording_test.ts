@@ -9,13 +9,13 @@ const [first, second] = [
   tradeAt(productOf("ETH-USD", 1, 0), (START_MS + 500) * 1000).text,
 ];
 
-Deno.test("parseRecording() reads plain messages at their own time", () => {
+Deno.test("parseRecording() takes the time of a plain message from the message", () => {
   const frames = parseRecording(`${first}\n\nnot JSON\n${second}\n{"type":"subscriptions","channels":[]}\n`);
   assertEquals(frames.map(({ at }) => at - START_MS), [0, 500, 500]);
   assertEquals(frames.slice(0, 2).map(({ text }) => text), [first, second]);
 });
 
-Deno.test("parseRecording() reads messages with their time of arrival, byte for byte", () => {
+Deno.test("parseRecording() keeps messages with an arrival time byte for byte", () => {
   const spaced = first.replace('"price":', '"price": ').replace("}", ',"extra":1.10}');
   const frames = parseRecording(`{"at":1618677817.25,"data":${first}}\n{"at": 1618677818, "data": ${spaced}}`);
   assertEquals(frames, [{ at: 1_618_677_817_250, text: first }, { at: 1_618_677_818_000, text: spaced }]);

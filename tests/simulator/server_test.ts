@@ -6,7 +6,7 @@ import { productOf, tradeAt } from "./trades.ts";
 
 const ignore = !mayListen;
 
-Deno.test("acceptKey() gives the answer of RFC 6455 to its example", () => {
+Deno.test("acceptKey() returns what RFC 6455 has in its example", () => {
   assertEquals(acceptKey("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 });
 
@@ -29,7 +29,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Simulator.sent() holds what arrived, with the text that arrived",
+  name: "Simulator.sent() has the ticks that arrived, with the same texts",
   ignore,
   async fn() {
     await using simulator = await Simulator.start({ ticksPerSecond: 50 });
@@ -57,7 +57,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Simulator lets trades happen while nobody listens, and starts the next client with the last one",
+  name: "Simulator trades without clients, and sends the last trade to the next client",
   ignore,
   async fn() {
     await using simulator = await Simulator.start({ ticksPerSecond: 100, products: ["BTC-USD"] });
@@ -104,7 +104,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Simulator hangs up on a client that does not subscribe in time, and not on one that does",
+  name: "Simulator closes a client that does not subscribe in time, and not one that does",
   ignore,
   async fn() {
     await using simulator = await Simulator.start({ subscribeWithinMs: 200 });
@@ -116,7 +116,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Simulator samples ticker_batch, and sends nothing for a product without a change",
+  name: "Simulator samples ticker_batch, and sends nothing for a product without a new trade",
   ignore,
   async fn() {
     await using simulator = await Simulator.start({ ticksPerSecond: 0, batchMs: 50, heartbeatMs: 20 });
@@ -145,7 +145,7 @@ Deno.test({
     await using client = await Client.subscribe(simulator.url, ["BTC-USD", "ETH-USD"], ["heartbeat"]);
     simulator.levers.trade("BTC-USD", 3);
     const { sequence, tradeId } = simulator.traded()["BTC-USD"] ?? {};
-    await until("it tells of the trade", () => client.of("heartbeat").some((beat) => beat.last_trade_id === tradeId));
+    await until("it names the trade", () => client.of("heartbeat").some((beat) => beat.last_trade_id === tradeId));
     const beat = client.of("heartbeat").find((beat) => beat.last_trade_id === tradeId);
     assertEquals(Object.keys(beat ?? {}), ["type", "last_trade_id", "product_id", "sequence", "time"]);
     assertEquals([beat?.product_id, beat?.sequence], ["BTC-USD", sequence]);
@@ -155,7 +155,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Simulator stops telling what is unsubscribed, and notes connections and what they said",
+  name: "Simulator stops sending what is unsubscribed, and remembers connections and their messages",
   ignore,
   async fn() {
     await using simulator = await Simulator.start({ ticksPerSecond: 0 });
@@ -196,7 +196,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Simulator replays at unlimited speed without hanging up on the client",
+  name: "Simulator replays at unlimited speed without closing the client",
   ignore,
   async fn() {
     const product = productOf("BTC-USD", 5, 0);
@@ -209,7 +209,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Simulator hangs up on a client that does not read, and does not grow",
+  name: "Simulator closes a client that does not read, and its memory does not grow",
   ignore,
   async fn() {
     await using simulator = await Simulator.start({ ticksPerSecond: 0, products: ["BTC-USD"] });
@@ -220,9 +220,9 @@ Deno.test({
     );
     await until("it is subscribed", () => simulator.sentCount === 1);
     simulator.levers.flood(1_000_000, 200);
-    await until("it is hung up on", () => simulator.connections()[0]?.closed !== undefined);
+    await until("it is closed", () => simulator.connections()[0]?.closed !== undefined);
     assertEquals(simulator.connections()[0]?.closed, 1008);
-    // some 8 MB of our own and what the kernel holds
+    // the simulator's own queue and the kernel's buffers
     assert(simulator.sentCount < 100_000, `${simulator.sentCount} ticks were taken`);
   },
 });
@@ -250,7 +250,7 @@ for (
 }
 
 Deno.test({
-  name: "Simulator takes a message in fragments, with a Ping between them",
+  name: "Simulator accepts a message in fragments, with a Ping between them",
   ignore,
   async fn() {
     await using simulator = await Simulator.start({ ticksPerSecond: 0 });
@@ -268,7 +268,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Simulator closes all with 1001 when it is disposed of, twice is harmless, and the port is free again",
+  name: "Simulator closes all clients with 1001 when it is disposed of, even twice, and frees the port",
   ignore,
   async fn() {
     const simulator = await Simulator.start({ ticksPerSecond: 100 });
