@@ -1,4 +1,4 @@
-// `deno task restore`: puts a backup in the place of the store.
+// `deno task restore`: replaces the store with a backup.
 
 import { readArguments } from "../config/arguments.ts";
 import { ConfigError } from "../core/errors.ts";
@@ -10,8 +10,8 @@ import { storeFileOf } from "./store_file.ts";
 /** How `deno task restore` is used. */
 export const RESTORE_USAGE = `Usage: deno task restore [options] FILE
 
-Puts a copy of FILE, a backup or another store, in the place of the store. Stop the program first. FILE is checked from end to end,
-and the store that is there now is kept: its new name ends in .replaced- and the time.
+Replaces the store with a copy of FILE, which is a backup or another store. Stop the program first. The copy is checked from end
+to end. The present store is kept under the name STORE.replaced-TIME.
 
   --file STORE                   the store to replace; default: the setting STORE_FILE
 `;

@@ -1,4 +1,4 @@
-// Copies a store to a backup, and puts a backup in the place of a store.
+// Makes backups of a store, and replaces a store with a backup.
 //
 // A backup is a store in rollback mode (journal_mode DELETE): one file, complete in itself, which can be read on a read-only disk.
 // Stores in use are in WAL mode. The mode in the header is what makes a restore safe: if it ends at any point, or if somebody
@@ -66,7 +66,7 @@ export interface Restored {
 }
 
 /**
- * Puts a checked copy of a backup, or of another store, in the place of the store. No other program can use the store meanwhile.
+ * Replaces the store with a checked copy of a backup or of another store. No other program can use the store meanwhile.
  * Throws SinkErrors; then the store is as before.
  *
  * @param now wall clock, ms
@@ -196,7 +196,7 @@ function removeAll(path: string): void {
     try {
       Deno.removeSync(path + suffix);
     } catch {
-      // it does not exist, or whoever writes to it reports why it cannot be used
+      // it does not exist, or writing to it fails too and says why
     }
   }
 }

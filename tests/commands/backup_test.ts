@@ -42,7 +42,7 @@ test("backup copies one moment of a store that is being written, and the copy is
   assertEquals(await copy.write(ticksOf("BTC-USD", 1, 1_000_000), never), 1);
 });
 
-test("backup never writes over a file unless told to, nor half of one", async ({ folder, path, store }) => {
+test("backup replaces a file only with --overwrite, and never leaves half a file", async ({ folder, path, store }) => {
   await store.write(ticksOf("BTC-USD", 10), never);
   const copy = `${folder}/copy.sqlite`;
   await Deno.writeTextFile(copy, "precious");

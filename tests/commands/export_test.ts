@@ -71,7 +71,7 @@ test("export writes candles of any length, and gaps", async ({ path, store }) =>
   ]);
 });
 
-test("export brings all there is in pieces, while more is written", async ({ path, store }) => {
+test("export writes everything in pieces, while more is stored", async ({ path, store }) => {
   const COUNT = 60_000;
   for (let n = 1; n <= COUNT; n += 5000) await store.write(ticksOf("BTC-USD", 5000, n), never);
   let next = COUNT + 1, longest = 0;
@@ -91,7 +91,7 @@ test("export brings all there is in pieces, while more is written", async ({ pat
   assertEquals(candles.length, next);
 });
 
-test("export ends quietly when nobody reads on", async ({ path, store }) => {
+test("export ends without an error when its reader stops", async ({ path, store }) => {
   await store.write(ticksOf("BTC-USD", 5000), never);
   const out = output(() => {
     throw new Deno.errors.BrokenPipe("Broken pipe");
@@ -114,7 +114,7 @@ test("export says what a product must be called, and what is missing", async ({ 
   );
 });
 
-Deno.test("export says all that is wrong with its arguments at once", async () => {
+Deno.test("export reports all problems of its arguments at once", async () => {
   const error = await assertRejects(
     () =>
       exported(

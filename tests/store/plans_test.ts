@@ -1,4 +1,4 @@
-// How SQLite goes about every statement of start, write, question and cleaning: none may take longer because the store is older.
+// The query plans of all statements: none may take longer because the store is larger.
 
 import { assert, assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
@@ -15,7 +15,7 @@ import { filesSkipped, temporaryFolder } from "./files.ts";
 const skipped = filesSkipped();
 const DAY_MS = 86_400_000;
 
-/** All that is prepared or run while `use` does its work. */
+/** All statements that are prepared or run by `use`. */
 function statementsOf(use: () => void): Set<string> {
   const statements = new Set<string>();
   const prototype = DatabaseSync.prototype;

@@ -1,4 +1,4 @@
-// A backup in the place of the store, put there by `deno task restore` or copied by hand: nothing is mixed, and nothing is lost.
+// A store that is replaced with a backup, by `deno task restore` or by hand: nothing is mixed, and nothing is lost.
 
 import { assert, assertEquals, assertGreater, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";

@@ -97,7 +97,7 @@ test("since() puts gaps among the ticks by when they came", async (folder) => {
   assertEquals(events?.map((event) => event.kind === "tick" ? event.sequence : "gap"), [1, "gap", 2]);
 });
 
-test("a second store on the same file is refused at once, with the path in words", async (folder) => {
+test("a second store on the same file is refused at once, and the message has the path", async (folder) => {
   const path = `${folder}/prices.sqlite`;
   await Deno.symlink(path, `${folder}/other-name.sqlite`);
   await using opened = await openStore(path);
@@ -249,7 +249,7 @@ function outsideSkipped(): string | undefined {
 }
 
 test(
-  "a person who looks into the store with sqlite3 takes nothing away, also while the page reads it",
+  "reading the store with sqlite3 removes nothing, also while the page reads it",
   async (folder) => {
     const path = `${folder}/prices.sqlite`;
     await using opened = await openStore(path);
@@ -305,7 +305,7 @@ for (
     }],
   ] as const
 ) {
-  test(`${what} is no store: refused, and left as it is`, async (folder) => {
+  test(`${what} is not a store: it is refused and not changed`, async (folder) => {
     const path = `${folder}/prices.sqlite`;
     make(path);
     const before = await Deno.readFile(path);
@@ -438,7 +438,7 @@ test("a store that is damaged while it runs is moved aside, what was being writt
     await file.write(new Uint8Array((await file.stat()).size - 4096).fill(90));
   }
   {
-    // whoever else commits makes the program read again what it remembers
+    // a commit of another connection makes SQLite read its pages again
     using other = new DatabaseSync(path);
     other.exec(`PRAGMA user_version = ${VERSION}`);
   }
@@ -500,7 +500,7 @@ test("a store whose file was deleted while the program did not run says so and d
   ]]);
 });
 
-test("a file that another one takes the place of is gone on with", async (folder) => {
+test("a file that was replaced while the program runs is used from then on", async (folder) => {
   const path = `${folder}/prices.sqlite`;
   {
     await using older = await openStore(`${folder}/older.sqlite`);
@@ -636,7 +636,7 @@ test("a disk that is full or read-only at the start gives a store that fails in 
   }
 }, mountSkipped());
 
-test("a long question holds up no write, and gives an answer of one moment", async (folder) => {
+test("a long query delays no write, and returns one state of the file", async (folder) => {
   await using opened = await openStore(`${folder}/prices.sqlite`);
   const { store } = opened;
   for (let i = 0; i < 40; i++) await store.write(ticksOf("BTC-USD", 5000, i * 5000), never);
@@ -657,7 +657,7 @@ test("a long question holds up no write, and gives an answer of one moment", asy
   assertEquals(await reading, 200_000);
 });
 
-test("old ticks go by themselves, the file shrinks, and no write waits for that", async (folder) => {
+test("old ticks are deleted, the file shrinks, and no write waits for that", async (folder) => {
   const path = `${folder}/prices.sqlite`;
   const now = Date.now();
   const at = (i: number, count: number, ageMs: number) => {
@@ -700,7 +700,7 @@ test("old ticks go by themselves, the file shrinks, and no write waits for that"
   assertEquals(opened.log.lines, []);
 });
 
-test("what is asked or written after the end is rejected", async (folder) => {
+test("reading and writing after close() is rejected", async (folder) => {
   const { store } = await openStore(`${folder}/prices.sqlite`);
   const writing = store.write(ticksOf("BTC-USD", 10), never);
   await store.close();

@@ -159,13 +159,13 @@ Deno.test("gaps that an earlier run left open end with the restart gap of the ne
   assertEquals(store.queries.gaps(KEYS[1], ALL).map(({ to, missed }) => [to, missed]), [[320, false], [320, false]]);
 });
 
-Deno.test("a file that stands in for a lost one declares what is missing before each product's first tick", () => {
+Deno.test("a file that replaces a lost one declares what is missing before each product's first tick", () => {
   const declared: Gap[] = [];
   using store = openMemory({ replaces: true, onGap: (gap) => void declared.push(gap) });
   store.write(...ticksOf("BTC-USD", 3, 100), ...ticksOf("ETH-USD", 1, 500));
   store.write(...ticksOf("BTC-USD", 3, 200));
   const gaps = store.queries.gaps(undefined, ALL);
-  assertEquals(declared, gaps, "each is told of once");
+  assertEquals(declared, gaps, "each is reported once");
   assertEquals(gaps.map(({ product, from, to, reason, missed }) => [product, from, to, reason, missed]), [
     ["BTC-USD", null, 100, "store-failed", true],
     ["ETH-USD", null, 500, "store-failed", true],
