@@ -51,57 +51,42 @@ export function* clean(
 }
 
 function* cleanTicks(db: DatabaseSync): Generator<void> {
-  const minutes = prepareRows<[number, number, number, number]>(
+  const old = prepareRows<[sequence: number, openTime: number]>(
     db,
-    "SELECT open_time, low_sequence, high_sequence, ticks FROM candle_1m WHERE product = ? AND open_time >= ? " +
-      "AND open_time < ? AND origin = 'ticks' ORDER BY open_time LIMIT 40",
+    "SELECT t.sequence, m.open_time FROM product p " +
+      "CROSS JOIN candle_1m m ON m.product = p.id AND m.origin = 'ticks' " +
+      "AND m.open_time >= p.cleaned_to AND m.open_time < p.ticks_from " +
+      "CROSS JOIN tick t ON t.product = p.id AND t.sequence BETWEEN m.low_sequence AND m.high_sequence " +
+      `AND t.exchange_time_us < (m.open_time + 60) * 1000000 WHERE p.id = ? ORDER BY m.open_time LIMIT ${ROWS}`,
   );
-  const cut = prepareRows<[number]>(
-    db,
-    "SELECT sequence FROM tick WHERE product = ? AND sequence BETWEEN ? AND ? AND exchange_time_us < ? " +
-      `ORDER BY sequence LIMIT 1 OFFSET ${ROWS}`,
-  );
-  const remove = db.prepare(
+  const removeTicks = db.prepare(
     "DELETE FROM tick WHERE product = ? AND sequence BETWEEN ? AND ? AND exchange_time_us < ?",
   );
-  const removeShort = db.prepare("DELETE FROM candle_5s WHERE product = ? AND open_time >= ? AND open_time < ?");
-  const done = db.prepare("UPDATE product SET cleaned_to = ? WHERE id = ?");
-  const products = prepareRows<[number, number, number]>(
-    db,
-    "SELECT id, cleaned_to, ticks_from FROM product WHERE cleaned_to < ticks_from",
+  const removeShort = db.prepare(
+    "DELETE FROM candle_5s WHERE product = ?1 AND open_time >= (SELECT cleaned_to FROM product WHERE id = ?1) " +
+      "AND open_time < ?2",
   );
-  for (const [id, cleanedTo, ticksFrom] of products.all()) {
-    for (let from = cleanedTo; from < ticksFrom;) {
-      const page = minutes.all(id, from, ticksFrom);
-      let to = ticksFrom;
-      let low = Infinity, high = -Infinity, count = 0;
-      for (const [openTime, minuteLow, minuteHigh, ticks] of page) {
-        if (count > 0 && count + ticks > ROWS) {
-          to = openTime;
-          break;
-        }
-        low = Math.min(low, minuteLow);
-        high = Math.max(high, minuteHigh);
-        count += ticks;
-        to = openTime + 60;
-      }
-      if (page.length === 0) to = ticksFrom;
-      while (low <= high) {
-        const next = inTransaction(db, () => {
-          const last = cut.get(id, low, high, to * 1e6)?.[0] ?? high + 1;
-          remove.run(id, low, last - 1, to * 1e6);
-          if (last > high) {
-            removeShort.run(id, from, to);
-            done.run(to, id);
-          }
-          return last;
-        });
-        low = next;
-        yield;
-      }
-      if (page.length === 0) done.run(to, id);
-      from = to;
-    }
+  const setCleaned = db.prepare("UPDATE product SET cleaned_to = ? WHERE id = ?");
+  const products = prepareRows<[number, number]>(
+    db,
+    "SELECT id, ticks_from FROM product WHERE cleaned_to < ticks_from",
+  );
+  for (const [id, ticksFrom] of products.all()) {
+    let rows: [number, number][];
+    do {
+      rows = inTransaction(db, () => {
+        const rows = old.all(id);
+        const sequences = rows.map(([sequence]) => sequence);
+        const lastMinute = rows.at(-1)?.[1] ?? ticksFrom;
+        removeTicks.run(id, Math.min(...sequences), Math.max(...sequences), (lastMinute + 60) * 1e6);
+        // the last minute may have more ticks
+        const cleanedTo = rows.length < ROWS ? ticksFrom : lastMinute;
+        removeShort.run(id, cleanedTo);
+        setCleaned.run(cleanedTo, id);
+        return rows;
+      });
+      yield;
+    } while (rows.length === ROWS);
   }
 }
 
