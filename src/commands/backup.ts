@@ -30,9 +30,11 @@ export async function backupStore(args: readonly string[], storeFile: string, ou
   const given = readArguments(args, { values: ["--file"], flags: ["--overwrite"], takesWords: true });
   const { options, words: [to = "", ...more], problems } = given;
   const store = storeFileOf(given, storeFile, "back up");
-  const problem = to === "" || more.length > 0
-    ? `Cannot back up: expected the name of one file to write to, got "${args.join(" ")}"`
-    : wrongPath("FILE", to) ?? await wrongTarget(to, store, options.has("--overwrite"));
+  if (to === "" || more.length > 0) {
+    problems.push(`Cannot back up: expected the name of one file to write to, got "${args.join(" ")}"`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  const problem = wrongPath("FILE", to) ?? await wrongTarget(to, store, options.has("--overwrite"));
   if (problem !== undefined) problems.push(problem);
   if (problems.length > 0) throw new ConfigError(problems);
   const bytes = await backUp(store, to);

@@ -313,7 +313,7 @@ browserTest(
     });
     const { tab, simulator } = scene;
     await tab.until("candles are drawn", () => __page.candles().length >= 3);
-    assert(await tab.page.isVisible("#samples"));
+    await tab.page.waitForSelector("#samples", { state: "visible" });
     assertMatch(await tab.page.innerText("#samples"), /5-second samples.*Coinbase.*not included/s);
     await tab.until("the strip says how far away Coinbase is", () => {
       const text = document.getElementById("strip-text")?.textContent ?? "";

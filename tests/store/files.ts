@@ -94,6 +94,8 @@ export function startChild(args: readonly string[], before: readonly string[] = 
     async rest() {
       const lines: string[] = [];
       for (let each = await line(); each !== undefined; each = await line()) lines.push(each);
+      // its output ends before the process has ended and its locks are free
+      await child.status;
       return lines;
     },
     async [Symbol.asyncDispose]() {
