@@ -270,6 +270,7 @@ export function openDatabase(path: string, { log, now, fileLock: given, isFirst 
       replaces = true;
     };
     const open = () => {
+      fileLock.requireWritable();
       db = openLocked(real, fileLock);
       const found = migrate(db);
       if (found > 0 && found < VERSION) {

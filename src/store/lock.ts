@@ -51,7 +51,7 @@ export function lockName(path: string, lockPath: string, kind: SinkErrorKind): D
  * and closed after the last connection.
  */
 export class FileLock implements Disposable {
-  #open: { readonly file: Deno.FsFile; readonly identity: string } | undefined;
+  #open: { readonly file: Deno.FsFile; readonly identity: string; readonly writeError?: unknown } | undefined;
   #isLocked = false;
 
   /** The open file. */
@@ -75,11 +75,11 @@ export class FileLock implements Disposable {
    * open already stays open.
    */
   lock(path: string): boolean {
-    if (this.#open === undefined || this.#open.identity !== identityOf(path)) {
+    if (this.#open === undefined || this.#open.identity !== identityOf(path) || this.#open.writeError !== undefined) {
       this[Symbol.dispose]();
-      const file = openFile(path);
+      const { file, writeError } = openFile(path);
       const { dev, ino } = file.statSync();
-      this.#open = { file, identity: `${dev}:${ino}` };
+      this.#open = { file, identity: `${dev}:${ino}`, writeError };
     }
     // Linux keeps this lock (flock) apart from those of SQLite (fcntl); elsewhere they would exclude each other
     if (this.#isLocked || Deno.build.os !== "linux") return true;
@@ -89,6 +89,11 @@ export class FileLock implements Disposable {
       // a file system without such locks
       return true;
     }
+  }
+
+  /** Throws why the file cannot be written. SQLite would make a -wal file with the same rights, which stays when these are changed. */
+  requireWritable(): void {
+    if (this.#open?.writeError !== undefined) throw this.#open.writeError;
   }
 
   /** Gives the lock back. The file stays open, since connections may still read from it. */
@@ -106,14 +111,14 @@ export class FileLock implements Disposable {
 }
 
 /** Opens the file for reading only if it cannot be written: its content still tells whether it is a store. */
-function openFile(path: string): Deno.FsFile {
+function openFile(path: string): { file: Deno.FsFile; writeError?: unknown } {
   try {
-    return Deno.openSync(path, { read: true, write: true, create: true, mode: 0o644 });
-  } catch (error) {
+    return { file: Deno.openSync(path, { read: true, write: true, create: true, mode: 0o644 }) };
+  } catch (writeError) {
     try {
-      return Deno.openSync(path);
+      return { file: Deno.openSync(path), writeError };
     } catch {
-      throw error;
+      throw writeError;
     }
   }
 }

@@ -1,11 +1,10 @@
 // Everything that a test of the page needs, all real: the Coinbase simulator, the program, a browser, a person with a tab.
 
-import { assertEquals, assertLess } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import type { BrowserContextOptions } from "playwright-core";
 import type { Candle, Interval } from "../../src/core/candle.ts";
 import type { Tick } from "../../src/core/record.ts";
 import { type SentTick, Simulator, type SimulatorOptions } from "../../src/simulator/server.ts";
-import { tell } from "../integration/feed.ts";
 import { sleep } from "../servers/process.ts";
 import { Chromium, chromiumMissing, type Tab, type Visitor } from "./chromium.ts";
 import { Program, type ProgramOptions } from "./program.ts";
@@ -89,20 +88,6 @@ export function assertClean({ chromium, tab }: Pick<Scene, "chromium" | "tab">):
     { troubles: tab.troubles, foreign: [...tab.foreign, ...chromium.foreign], worker: chromium.workerErrors },
     { troubles: [], foreign: [], worker: [] },
   );
-}
-
-/** How soon the page has to be there, ms. */
-const SOON_MS = 10_000;
-
-/** Programs that wait for each core, over the last minute. */
-export function foreignLoad(): number {
-  return (Deno.loadavg()[0] ?? 0) / navigator.hardwareConcurrency;
-}
-
-/** Fails when it took too long, ms; on a machine that was busy with other things at its start, says so instead. */
-export function assertSoon(took: number, load: number): void {
-  if (load <= 2 || took < SOON_MS) return assertLess(took, SOON_MS);
-  tell(`not judged: ${load.toFixed(1)} programs were waiting for each core`);
 }
 
 /** A tick that left the exchange, as the program should have understood it; read by hand and not by the program's decoder. */
