@@ -1,83 +1,89 @@
-// The sink of the open pages: each product's newest tick, the last events in memory, and whoever listens. It stores nothing,
-// never fails and never waits; what a listener makes of an event is left to the listener.
+// The sink of the open pages and streams: passes every event to its listeners at once, and keeps the newest tick of each product and
+// the last events in memory. It never fails and never waits.
 
 import { isBefore } from "../core/candle.ts";
 import type { Clock } from "../core/clock.ts";
 import { type FeedEvent, type Gap, seriesOf, type Tick } from "../core/record.ts";
 import type { Sink } from "../core/sink.ts";
 
-/** What a live sink is built from. */
+/** Options of {@link LiveSink}. */
 export interface LiveSinkOptions {
   /** Time. */
   readonly clock: Clock;
-  /** Events that are kept for those who come back; default 32768, at 20,000 ticks a second more than a second and some 15 MB. */
+  /** Events that are kept for readers that connect again; default 32768 (at 20,000 ticks a second 1.6 s, about 15 MB). */
   readonly capacity?: number;
 }
 
-/** Somebody who wants to know at once. */
+/** Receives events at once. */
 export interface LiveListener {
   /**
-   * One event, in order. Must neither wait nor throw.
-   * @param isNewest false for a late tick: one of its product that happened later was there before it
+   * Called with each event, in order. Must not throw.
+   * @param isNewest false for a late tick: a later one of the same product arrived before it
    */
   take(event: FeedEvent, isNewest: boolean): void;
-  /** No more for now: called after each batch that may have held something. */
+  /** Called after each batch, also if it had no event for this listener. */
   rest(): void;
 }
 
-/** What {@link LiveSink.after} found. */
+/** Result of {@link LiveSink.after}. */
 export interface Recent {
-  /** What arrived after the moment and is still in memory, in order. */
+  /** The events that arrived after this time and are still in memory, in order. */
   readonly events: readonly FeedEvent[];
-  /** Whether nothing that arrived after the moment has left memory. */
+  /** No event that arrived after this time has left memory. */
   readonly isWhole: boolean;
-  /** Of each series that was asked for, the newest tick that arrived after the moment and has left memory. */
+  /** Of each requested series, the last tick that arrived after this time and has left memory. */
   readonly left: readonly Tick[];
 }
 
-/** One series. */
-interface Line {
+/** One product. */
+interface Series {
   newest: Tick | undefined;
-  /** The last one that has left the ring. */
+  /** The last tick that has left the ring. */
   left: Tick | undefined;
   leftAt: number;
   readonly listeners: LiveListener[];
 }
 
-/** A stretch of the wall clock that was passed twice: from `low` it went to `high`, and was set back to `low`. */
+/** An event in memory. */
+interface Kept {
+  readonly event: FeedEvent;
+  /** When it arrived, ms. */
+  readonly at: number;
+  readonly own: Series;
+}
+
+/** The clock was set back from `high` to `low`, so that it passes this range twice. */
 interface SetBack {
   readonly low: number;
   readonly high: number;
 }
 
 const CAPACITY = 32_768;
-/** Beyond so many, the two oldest become one. */
+/** If there are more, the two oldest are joined. */
 const SET_BACKS = 32;
 
-/** Keeps the last events, and hands each on to those who listen. */
+/** Keeps the last events, and passes each one to the listeners of its product. */
 export class LiveSink implements Sink {
   /** See {@link Sink.name}. */
   readonly name = "live";
-  /** See {@link Sink.lingerMs}: an open page waits for nothing. */
+  /** See {@link Sink.lingerMs}: prices are shown at once. */
   readonly lingerMs = 0;
   readonly #clock: Clock;
   readonly #capacity: number;
-  readonly #lines = new Map<string, Line>();
+  readonly #series = new Map<string, Series>();
   readonly #listeners = new Set<LiveListener>();
-  /** Declared gaps that are open, by series and `opened`. */
+  /** Open gaps that came by `declare()`, by series and `opened`. */
   readonly #openGaps = new Map<string, Gap>();
-  // the ring: events, when each arrived, whose line it is
-  readonly #events: FeedEvent[] = [];
-  readonly #times: number[] = [];
-  readonly #lineOf: Line[] = [];
+  /** Once it is full, the oldest event is the one at `#head`. */
+  readonly #ring: Kept[] = [];
   #head = 0;
-  /** Up to here something may have left the ring, or was never in it. */
+  /** Events that arrived up to this time may be missing from the ring. */
   #leftAt: number;
   /** Arrival of the last tick. */
   #lastAt: number;
   readonly #setBacks: SetBack[] = [];
 
-  /** Remembers nothing of what was before. */
+  /** Empty at first. */
   constructor({ clock, capacity = CAPACITY }: LiveSinkOptions) {
     this.#clock = clock;
     this.#capacity = capacity;
@@ -97,7 +103,7 @@ export class LiveSink implements Sink {
     return Promise.resolve();
   }
 
-  /** Takes a gap that another sink alone has: it is handed on at once, beside the batches. */
+  /** Passes on a gap that only another sink has, at once and outside of the batches. */
   declare(gap: Gap): void {
     const name = `${seriesOf(gap.exchange, gap.product)} ${gap.opened}`;
     if (gap.to === null) this.#openGaps.set(name, gap);
@@ -106,7 +112,7 @@ export class LiveSink implements Sink {
     for (const listener of this.#listeners) listener.rest();
   }
 
-  /** Gaps of another sink alone that are open now. */
+  /** Gaps that only another sink has and that are open now. */
   get openGaps(): readonly Gap[] {
     return [...this.#openGaps.values()];
   }
@@ -116,106 +122,89 @@ export class LiveSink implements Sink {
     return Promise.resolve();
   }
 
-  /** Of this series the tick with the highest exchange time, of several the one with the highest sequence. */
+  /** The tick of this product with the highest exchange time (of several the one with the highest sequence). */
   newest(series: string): Tick | undefined {
-    return this.#lines.get(series)?.newest;
+    return this.#series.get(series)?.newest;
   }
 
-  /**
-   * Our wall clock, whole ms: all that arrived up to here has been handed on. Others may still arrive in the millisecond after
-   * it. It goes back when the clock is set back.
-   */
+  /** Every event that arrived up to this time (our wall clock, whole ms) was passed on. It goes back if the clock is set back. */
   get watermark(): number {
     return Math.ceil(this.#lastAt) - 1;
   }
 
-  /** From now on this listener gets the events of these series; the function that is returned ends it. */
+  /** From now on the listener gets the events of these products. The function that is returned ends it. */
   listen(listener: LiveListener, series: Iterable<string>): () => void {
-    const lines = [...new Set(series)].map((each) => this.#line(each));
-    for (const line of lines) line.listeners.push(listener);
+    const all = [...new Set(series)].map((each) => this.#find(each));
+    for (const own of all) own.listeners.push(listener);
     this.#listeners.add(listener);
     return () => {
       if (!this.#listeners.delete(listener)) return;
-      for (const { listeners } of lines) listeners.splice(listeners.indexOf(listener), 1);
+      for (const { listeners } of all) listeners.splice(listeners.indexOf(listener), 1);
     };
   }
 
   /**
-   * The moment from which on everything must be given again to somebody who has all up to `watermark`: an earlier one where the
-   * clock was set back and passes the same time twice. Undefined where the watermark lies in the future, since then nobody
-   * knows what it means.
+   * The time after which events must be sent again to a reader that has everything up to `watermark`. It is earlier than the
+   * watermark if the clock passed that time twice; undefined if the watermark is in the future, because the clock was set back.
    */
   safeWatermark(watermark: number): number | undefined {
     const now = this.#clock.now();
     if (watermark > now) return undefined;
     let safe = watermark;
-    // an earlier moment may lie in another stretch
-    for (let stretch; (stretch = this.#setBacks.find(({ low, high }) => safe >= low && safe <= high));) {
-      safe = stretch.low - 1;
+    // the earlier time may be in another such range
+    for (let range; (range = this.#setBacks.find(({ low, high }) => safe >= low && safe <= high));) {
+      safe = range.low - 1;
     }
     return safe;
   }
 
-  /** What is in memory of these series that arrived after this moment; give it a {@link LiveSink.safeWatermark}. */
+  /** The events of these products in memory that arrived after this {@link LiveSink.safeWatermark}. */
   after(watermark: number, series: readonly string[]): Recent {
-    const wanted = new Set(series.map((each) => this.#line(each)));
-    const events: FeedEvent[] = [];
-    const size = this.#events.length;
-    for (let i = 0; i < size; i++) {
-      const place = (this.#head + i) % size;
-      if ((this.#times[place] as number) > watermark && wanted.has(this.#lineOf[place] as Line)) {
-        events.push(this.#events[place] as FeedEvent);
-      }
-    }
-    const left = [...wanted].flatMap((line) => line.left !== undefined && line.leftAt > watermark ? [line.left] : []);
+    const wanted = new Set(series.map((each) => this.#find(each)));
+    const inOrder = [...this.#ring.slice(this.#head), ...this.#ring.slice(0, this.#head)];
+    const events = inOrder.filter(({ at, own }) => at > watermark && wanted.has(own)).map(({ event }) => event);
+    const left = [...wanted].flatMap((own) => own.left !== undefined && own.leftAt > watermark ? [own.left] : []);
     return { events, isWhole: watermark >= this.#leftAt, left };
   }
 
   #take(event: FeedEvent): void {
-    const line = this.#line(seriesOf(event.exchange, event.product));
+    const own = this.#find(seriesOf(event.exchange, event.product));
     let at: number;
     let isNewest = true;
     if (event.kind === "tick") {
       at = event.receivedTime;
       if (at < this.#lastAt) this.#noteSetBack(at);
       this.#lastAt = at;
-      isNewest = line.newest === undefined || !isOlder(event, line.newest);
-      if (isNewest) line.newest = event;
+      isNewest = own.newest === undefined || !isOlder(event, own.newest);
+      if (isNewest) own.newest = event;
     } else {
       at = this.#clock.now();
     }
-    this.#keep(event, at, line);
-    for (const listener of line.listeners) listener.take(event, isNewest);
+    this.#keep({ event, at, own });
+    for (const listener of own.listeners) listener.take(event, isNewest);
   }
 
-  #line(series: string): Line {
-    let line = this.#lines.get(series);
-    if (line === undefined) {
-      this.#lines.set(series, line = { newest: undefined, left: undefined, leftAt: -Infinity, listeners: [] });
+  #find(series: string): Series {
+    let own = this.#series.get(series);
+    if (own === undefined) {
+      this.#series.set(series, own = { newest: undefined, left: undefined, leftAt: -Infinity, listeners: [] });
     }
-    return line;
+    return own;
   }
 
-  #keep(event: FeedEvent, at: number, line: Line): void {
-    const place = this.#head;
-    if (this.#events.length < this.#capacity) {
-      this.#events.push(event);
-      this.#times.push(at);
-      this.#lineOf.push(line);
+  #keep(kept: Kept): void {
+    if (this.#ring.length < this.#capacity) {
+      this.#ring.push(kept);
       return;
     }
-    const old = this.#events[place] as Tick | Gap;
-    const oldAt = this.#times[place] as number;
-    if (oldAt > this.#leftAt) this.#leftAt = oldAt;
-    if (old.kind === "tick") {
-      const oldLine = this.#lineOf[place] as Line;
-      oldLine.left = old;
-      oldLine.leftAt = oldAt;
+    const { event, at, own } = this.#ring[this.#head] as Kept;
+    if (at > this.#leftAt) this.#leftAt = at;
+    if (event.kind === "tick") {
+      own.left = event;
+      own.leftAt = at;
     }
-    this.#events[place] = event;
-    this.#times[place] = at;
-    this.#lineOf[place] = line;
-    this.#head = place + 1 === this.#capacity ? 0 : place + 1;
+    this.#ring[this.#head] = kept;
+    this.#head = (this.#head + 1) % this.#capacity;
   }
 
   #noteSetBack(low: number): void {

@@ -1,5 +1,5 @@
-// /api/stream: server-sent events of ticks, gaps and status. Readers who want the same share one text; one who comes back gets what
-// he missed out of store and memory; one who does not read is shed. What is live is the LiveSink's matter.
+// /api/stream: server-sent events. Streams with the same products and rhythm share each text. A reader that connects again gets what it
+// missed from the store and the LiveSink's memory; a reader that is too slow is disconnected.
 
 import { INTERVALS } from "../core/candle.ts";
 import type { Clock } from "../core/clock.ts";
@@ -11,71 +11,69 @@ import { type Api, type StoreGate, tickText } from "./api.ts";
 import { CandleEvents, type CandleSeries } from "./candle_events.ts";
 import { HttpError, readParameters, text, unusable, whole } from "./request.ts";
 
-/** Events that a backfill may bring; beyond it there is a reset. */
+/** Most events of a backfill; if more were missed, a `reset` is sent instead. */
 export const BACKFILL_LIMIT = 10_000;
-/** Streams that may be open; beyond it they are refused. */
+/** Most open streams; more are refused. */
 export const MAX_STREAMS = 100;
 /** Series of candles that one stream can follow. */
 export const MAX_CANDLE_SERIES = 50;
-/** Text that may wait for a reader, bytes; beyond it the reader is shed. */
+/** Most bytes that wait for a reader; if there are more, it is disconnected (`shed`). */
 export const MAX_UNSENT = 1 << 20;
 
-/** Without everyMs ticks are gathered for so long, ms: nobody sees it, and it saves most of the writes. */
-const GATHER_MS = 25;
-/** The rhythms that can be asked for, ms. */
+/** Without everyMs events are collected for this long, ms: nobody sees it, and it saves most of the writes. */
+const COLLECT_MS = 25;
 const MIN_EVERY_MS = 50;
 const MAX_EVERY_MS = 10_000;
 const STATUS_MS = 1000;
 const COMMENT_MS = 15_000;
-/** After so long no event of a backfill comes once more, ms. */
-const KNOWN_MS = 10_000;
-/** What the store leaves out of a backfill: ticks that came later than this, ms. */
+/** After this long the live events no longer repeat a backfill, ms. */
+const REPEAT_MS = 10_000;
+/** A backfill from the store may lack ticks that arrived later than this after their exchange time, ms. */
 const LATE_MS = 60_000;
-/** What a browser waits before it comes again, ms. */
+/** How long a browser waits before it connects again, ms. */
 const RETRY_MS = 2000;
 
-/** Largest id that a query may name: any later moment lies in the future anyway. */
+/** Ids are ms since the epoch; this one is far in the future. */
 const MAX_ID = 999_999_999_999_999;
 const TOO_MUCH = `more than ${BACKFILL_LIMIT} events were missed`;
 const SHED_REASON = "this reader does not keep up: come again with Last-Event-ID";
 
-/** What the status events are made from. */
+/** The content of the status events. */
 export interface StreamStatus {
-  /** Told as products of their own, and only when they change. */
+  /** Each one is sent only when it has changed. */
   readonly products: readonly ProductStatus[];
-  /** Everything else of `/api/status`, as it stands there. */
+  /** Everything else of `/api/status`. */
   readonly rest: Readonly<Record<string, unknown>>;
 }
 
-/** What the streams are built from. */
+/** What {@link Streams} uses. */
 export interface StreamOptions {
-  /** Where what happens comes from. */
+  /** Live events, and the last ones in memory. */
   readonly live: LiveSink;
-  /** Where what was missed comes from. */
+  /** Older events, and candles. */
   readonly store: StoreReader;
-  /** Which products there are. */
+  /** Knows the products. */
   readonly api: Api;
-  /** The way to the store. */
+  /** Limits how many reads of the store run at the same time. */
   readonly gate: StoreGate;
   /** Lower-case name of the source's exchange. */
   readonly exchange: string;
-  /** The program as it stands. */
+  /** The present status. */
   readonly status: () => StreamStatus;
   /** Time. */
   readonly clock: Clock;
-  /** Told of what should not have happened; the stream in question ends. */
+  /** Called with an unexpected error; its stream ends. */
   readonly onBug: (error: unknown) => void;
 }
 
 const encoder = new TextEncoder();
 const COMMENT = encoder.encode(": still here\n\n");
-const NOTHING_TOLD: ReadonlyMap<string, string> = new Map();
 
 function block(event: string, data: string): string {
   return `event: ${event}\ndata: ${data}\n`;
 }
 
-/** Events as text; the last one bears the id. */
+/** Events as text; the last one has the id. */
 function textOf(events: readonly FeedEvent[], id: number): string {
   let text = "";
   const last = events.length - 1;
@@ -91,46 +89,42 @@ function gapId(gap: Gap): string {
   return `gap ${seriesOf(gap.exchange, gap.product)} ${gap.opened}`;
 }
 
-/**
- * What names an event for ever. A gap that lasts may be told again in a newer form: each form has a name of its own.
- */
+/** An open gap may be sent again with other values: each form of it has its own id. */
 function eventId(event: FeedEvent): string {
   return event.kind === "tick" ? tickId(event) : `${gapId(event)} ${toGapRecord(event)}`;
 }
 
-/** Events that a reader has, and need not get again: after a closed gap its open forms, too. */
+/** Recognises events that a reader already has, and open forms of gaps that it knows to be closed. */
 class Known {
   readonly #ids = new Set<string>();
 
-  /** Takes note of one. */
   add(event: FeedEvent): void {
     this.#ids.add(eventId(event));
     if (event.kind === "gap" && event.to !== null) this.#ids.add(gapId(event));
   }
 
-  /** Whether it would tell nothing new. */
   has(event: FeedEvent): boolean {
     return this.#ids.has(eventId(event)) || (event.kind === "gap" && event.to === null && this.#ids.has(gapId(event)));
   }
 }
 
-/** What a merged stream would have brought: per product and stretch of `everyMs` the newest tick; all gaps, in their places. */
+/** What a merged stream would have sent: the newest tick of each product in each period of `everyMs`, and all gaps, in order. */
 export function mergeTicks(events: readonly FeedEvent[], everyMs: number): FeedEvent[] {
   const merged = new Merged();
-  let stretch: number | undefined;
+  let period: number | undefined;
   const out: FeedEvent[] = [];
   for (const event of events) {
     if (event.kind === "tick") {
-      const own = Math.floor(event.receivedTime / everyMs);
-      if (own !== stretch) out.push(...merged.take());
-      stretch = own;
+      const ownPeriod = Math.floor(event.receivedTime / everyMs);
+      if (ownPeriod !== period) out.push(...merged.take());
+      period = ownPeriod;
     }
     merged.add(event);
   }
   return [...out, ...merged.take()];
 }
 
-/** Gathers events so that of each product only the newest tick is left between two gaps. */
+/** Collects events, and keeps only the newest tick of each product between two gaps. */
 class Merged {
   #events: FeedEvent[] = [];
   readonly #places = new Map<string, number>();
@@ -160,17 +154,17 @@ class Merged {
   }
 }
 
-/** One open stream: what waits for its reader, never more than a bound. */
+/** One open stream, and the bounded queue of what its reader has not read yet. */
 class Reader {
   readonly body: ReadableStream<Uint8Array>;
-  /** States that were told, by series. */
-  told: ReadonlyMap<string, string> = new Map();
-  /** What came with the backfill and may come once more, and how long that is possible: a watermark, or elapsed ms. */
+  /** The product states that were sent last, as JSON by series. */
+  sentStates: ReadonlyMap<string, string> = new Map();
+  /** Events of the backfill, which may come again as live events until this watermark, or this time (elapsed ms). */
   known: { readonly events: Known; readonly until: number; readonly elapsed: number } | undefined;
   group: Group | undefined;
   readonly #chunks: Uint8Array[] = [];
   #unsent = 0;
-  /** A backfill may be larger than the bound; nothing may be added to it until it is read. */
+  /** A backfill may be larger than the bound. */
   #allowance = 0;
   #ended = false;
   #left = false;
@@ -198,12 +192,11 @@ class Reader {
     }, { highWaterMark: 0 });
   }
 
-  /** No more will be sent. */
   get isEnded(): boolean {
     return this.#ended;
   }
 
-  /** Queues it, or sheds the reader. */
+  /** Queues a chunk, or disconnects the reader if too much is waiting. */
   send(chunk: Uint8Array): void {
     if (this.#ended) return;
     if (this.#unsent <= MAX_UNSENT) this.#allowance = 0;
@@ -211,21 +204,21 @@ class Reader {
     this.#push(chunk);
   }
 
-  /** Queues it, however long it is. */
+  /** Queues a chunk of any length. */
   sendBackfill(chunk: Uint8Array): void {
     if (this.#ended) return;
     this.#allowance = chunk.length;
     this.#push(chunk);
   }
 
-  /** After what is queued. */
+  /** Ends the stream after what is queued. */
   end(): void {
     this.#ended = true;
     this.#signal();
     this.#onGone(this);
   }
 
-  /** What waits is let go: it comes again with the reader. */
+  /** What is queued is dropped: the reader gets it when it connects again. */
   #shed(): void {
     this.#chunks.length = 0;
     this.#unsent = 0;
@@ -250,7 +243,7 @@ class Reader {
   }
 }
 
-/** Readers who want the same products in the same rhythm. */
+/** Sends live events to all readers with the same products and rhythm. */
 class Group implements LiveListener {
   readonly key: string;
   readonly everyMs: number | undefined;
@@ -260,7 +253,7 @@ class Group implements LiveListener {
   readonly #clock: Clock;
   readonly #merged = new Merged();
   #all: FeedEvent[] = [];
-  /** A flush was so recent that the next one has to wait. */
+  /** The last flush was less than the rhythm ago. */
   #resting = false;
   readonly #over = new AbortController();
   readonly #unlisten: () => void;
@@ -275,7 +268,7 @@ class Group implements LiveListener {
     this.#unlisten = live.listen(this, series);
   }
 
-  /** Nothing waits to be sent: what has arrived has gone out. */
+  /** All events that have arrived were sent. */
   get isIdle(): boolean {
     return this.#all.length === 0 && this.#merged.size === 0;
   }
@@ -291,7 +284,6 @@ class Group implements LiveListener {
     if (!this.#resting && !this.isIdle) this.#flushAndRest();
   }
 
-  /** Sends what waits. */
   flush(): void {
     const events = this.everyMs === undefined ? this.#all : this.#merged.take();
     this.#all = [];
@@ -310,7 +302,6 @@ class Group implements LiveListener {
     }
   }
 
-  /** Ends it; resolves when nothing of it sleeps any more. */
   async close(): Promise<void> {
     this.#unlisten();
     this.#over.abort();
@@ -320,7 +311,7 @@ class Group implements LiveListener {
   #flushAndRest(): void {
     this.flush();
     this.#resting = true;
-    this.#waiting = this.#clock.sleep(this.everyMs ?? GATHER_MS, this.#over.signal).then(() => {
+    this.#waiting = this.#clock.sleep(this.everyMs ?? COLLECT_MS, this.#over.signal).then(() => {
       this.#resting = false;
       this.rest();
     }, () => {});
@@ -333,14 +324,14 @@ interface CandleGroup {
   readonly readers: Set<Reader>;
 }
 
-/** What a reader asked for. */
-interface Wish {
+/** What a reader has subscribed to. */
+interface Subscription {
   readonly everyMs: number | undefined;
   /** By series. */
   readonly products: ReadonlyMap<string, ProductKey>;
 }
 
-/** A status event for those who were told the same before. */
+/** A status event, with and without an id. */
 interface StatusTexts {
   readonly withId: Uint8Array;
   readonly plain: Uint8Array;
@@ -353,21 +344,22 @@ export class Streams {
   /** By product and interval as in the query. */
   readonly #candleGroups = new Map<string, CandleGroup>();
   readonly #readers = new Set<Reader>();
-  /** What runs beside the requests; none of it rejects. */
+  /** Running tasks; none of them rejects. */
   readonly #tasks = new Set<Promise<void>>();
   #open = 0;
   #closed = false;
-  #telling: AbortController | undefined;
+  /** Ends the sending of statuses. */
+  #statuses: AbortController | undefined;
 
-  /** None is open. */
+  /** No stream is open at first. */
   constructor(options: StreamOptions) {
     this.#options = options;
   }
 
   /**
-   * Opens one. Throws a {@link HttpError} where that cannot be.
+   * Opens a stream. Throws a {@link HttpError} if that is not possible.
    *
-   * @param completed settles when the connection has nothing more to do with it, however that came
+   * @param completed settles when the connection is done with the response, for whatever reason
    */
   open(request: Request, search: URLSearchParams, completed: Promise<void>): Response {
     const { product, everyMs, candles: wanted, lastEventId: asked } = readParameters(search, {
@@ -376,7 +368,7 @@ export class Streams {
       candles: text,
       lastEventId: whole(0, MAX_ID),
     });
-    const wish: Wish = { everyMs, products: this.#wanted(product) };
+    const subscription: Subscription = { everyMs, products: this.#wanted(product) };
     const candles = this.#wantedCandles(wanted);
     const headers = { "content-type": "text/event-stream", "x-accel-buffering": "no" };
     if (request.method === "HEAD") return new Response(null, { headers });
@@ -388,18 +380,18 @@ export class Streams {
     const reader = new Reader((gone) => this.#leave(gone));
     this.#open++;
     const ended = () => {
-      // one who is shed and does not even hang up keeps his place until he does
+      // a reader that was disconnected counts until its connection is closed
       this.#open--;
       reader.end();
     };
     completed.then(ended, ended);
     this.#readers.add(reader);
-    if (this.#telling === undefined) this.#run(this.#tell((this.#telling = new AbortController()).signal));
+    if (this.#statuses === undefined) this.#run(this.#sendStatuses((this.#statuses = new AbortController()).signal));
 
     // before the first event: what is stored later is sent, what was stored before can be fetched
     for (const [key, series] of candles) this.#joinCandles(reader, key, series);
 
-    // a browser that is refused here would never come again, so that any header will do
+    // no header is refused, because a browser would not try again after an error status
     const header = request.headers.get("last-event-id");
     const lastEventId = header === null || header === ""
       ? asked
@@ -407,13 +399,13 @@ export class Streams {
       ? Number(header)
       : Infinity;
     if (lastEventId === undefined) {
-      this.#greet(reader, true);
-      this.#join(reader, wish);
-      this.#sendNewest(reader, wish);
+      this.#sendFirstStatus(reader, true);
+      this.#join(reader, subscription);
+      this.#sendNewest(reader, subscription);
     } else {
-      this.#greet(reader, false);
+      this.#sendFirstStatus(reader, false);
       this.#run(
-        this.#resume(reader, wish, lastEventId).catch((error) => {
+        this.#resume(reader, subscription, lastEventId).catch((error) => {
           reader.end();
           throw error;
         }),
@@ -422,7 +414,7 @@ export class Streams {
     return new Response(reader.body, { headers });
   }
 
-  /** Ends all streams once what waits in them is sent; resolves when nothing runs any more. */
+  /** Sends what is queued, ends all streams, and resolves when no task is running. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const group of this.#groups.values()) group.flush();
@@ -440,7 +432,7 @@ export class Streams {
   /** By `BTC-USD:1m`. */
   #wantedCandles(text: string | undefined): ReadonlyMap<string, CandleSeries> {
     if (text === undefined) return new Map();
-    const wish = `at most ${MAX_CANDLE_SERIES} pairs like BTC-USD:1m, separated by commas, with ${
+    const expected = `at most ${MAX_CANDLE_SERIES} pairs like BTC-USD:1m, separated by commas, with ${
       INTERVALS.join(", ")
     }`;
     const all = this.#options.api.series();
@@ -449,22 +441,22 @@ export class Streams {
         // a product may be called kraken:BTC/USD
         const colon = key.lastIndexOf(":");
         const interval = INTERVALS.find((each) => each === key.slice(colon + 1));
-        if (colon < 0 || interval === undefined) throw unusable("candles", wish, text);
+        if (colon < 0 || interval === undefined) throw unusable("candles", expected, text);
         return [key, { product: this.#options.api.find(key.slice(0, colon), all), interval }];
       }),
     );
-    if (wanted.size > MAX_CANDLE_SERIES) throw unusable("candles", wish, text);
+    if (wanted.size > MAX_CANDLE_SERIES) throw unusable("candles", expected, text);
     return wanted;
   }
 
-  /** Whatever it rejects with is a bug. */
+  /** Runs a task that rejects only because of a bug. */
   #run(task: Promise<void>): void {
     const settled = task.catch(this.#options.onBug).then(() => void this.#tasks.delete(settled));
     this.#tasks.add(settled);
   }
 
-  /** From now on this reader gets what comes. */
-  #join(reader: Reader, { everyMs, products }: Wish): void {
+  /** From now on the reader gets live events. */
+  #join(reader: Reader, { everyMs, products }: Subscription): void {
     const series = [...products.keys()];
     const key = `${everyMs} ${series.toSorted().join()}`;
     let group = this.#groups.get(key);
@@ -508,24 +500,24 @@ export class Streams {
       this.#run(group.close());
     }
     if (!this.#readers.delete(reader) || this.#readers.size > 0) return;
-    this.#telling?.abort();
-    this.#telling = undefined;
+    this.#statuses?.abort();
+    this.#statuses = undefined;
   }
 
-  /** A merged stream begins with prices, not with silence until the next ones. */
-  #sendNewest(reader: Reader, { everyMs, products }: Wish): void {
+  /** A merged stream begins with the newest prices. */
+  #sendNewest(reader: Reader, { everyMs, products }: Subscription): void {
     if (everyMs === undefined) return;
     const { live } = this.#options;
     const ticks = [...products.keys()].flatMap((series) => live.newest(series) ?? []);
-    if (ticks.length > 0) this.#sendFirst(reader, ticks, ticks);
+    if (ticks.length > 0) this.#sendBackfill(reader, ticks, ticks);
   }
 
   /**
-   * Sends what comes before what the group brings.
+   * Sends events before the first live ones.
    *
-   * @param known what need not come once more with the group's next events
+   * @param known left out of the live events that follow
    */
-  #sendFirst(reader: Reader, events: readonly FeedEvent[], known: readonly FeedEvent[]): void {
+  #sendBackfill(reader: Reader, events: readonly FeedEvent[], known: readonly FeedEvent[]): void {
     const { live, clock } = this.#options;
     reader.sendBackfill(encoder.encode(textOf(events, live.watermark)));
     const noted = new Known();
@@ -534,29 +526,29 @@ export class Streams {
       noted.add(event);
       if (event.kind === "tick" && event.receivedTime > until) until = event.receivedTime;
     }
-    reader.known = { events: noted, until, elapsed: clock.elapsed() + KNOWN_MS };
+    reader.known = { events: noted, until, elapsed: clock.elapsed() + REPEAT_MS };
   }
 
   /** Sends what the reader has missed, then live events. */
-  async #resume(reader: Reader, wish: Wish, lastEventId: number): Promise<void> {
-    const missedNow = await this.#missed(wish, lastEventId);
+  async #resume(reader: Reader, subscription: Subscription, lastEventId: number): Promise<void> {
+    const missedNow = await this.#missed(subscription, lastEventId);
     if (reader.isEnded) return;
     // in one go: an event that arrives between the two would be missing
     const missed = missedNow();
-    this.#join(reader, wish);
+    this.#join(reader, subscription);
     if (typeof missed !== "string") {
-      const events = wish.everyMs === undefined ? missed : mergeTicks(missed, wish.everyMs);
+      const events = subscription.everyMs === undefined ? missed : mergeTicks(missed, subscription.everyMs);
       if (events.length === 0) return;
-      if (events.length <= BACKFILL_LIMIT) return this.#sendFirst(reader, events, missed);
+      if (events.length <= BACKFILL_LIMIT) return this.#sendBackfill(reader, events, missed);
     }
     const reason = typeof missed === "string" ? missed : TOO_MUCH;
     const id = `id: ${this.#options.live.watermark}\n`;
     reader.send(encoder.encode(`${block("reset", JSON.stringify({ reason }))}${id}\n`));
-    this.#sendNewest(reader, wish);
+    this.#sendNewest(reader, subscription);
   }
 
   /** Reads the store if necessary. The function that it returns gives all events after this moment, or why that is not possible. */
-  async #missed({ products }: Wish, lastEventId: number): Promise<() => readonly FeedEvent[] | string> {
+  async #missed({ products }: Subscription, lastEventId: number): Promise<() => readonly FeedEvent[] | string> {
     const { live, store, gate } = this.#options;
     const series = [...products.keys()];
     const from = live.safeWatermark(lastEventId);
@@ -583,39 +575,39 @@ export class Streams {
     };
   }
 
-  /** The first words: when to come again, and how things are. */
-  #greet(reader: Reader, withId: boolean): void {
+  /** The retry delay, and the status with all products. */
+  #sendFirstStatus(reader: Reader, withId: boolean): void {
     const now = this.#statusNow();
-    const texts = this.#statusTexts(now, NOTHING_TOLD);
+    const texts = this.#statusTexts(now, reader.sentStates);
     reader.send(encoder.encode(`retry: ${RETRY_MS}\n\n`));
     reader.send(withId ? texts.withId : texts.plain);
-    reader.told = now.states;
+    reader.sentStates = now.states;
   }
 
-  /** As long as there are readers. */
-  async #tell(signal: AbortSignal): Promise<void> {
+  /** Runs as long as there are readers. */
+  async #sendStatuses(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     let commentAt = clock.elapsed() + COMMENT_MS;
     while (true) {
       await clock.sleep(STATUS_MS, signal).catch(() => {});
       if (signal.aborted) return;
-      this.#tellStatus();
+      this.#sendStatus();
       if (clock.elapsed() < commentAt) continue;
       commentAt = clock.elapsed() + COMMENT_MS;
       for (const reader of this.#readers) reader.send(COMMENT);
     }
   }
 
-  #tellStatus(): void {
+  #sendStatus(): void {
     const now = this.#statusNow();
-    // nearly all were told the same
+    // nearly all readers got the same states last
     const texts = new Map<ReadonlyMap<string, string>, StatusTexts>();
     for (const reader of this.#readers) {
-      let text = texts.get(reader.told);
-      if (text === undefined) texts.set(reader.told, text = this.#statusTexts(now, reader.told));
-      // an id says that all before it was sent
+      let text = texts.get(reader.sentStates);
+      if (text === undefined) texts.set(reader.sentStates, text = this.#statusTexts(now, reader.sentStates));
+      // an id means that everything up to it was sent
       reader.send(reader.group?.isIdle ? text.withId : text.plain);
-      reader.told = now.states;
+      reader.sentStates = now.states;
     }
   }
 
@@ -631,9 +623,9 @@ export class Streams {
 
   #statusTexts(
     { rest, states }: { rest: string; states: ReadonlyMap<string, string> },
-    told: ReadonlyMap<string, string>,
+    sent: ReadonlyMap<string, string>,
   ): StatusTexts {
-    const news = [...states].filter(([series, state]) => told.get(series) !== state).map(([, state]) => state);
+    const news = [...states].filter(([series, state]) => sent.get(series) !== state).map(([, state]) => state);
     const text = block("status", `${rest.slice(0, -1)},"products":[${news.join(",")}]}`);
     return {
       withId: encoder.encode(`${text}id: ${this.#options.live.watermark}\n\n`),

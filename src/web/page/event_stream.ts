@@ -2,7 +2,7 @@
 // browser's own retry gives up after an error status, does not notice a dead line, and does not say when it tries next.
 
 import { backoffMs } from "../../core/backoff.ts";
-import type { ServerLink } from "./truth.ts";
+import type { ServerLink } from "./status_line.ts";
 
 /** The part of an EventSource that is used. */
 export interface Events {

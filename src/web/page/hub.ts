@@ -3,7 +3,7 @@
 
 import type { Interval } from "../../core/candle.ts";
 import { type Events, EventStream, type PageClock } from "./event_stream.ts";
-import type { ServerLink } from "./truth.ts";
+import type { ServerLink } from "./status_line.ts";
 import type { WireState, WireStatus } from "./wire.ts";
 
 /** What a window sends: what it shows, that it is hidden (or closed), or that the network is back. */

@@ -18,7 +18,7 @@ import { indexFrom } from "./search.ts";
 import { queryOf, type Selection, selectionOf, type Style } from "./selection.ts";
 import { loadSpark } from "./sparkline.ts";
 import { openStream } from "./stream_client.ts";
-import { type ServerLink, type Truth, truthOf } from "./truth.ts";
+import { type ServerLink, type StatusLine, statusLine } from "./status_line.ts";
 import { signOf, stateWord, WatchList } from "./watch_list.ts";
 import {
   candlesOf,
@@ -35,7 +35,7 @@ import {
 export interface PageView {
   candles(): WireCandle[];
   regions(): readonly Region[];
-  strip(): Truth | undefined;
+  strip(): StatusLine | undefined;
   selection(): Selection & { below: Below; zone: Zone };
   /** Whether the server's candles for the selection are in the chart. */
   isLoaded(): boolean;
@@ -65,7 +65,7 @@ let status: WireStatus | undefined;
 let statusAt = 0;
 /** How far the server's clock is ahead of the browser's, ms. */
 let serverAhead = 0;
-let truth: Truth | undefined;
+let shownLine: StatusLine | undefined;
 let shortest: Interval = SHORTEST.ticks;
 let isNumbersOpen = false;
 /** Why the list of products cannot be loaded. */
@@ -335,10 +335,10 @@ function draw(): void {
 
 function drawStatus(now: number): void {
   const states = watchList.states;
-  const next = truthOf({ link, status, statusAt, states, now });
+  const next = statusLine({ link, status, statusAt, states, now });
   // read aloud only if it says something else, not for each second in it
-  if (next.kind !== truth?.kind) setText(byId("strip-spoken"), next.text);
-  truth = next;
+  if (next.kind !== shownLine?.kind) setText(byId("strip-spoken"), next.text);
+  shownLine = next;
   setText(byId("strip-text"), next.text);
   setAttribute(byId("strip"), "title", next.text);
   setAttribute(byId("strip"), "data-level", next.level);
@@ -465,7 +465,7 @@ setInterval(() => {
 globalThis.__page = {
   candles: () => chart.candles,
   regions: () => chart.regions,
-  strip: () => truth,
+  strip: () => shownLine,
   selection: () => ({ ...selection, below, zone }),
   isLoaded: () => data?.isLoaded === true && data.trouble === undefined,
   room: () => chart.room,

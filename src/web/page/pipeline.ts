@@ -3,7 +3,7 @@
 
 import { awayText, countText, rateText } from "./format.ts";
 import { wholeSecondsText } from "../../core/duration.ts";
-import { type Level, sinkTitle } from "./truth.ts";
+import { type Level, sinkTitle } from "./status_line.ts";
 import type { WireCounters, WireState, WireStatus } from "./wire.ts";
 
 /** One box of the picture. */

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { EventStream } from "../../../src/web/page/event_stream.ts";
-import type { ServerLink } from "../../../src/web/page/truth.ts";
+import type { ServerLink } from "../../../src/web/page/status_line.ts";
 import { FakePageClock, FakeStreams } from "./page_clock.ts";
 
 const URL = "/api/stream?everyMs=250";

@@ -1,47 +1,46 @@
-// One line that tells how things stand. Pure: from the last status, and how the page's own link to its server is.
+// The status line of the page: one sentence from the last status and the state of the page's connection. Pure.
 
 import { awayText } from "./format.ts";
 import { wholeSecondsText } from "../../core/duration.ts";
 import type { WireState, WireStatus } from "./wire.ts";
 
-/** How serious it is. */
+/** How serious the status is. */
 export type Level = "good" | "warn" | "bad";
 
-/** What the strip says. */
-export interface Truth {
+/** The status line. */
+export interface StatusLine {
   /** See {@link Level}. */
   readonly level: Level;
-  /** What is the matter, in one word: changes when another kind of sentence is said, not with each number in it. */
+  /** One word for the kind of status: it stays the same while only numbers in the text change. */
   readonly kind: string;
   /** The sentence. */
   readonly text: string;
 }
 
-/** How the link of the page to its own server is; times are the browser's clock, ms. */
+/** The page's connection to its server; times are the browser's clock, ms. */
 export interface ServerLink {
-  /** Events come. */
+  /** Events arrive. */
   readonly connected: boolean;
-  /** Since when it is so. */
+  /** When `connected` changed. */
   readonly since: number;
-  /** When the next try is made, while there is no connection. */
+  /** When the next attempt is made, while there is no connection. */
   readonly nextTry?: number | undefined;
 }
 
-/** What the strip is made from. */
-export interface TruthInput {
+/** What {@link statusLine} needs. */
+export interface StatusInput {
   /** See {@link ServerLink}. */
   readonly link: ServerLink;
-  /** The last one that came. */
+  /** The last status. */
   readonly status: WireStatus | undefined;
   /** When it came, the browser's clock, ms. */
   readonly statusAt: number;
-  /** How each product stands. */
+  /** The state of each product. */
   readonly states: Iterable<WireState>;
   /** The browser's clock, ms. */
   readonly now: number;
 }
 
-/** As people call the sinks. */
 const SINK_TITLES: Readonly<Record<string, string>> = {
   sqlite: "store",
   live: "open pages",
@@ -49,7 +48,7 @@ const SINK_TITLES: Readonly<Record<string, string>> = {
   stdout: "output",
 };
 
-/** What people call a sink. */
+/** The name of a sink on the page. */
 export function sinkTitle(name: string): string {
   return SINK_TITLES[name] ?? name;
 }
@@ -65,9 +64,9 @@ function names(products: readonly string[]): string {
   return products.length === 2 ? `${first} and ${second}` : `${first} and ${products.length - 1} others`;
 }
 
-/** Tells how things stand, the most serious first. */
-export function truthOf({ link, status, statusAt, states, now }: TruthInput): Truth {
-  if (!link.connected || status === undefined) return serverTruth(link, status !== undefined, now);
+/** The most serious trouble comes first. */
+export function statusLine({ link, status, statusAt, states, now }: StatusInput): StatusLine {
+  if (!link.connected || status === undefined) return connectionLine(link, status !== undefined, now);
   const elapsed = Math.max(0, now - statusAt) / 1000;
   const { exchange, clockTrouble, lastTrouble, nextTrySeconds, lastFrameSeconds, delaySeconds, historyDone } = status;
   if (historyDone !== undefined) {
@@ -119,7 +118,7 @@ export function truthOf({ link, status, statusAt, states, now }: TruthInput): Tr
   };
 }
 
-function serverTruth({ connected, since, nextTry: at }: ServerLink, wasThere: boolean, now: number): Truth {
+function connectionLine({ connected, since, nextTry: at }: ServerLink, wasThere: boolean, now: number): StatusLine {
   const seconds = (now - since) / 1000;
   if (connected || (!wasThere && seconds < 3)) {
     return { level: "warn", kind: "opening", text: "connecting to the program" };

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { type ServerLink, type Truth, truthOf } from "../../../src/web/page/truth.ts";
+import { type ServerLink, type StatusLine, statusLine } from "../../../src/web/page/status_line.ts";
 import type { WireState, WireStatus } from "../../../src/web/page/wire.ts";
 import { statusWith } from "./status.ts";
 
@@ -13,8 +13,8 @@ interface Case {
   readonly old?: number;
 }
 
-function told({ status = {}, states = [], link = {}, old = 0 }: Case): Truth {
-  return truthOf({
+function told({ status = {}, states = [], link = {}, old = 0 }: Case): StatusLine {
+  return statusLine({
     link: { connected: true, since: NOW - 60_000, ...link },
     status: status === null ? undefined : statusWith(status),
     statusAt: NOW - old * 1000,
@@ -93,8 +93,8 @@ const CASES: [level: string, text: string, given: Case][] = [
 ];
 for (const [level, text, given] of CASES) {
   Deno.test(`page strip: ${level}, "${text}"`, () => {
-    const truth = told(given);
-    assertEquals([truth.level, truth.text], [level, text]);
+    const line = told(given);
+    assertEquals([line.level, line.text], [level, text]);
   });
 }
 
