@@ -239,7 +239,7 @@ const WRONG: [from: string, source: string][] = [
   ["src/demo/demo.ts", 'import { run } from "../../main.ts";'],
   ["src/web/page/main.ts", 'import { now } from "../../core/clock.ts";'],
   ["src/web/page/main.ts", 'import { createChart } from "lightweight-charts";'],
-  ["src/web/server.ts", 'import { Road } from "./page/road.ts";'],
+  ["src/web/server.ts", 'import { PipelineView } from "./page/pipeline_view.ts";'],
   ["src/pipeline/sqlite.ts", 'import { DatabaseSync } from "node:sqlite";'],
   ["src/helpers.ts", 'import { Tick } from "./record.ts";'],
 ];

@@ -35,8 +35,7 @@ export async function backupStore(args: readonly string[], storeFile: string, ou
   }
   if (problems.length > 0) throw new ConfigError(problems);
   const problem = wrongPath("FILE", to) ?? await wrongTarget(to, store, options.has("--overwrite"));
-  if (problem !== undefined) problems.push(problem);
-  if (problems.length > 0) throw new ConfigError(problems);
+  if (problem !== undefined) throw new ConfigError([problem]);
   const bytes = await backUp(store, to);
   output.tell(`${to}: ${(bytes / 1e6).toFixed(1)} MB\n`);
 }

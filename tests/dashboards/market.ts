@@ -3,6 +3,7 @@
 import { type Tick } from "../../src/core/record.ts";
 import type { TimePrecision } from "../../src/exchanges/exchange.ts";
 import { Sequencer } from "../../src/pipeline/sequencer.ts";
+import type { GapRecord } from "../count.ts";
 import type { Random } from "../fakes/random.ts";
 
 /** How the prices of one product come. */
@@ -64,16 +65,8 @@ export function priceLines(ticks: readonly Tick[]): string {
   ).join("\n");
 }
 
-/** A gap's fields, times in seconds since the epoch. */
-export interface StoredGap {
-  readonly product: string;
-  readonly opened: number;
-  readonly from: number | null;
-  readonly to: number | null;
-  readonly reason: string;
-  readonly dropped: number;
-  readonly missed: boolean;
-}
+/** A gap of the one exchange that these queries are tested with. */
+export type StoredGap = Omit<GapRecord, "exchange">;
 
 /** Line protocol, as telegraf.conf makes it of declared gaps: a null is a field that is not written. */
 export function gapLine(gap: StoredGap): string {

@@ -6,7 +6,7 @@ import { Simulator } from "../../src/simulator/server.ts";
 import { droppedBy } from "../count.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { serverTest } from "../servers/test.ts";
-import { audit, type Feed, recordLog, sleep, startFeed, tell, until } from "./feed.ts";
+import { audit, type Feed, recordLog, sleep, startFeed, startLoggedFeed, tell, until } from "./feed.ts";
 
 const missing = kafkaMissing();
 
@@ -33,14 +33,10 @@ serverTest(missing, "the feed loses nothing undeclared when its broker fails whi
       const topics = await kafka.createTopics("late", { partitions: 3 });
       await kafka.stop();
       await using simulator = await Simulator.start({ seed: 9, ticksPerSecond: 10 });
-      const { log, said } = recordLog();
-      await using feed = startFeed({
-        url: simulator.url,
-        broker: kafka.broker,
-        channel: "ticker",
-        log,
+      await using feed = startLoggedFeed(simulator, kafka, {
         kafka: topics,
       });
+      const { said } = feed;
       await until("200 ticks wait", () => feed.stats.received >= 200);
       const [status] = feed.pipeline.status();
       assertEquals(status?.state, "connecting");

@@ -6,7 +6,7 @@ import { Simulator } from "../../src/simulator/server.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { freePorts } from "../servers/process.ts";
 import { serverTest } from "../servers/test.ts";
-import { recordLog, startFeed, until } from "./feed.ts";
+import { recordLog, startLoggedFeed, until } from "./feed.ts";
 
 const missing = kafkaMissing();
 
@@ -63,15 +63,11 @@ serverTest(missing, "KafkaSink reports a quota of Kafka in status and log, not a
   const topics = await kafka.createTopics();
   await kafka.setProducerQuota(2000);
   await using simulator = await Simulator.start({ seed: 8, ticksPerSecond: 50 });
-  const { log, said } = recordLog();
-  await using feed = startFeed({
-    url: simulator.url,
-    broker: kafka.broker,
-    channel: "ticker",
-    log,
+  await using feed = startLoggedFeed(simulator, kafka, {
     drainMs: 0,
     kafka: topics,
   });
+  const { said } = feed;
   const status = () => feed.pipeline.status().find(({ name }) => name === "kafka");
   await until("the status reports the quota", () => status()?.throttled !== undefined);
   assertStringIncludes(status()?.throttled ?? "", "a Kafka quota limits how much we may send");

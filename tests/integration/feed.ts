@@ -82,6 +82,16 @@ export function recordLog(): { log: Logger; lines: LogLine[]; said(level: Level,
   };
 }
 
+/** Starts a feed of every ticker of the simulator, with a log that can be read. */
+export function startLoggedFeed(
+  { url }: Simulator,
+  { broker }: KafkaServer,
+  options: Omit<FeedOptions, "url" | "broker" | "channel" | "log">,
+): Feed & Pick<ReturnType<typeof recordLog>, "said"> {
+  const { log, said } = recordLog();
+  return Object.assign(startFeed({ ...options, url, broker, channel: "ticker", log }), { said });
+}
+
 /** Starts a feed; `await using` stops it. */
 export function startFeed(options: FeedOptions): Feed {
   const exchange = EXCHANGES.coinbase;

@@ -5,7 +5,7 @@ import { Simulator } from "../../src/simulator/server.ts";
 import { count, gapsIn, ticksIn } from "../count.ts";
 import { kafkaMissing, KafkaServer } from "../servers/kafka.ts";
 import { serverTest } from "../servers/test.ts";
-import { audit, recordLog, startFeed, tell, until } from "./feed.ts";
+import { audit, startLoggedFeed, tell, until } from "./feed.ts";
 
 const missing = kafkaMissing();
 
@@ -15,14 +15,10 @@ serverTest(missing, "the feed loses nothing when topics are missing, deleted and
   await t.step("missing at the start: the log has the command to create it, and then everything arrives", async () => {
     await kafka.createTopic("first_gaps");
     await using simulator = await Simulator.start({ seed: 5, ticksPerSecond: 15 });
-    const { log, said } = recordLog();
-    await using feed = startFeed({
-      url: simulator.url,
-      broker: kafka.broker,
-      channel: "ticker",
-      log,
+    await using feed = startLoggedFeed(simulator, kafka, {
       kafka: { topic: "first", gapsTopic: "first_gaps" },
     });
+    const { said } = feed;
     await until("the log names the missing topic", () => said("warn", "Waiting for kafka").length > 0);
     const command = `kafka-topics.sh --bootstrap-server ${kafka.broker} --create --topic first --partitions 1`;
     assertEquals(
@@ -45,14 +41,10 @@ serverTest(missing, "the feed loses nothing when topics are missing, deleted and
     await kafka.createTopic("again_gaps");
     // trades only by lever, because ticks acknowledged before the deletion are deleted with the topic
     await using simulator = await Simulator.start({ seed: 6, ticksPerSecond: 0 });
-    const { log, said } = recordLog();
-    await using feed = startFeed({
-      url: simulator.url,
-      broker: kafka.broker,
-      channel: "ticker",
-      log,
+    await using feed = startLoggedFeed(simulator, kafka, {
       kafka: { topic: "again", gapsTopic: "again_gaps" },
     });
+    const { said } = feed;
     const trade = (n: number) => {
       for (const product of simulator.products) simulator.levers.trade(product, n);
     };
@@ -89,14 +81,10 @@ serverTest(missing, "the feed loses nothing when topics are missing, deleted and
     async () => {
       await kafka.createTopic("alone");
       await using simulator = await Simulator.start({ seed: 7, ticksPerSecond: 15 });
-      const { log, said } = recordLog();
-      await using feed = startFeed({
-        url: simulator.url,
-        broker: kafka.broker,
-        channel: "ticker",
-        log,
+      await using feed = startLoggedFeed(simulator, kafka, {
         kafka: { topic: "alone", gapsTopic: "alone_gaps" },
       });
+      const { said } = feed;
       const warning = "Gap records do not reach kafka; ticks are not held up by this";
       await until("the log reports it", () => said("warn", warning).length > 0);
       const before = feed.kafka.sent;
@@ -121,14 +109,10 @@ serverTest(missing, "the feed loses nothing when topics are missing, deleted and
   await t.step("the topic for gaps is never created: stopping does not wait for it", async () => {
     await kafka.createTopic("never");
     await using simulator = await Simulator.start({ seed: 8, ticksPerSecond: 15 });
-    const { log, said } = recordLog();
-    await using feed = startFeed({
-      url: simulator.url,
-      broker: kafka.broker,
-      channel: "ticker",
-      log,
+    await using feed = startLoggedFeed(simulator, kafka, {
       kafka: { topic: "never", gapsTopic: "never_gaps" },
     });
+    const { said } = feed;
     await until("prices flow", () => feed.kafka.sent >= 100);
     await feed.stop();
     assertEquals(said("warn", "Gap records were left unsent to kafka").map(({ fields }) => fields.left), [24]);

@@ -142,7 +142,7 @@ class Market {
   }
 }
 
-test("what went down the road can be asked for: ticks, candles of every interval, gaps, products", async () => {
+test("the API returns what the pipeline has stored: ticks, candles of every interval, gaps, products", async () => {
   await using folder = await temporaryFolder();
   await using program = await Program.start(`${folder.path}/prices.sqlite`);
   const random = new Random(1);
